@@ -1,0 +1,344 @@
+//! Flags and environment into [`Config`]. One table, [`FLAGS`], makes the parsing, the environment variables, `--help`
+//! and the README's block.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+/// The longest URL taken, in bytes; what is longer belongs in a body.
+pub const URL_LIMIT: usize = 8 * 1024;
+
+/// The most `fields` one message carries.
+pub const FIELDS_LIMIT: usize = 32;
+
+/// The most listeners, unless told otherwise and if the open-file limit allows.
+pub const MOST_LISTENERS: usize = 10_000;
+
+/// The most bytes the history keeps.
+pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long stopping may take. After that the process ends, whatever is still under way.
+pub const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Everything a user can set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub bind: Bind,
+    /// The most who may listen at once; `None`: [`MOST_LISTENERS`], or what the open-file limit allows if less.
+    pub max_listeners: Option<usize>,
+    /// Messages that may wait for one listener.
+    pub queue: usize,
+    /// Messages kept for replay.
+    pub history: usize,
+    /// The silence after which a listener gets a sign of life.
+    pub heartbeat: Duration,
+    /// A connection silent that long between requests is closed.
+    pub idle: Duration,
+    /// The largest body `/say` takes, in bytes.
+    pub max_body: usize,
+    /// The `Access-Control-Allow-Origin` of every answer.
+    pub allow_origin: String,
+    /// What gets into the log.
+    pub log: LevelFilter,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// `:PORT`: every interface, IPv6 and IPv4.
+    EveryInterface(u16),
+    /// `HOST:PORT`: one address, or the first of a name's that can be bound.
+    Address(String),
+    /// `unix:PATH`: a socket file.
+    Unix(PathBuf),
+}
+
+impl Default for Config {
+    /// What the server does without any flag.
+    fn default() -> Config {
+        Config {
+            bind: Bind::EveryInterface(4000),
+            max_listeners: None,
+            queue: 256,
+            history: 1000,
+            heartbeat: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            max_body: 65536,
+            allow_origin: "*".to_owned(),
+            log: LevelFilter::Info,
+        }
+    }
+}
+
+/// One flag: `--name VALUE`, or `ALOUD_NAME` in the environment.
+struct Flag {
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    /// Puts a value into the config, or says what would be a good one.
+    set: fn(&mut Config, &str) -> Result<(), &'static str>,
+}
+
+const FLAGS: &[Flag] = &[
+    Flag {
+        name: "bind",
+        value: "ADDR",
+        default: ":4000",
+        meaning: "address and port; `:4000` is every interface, v6 and v4; `unix:PATH` a socket file; port 0 picks one",
+        set: |config, text| {
+            config.bind = bind(text).ok_or(":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "max-listeners",
+        value: "N",
+        default: "10000",
+        meaning: "the most who may listen at once, or what the open-file limit allows if less; past it, \"full\"",
+        set: |config, text| {
+            config.max_listeners = Some(whole(text, 1..=1_000_000).ok_or("a whole number from 1 to 1000000")?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "queue",
+        value: "N",
+        default: "256",
+        meaning: "messages that may wait for one listener; one that falls further behind is hung up on",
+        set: |config, text| {
+            config.queue = whole(text, 8..=1_000_000).ok_or("a whole number from 8 to 1000000")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "history",
+        value: "N",
+        default: "1000",
+        meaning: "messages kept for replay, at most 8 MiB of them",
+        set: |config, text| {
+            config.history = whole(text, 0..=1_000_000).ok_or("a whole number from 0 to 1000000")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "heartbeat",
+        value: "S",
+        default: "15",
+        meaning: "seconds of silence after which a listener gets a sign of life",
+        set: |config, text| {
+            config.heartbeat = seconds(text).ok_or("a whole number of seconds from 1 to 3600")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "idle",
+        value: "S",
+        default: "75",
+        meaning: "a connection silent for so many seconds between requests is closed",
+        set: |config, text| {
+            config.idle = seconds(text).ok_or("a whole number of seconds from 1 to 3600")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "max-body",
+        value: "BYTES",
+        default: "65536",
+        meaning: "largest body /say takes",
+        set: |config, text| {
+            config.max_body = whole(text, 1..=16 * 1024 * 1024).ok_or("a whole number of bytes from 1 to 16777216")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "allow-origin",
+        value: "O",
+        default: "*",
+        meaning: "which web pages may use the server: every one, or those of one origin (CORS)",
+        set: |config, text| {
+            let origin = text == "*" || text == "null" || (text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()));
+            config.allow_origin = origin.then(|| text.to_owned()).ok_or("* or an origin such as https://example.org")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "log",
+        value: "LEVEL",
+        default: "info",
+        meaning: "off, error, warn, info, debug or trace; goes to stderr",
+        set: |config, text| {
+            config.log = text.parse().map_err(|_| "off, error, warn, info, debug or trace")?;
+            Ok(())
+        },
+    },
+];
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// Run with this.
+    Run(Box<Config>),
+    /// Print this and end.
+    Print(String),
+}
+
+/// Reads the environment, then the arguments (without the program's name), which win.
+///
+/// # Errors
+/// One line that says what is wrong and what to give instead.
+pub fn read(
+    environment: impl Fn(&str) -> Option<OsString>,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Wish, String> {
+    let mut config = Config::default();
+    for flag in FLAGS {
+        let variable = variable(flag);
+        if let Some(value) = environment(&variable) {
+            set(&mut config, flag, &variable, value)?;
+        }
+    }
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|error| complaint(&error.to_string()))? {
+        match argument {
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Wish::Print(help())),
+            lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => {
+                return Ok(Wish::Print(format!("aloud {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            lexopt::Arg::Long(name) => {
+                let flag = FLAGS.iter().find(|flag| flag.name == name);
+                let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
+                let value = parser.value().map_err(|_| format!("aloud: --{} has no value; {}", flag.name, usage(flag)))?;
+                set(&mut config, flag, &format!("--{}", flag.name), value)?;
+            }
+            other => return Err(complaint(&other.unexpected().to_string())),
+        }
+    }
+    Ok(Wish::Run(Box::new(config)))
+}
+
+fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
+    let text = value.to_string_lossy();
+    (flag.set)(config, &text).map_err(|good| format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()))
+}
+
+fn complaint(what: &str) -> String {
+    format!("aloud: {what}; aloud --help lists what there is")
+}
+
+fn usage(flag: &Flag) -> String {
+    format!("give --{} {}: {}", flag.name, flag.value, flag.meaning)
+}
+
+/// The environment variable that stands for a flag.
+fn variable(flag: &Flag) -> String {
+    format!("ALOUD_{}", flag.name.to_uppercase().replace('-', "_"))
+}
+
+/// What `--help` prints.
+pub fn help() -> String {
+    let mut text = String::from(
+        "aloud: say it once, everyone listening hears it\n\n\
+         usage: aloud [flags]\n\n\
+         \x20 curl -sN localhost:4000/listen                               hear\n\
+         \x20 curl localhost:4000/say -d 'name=Florian&message=Hi'         speak\n\n\
+         flags (each is also an environment variable: --max-body is ALOUD_MAX_BODY)\n",
+    );
+    for flag in FLAGS {
+        let name = format!("--{} {}", flag.name, flag.value);
+        let _ = writeln!(text, "  {name:<20}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
+    }
+    text.push_str("  --help, --version\n");
+    text
+}
+
+fn bind(text: &str) -> Option<Bind> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return (!path.is_empty()).then(|| Bind::Unix(path.into()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    Some(if host.is_empty() { Bind::EveryInterface(port) } else { Bind::Address(text.to_owned()) })
+}
+
+fn whole(text: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    Some(Duration::from_secs(whole(text, 1..=3600)? as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(environment: &[(&str, &str)], arguments: &[&str]) -> Result<Wish, String> {
+        read(
+            |name| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()),
+            arguments.iter().map(OsString::from),
+        )
+    }
+
+    fn config(environment: &[(&str, &str)], arguments: &[&str]) -> Config {
+        match read_all(environment, arguments) {
+            Ok(Wish::Run(config)) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_states_the_defaults_that_hold() {
+        let plain = format!("{:?}", config(&[], &[]));
+        for flag in FLAGS {
+            let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
+            if flag.name == "max-listeners" {
+                assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS));
+            }
+            assert_eq!(format!("{set:?}"), plain, "--{}", flag.name);
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_the_default() {
+        assert_eq!(config(&[], &[]).queue, 256);
+        assert_eq!(config(&[("ALOUD_QUEUE", "9")], &[]).queue, 9);
+        assert_eq!(config(&[("ALOUD_QUEUE", "9")], &["--queue=10"]).queue, 10);
+        assert_eq!(config(&[("ALOUD_MAX_BODY", "1")], &[]).max_body, 1);
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(bind(":4000"), Some(Bind::EveryInterface(4000)));
+        assert_eq!(bind("127.0.0.1:0"), Some(Bind::Address("127.0.0.1:0".to_owned())));
+        assert_eq!(bind("[::1]:80"), Some(Bind::Address("[::1]:80".to_owned())));
+        assert_eq!(bind("unix:/run/a.sock"), Some(Bind::Unix("/run/a.sock".into())));
+        for bad in ["", "4000", ":", ":x", ":65536", "localhost", "unix:", "host:"] {
+            assert_eq!(bind(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_one_line_that_says_what_to_give() {
+        let check = |environment: &[(&str, &str)], arguments: &[&str], expected: &str| {
+            assert_eq!(read_all(environment, arguments).unwrap_err(), expected);
+        };
+        check(&[], &["--queue", "x\n"], "aloud: --queue is \"x\\n\"; give a whole number from 8 to 1000000");
+        check(&[("ALOUD_IDLE", "0")], &[], "aloud: ALOUD_IDLE is \"0\"; give a whole number of seconds from 1 to 3600");
+        check(&[], &["--bogus"], "aloud: there is no flag --bogus; aloud --help lists what there is");
+        check(&[], &["extra"], "aloud: unexpected argument \"extra\"; aloud --help lists what there is");
+        check(&[], &["--log", "loud"], "aloud: --log is \"loud\"; give off, error, warn, info, debug or trace");
+        check(&[], &["--idle"], "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed");
+    }
+
+    #[test]
+    fn help_names_every_flag() {
+        for flag in FLAGS {
+            assert!(help().contains(&format!("--{} {}", flag.name, flag.value)), "{}", flag.name);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Name, message and the rest, out of query and body: whatever `curl` can send becomes a [`Message`], or one line that
+//! says why not. Pure: bytes in, message out.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde_json::Value;
+
+use crate::config::FIELDS_LIMIT;
+use crate::exchange::{Refusal, shown};
+use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_plain_name};
+
+/// Keys and values in the order they were sent.
+type Pairs = Vec<(String, String)>;
+
+/// What a request to `/say/CHANNEL` says. For a key that comes twice the body wins over the query, the first over the
+/// second. Bytes that are not UTF-8 become U+FFFD.
+///
+/// # Errors
+/// 400 where a body is not what its type says, a name breaks the rules or nothing is said; 415 for a type of body that
+/// says nothing to us.
+pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
+    let mut pairs = body_pairs(content_type, body)?;
+    // A token in the query is for the door, not for the room.
+    pairs.extend(urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token"));
+
+    let (mut name, mut text, mut event, mut fields) = (None, None, None, Pairs::new());
+    for (key, value) in pairs {
+        match key.as_str() {
+            "name" => _ = name.get_or_insert(value),
+            "message" => _ = text.get_or_insert(value),
+            "event" => _ = event.get_or_insert(value),
+            _ if fields.iter().any(|(known, _)| *known == key) => {}
+            _ => fields.push((key, value)),
+        }
+    }
+    let (name, text) = (name.unwrap_or_default(), text.unwrap_or_default());
+    if name.is_empty() && text.is_empty() {
+        return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
+    }
+    Ok(Message { id: 0, time: 0, event: event_name(event)?, channel: channel.to_owned(), name, message: text, fields: checked(fields)? })
+}
+
+fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
+    match event {
+        None => Ok(Cow::Borrowed(DEFAULT_EVENT)),
+        Some(event) if is_plain_name(&event) => Ok(Cow::Owned(event)),
+        Some(event) => Err(Refusal::new(
+            400,
+            format!("{} is no event name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(&event)),
+        )),
+    }
+}
+
+fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
+    if fields.len() > FIELDS_LIMIT {
+        let count = fields.len();
+        return Err(Refusal::new(400, format!("there are {count} further fields; send at most {FIELDS_LIMIT}")));
+    }
+    match fields.iter().find(|(key, _)| !is_plain_name(key)) {
+        None => Ok(fields),
+        Some((key, _)) => Err(Refusal::new(
+            400,
+            format!("{} is no field name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(key)),
+        )),
+    }
+}
+
+fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
+    if body.is_empty() {
+        return Ok(vec![]);
+    }
+    let content_type = content_type.unwrap_or("text/plain");
+    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
+        "multipart/form-data" => match parameter(parameters, "boundary") {
+            Some(boundary) if !boundary.is_empty() => multipart(body, boundary.as_bytes()),
+            _ => Err(Refusal::new(400, "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does")),
+        },
+        "application/json" => json(body),
+        "text/plain" => Ok(vec![("message".to_owned(), String::from_utf8_lossy(body).into_owned())]),
+        other => Err(Refusal::new(
+            415,
+            format!(
+                "the body is {}; send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain",
+                shown(other)
+            ),
+        )),
+    }
+}
+
+/// WHATWG URL section 5.1: what `curl -d` and a browser's form send.
+fn urlencoded(text: &[u8]) -> Pairs {
+    form_urlencoded::parse(text).into_owned().collect()
+}
+
+/// One flat object. Numbers and booleans become text as they were written, null is as if it were not there.
+fn json(body: &[u8]) -> Result<Pairs, Refusal> {
+    let example = r#"send one flat object, such as {"name":"Florian","message":"Hi"}"#;
+    let text = String::from_utf8_lossy(body);
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| Refusal::new(400, format!("the body is not JSON ({}); {example}", error)))?;
+    let Value::Object(object) = value else {
+        return Err(Refusal::new(400, format!("the JSON is not an object; {example}")));
+    };
+    let mut pairs = vec![];
+    for (key, value) in object {
+        match value {
+            Value::String(text) => pairs.push((key, text)),
+            Value::Number(number) => pairs.push((key, number.to_string())),
+            Value::Bool(bool) => pairs.push((key, bool.to_string())),
+            Value::Null => {}
+            Value::Array(_) | Value::Object(_) => {
+                return Err(Refusal::new(400, format!("{} is not flat; {example}", shown(&key))));
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// RFC 7578, with the framing of RFC 2046 section 5.1.1: what `curl -F` and a browser's form send. A file is taken as
+/// the text it holds.
+fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
+    let malformed = || Refusal::new(400, "the form cannot be read; send multipart/form-data as curl -F does");
+    let delimiter = [b"\r\n--", boundary].concat();
+    let mut pairs = vec![];
+    // The first delimiter need not stand on a line of its own; what comes before it says nothing.
+    let mut rest = match body.strip_prefix(&delimiter[2..]) {
+        Some(rest) => rest,
+        None => after(body, &delimiter).ok_or_else(malformed)?,
+    };
+    while !rest.starts_with(b"--") {
+        let (padding, part) = split(rest, b"\r\n").ok_or_else(malformed)?;
+        if !padding.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(malformed());
+        }
+        // A part without headers has no name; its blank line follows at once.
+        let (head, part) = split(part, b"\r\n\r\n").ok_or_else(malformed)?;
+        let (content, following) = split(part, &delimiter).ok_or_else(malformed)?;
+        let name = part_name(&String::from_utf8_lossy(head)).ok_or_else(malformed)?;
+        pairs.push((name, String::from_utf8_lossy(content).into_owned()));
+        rest = following;
+    }
+    Ok(pairs)
+}
+
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    memmem::find(bytes, at).map(|place| (&bytes[..place], &bytes[place + at.len()..]))
+}
+
+fn after<'a>(bytes: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
+    split(bytes, what).map(|(_, after)| after)
+}
+
+/// The form field's name out of a part's headers. Browsers and curl write `%22`, `%0D` and `%0A` for what would break
+/// the quotes (WHATWG HTML section 4.10.21.8), older ones `\"`.
+fn part_name(head: &str) -> Option<String> {
+    let disposition = head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("content-disposition").then(|| value.trim())
+    })?;
+    let (kind, parameters) = disposition.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let name = parameter(parameters, "name")?;
+    Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
+}
+
+/// The value of `key` in `; key=value; key="quoted value"` (RFC 9110 section 5.6.6).
+fn parameter(parameters: &str, key: &str) -> Option<String> {
+    let mut rest = parameters;
+    loop {
+        rest = rest.trim_start_matches([';', ' ', '\t']);
+        let (name, after) = rest.split_once('=')?;
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim().to_owned(), &after[end..])
+            }
+        };
+        if name.trim().eq_ignore_ascii_case(key) {
+            return Some(value);
+        }
+        rest = after;
+    }
+}
+
+/// The text up to the closing quote with its backslashes resolved, and what follows the quote.
+fn unquote(quoted: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((place, char)) = chars.next() {
+        match char {
+            '"' => return Some((value, &quoted[place + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
+    const JSON: Option<&str> = Some("application/json");
+
+    /// `name|message|event|key=value,key=value`
+    fn check(query: &str, content_type: Option<&str>, body: impl AsRef<[u8]>, expected: &str) {
+        let message = message(query, content_type, body.as_ref(), "").unwrap();
+        let fields: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let found = format!("{}|{}|{}|{}", message.name, message.message, message.event, fields.join(","));
+        assert_eq!(found, expected);
+    }
+
+    fn check_refused(query: &str, content_type: Option<&str>, body: impl AsRef<[u8]>, status: u16, line: &str) {
+        let refusal = message(query, content_type, body.as_ref(), "").unwrap_err();
+        assert_eq!((refusal.status, refusal.line.as_str()), (status, line));
+    }
+
+    #[test]
+    fn what_curl_sends_becomes_a_message() {
+        check("", FORM, "name=Florian&message=Hi", "Florian|Hi|message|");
+        check("name=Florian&message=Hi", None, "", "Florian|Hi|message|");
+        check("", Some("APPLICATION/x-www-form-urlencoded; charset=utf-8"), "message=a+b%20c%0A", "|a b c\n|message|");
+        check("", None, "build done\n", "|build done\n|message|");
+        check("name=ci", Some("text/plain"), "done", "ci|done|message|");
+        check("", JSON, r#"{"name":"F","message":"Hi","n":1.10,"ok":true,"no":null}"#, "F|Hi|message|n=1.10,ok=true");
+        check("", FORM, "message=x&event=ci&status=ok&status=later", "|x|ci|status=ok");
+    }
+
+    #[test]
+    fn the_body_wins_and_the_first_wins() {
+        check("name=query&message=query", FORM, "message=body", "query|body|message|");
+        check("message=one&message=two", None, "", "|one|message|");
+        check("name=n&message=query", FORM, "message=", "n||message|");
+        check("message=query", None, "", "|query|message|");
+    }
+
+    #[test]
+    fn broken_text_is_mended() {
+        check("", FORM, b"message=\xff%ff", "|\u{fffd}\u{fffd}|message|");
+        check("", None, b"a\xffb", "|a\u{fffd}b|message|");
+        check("", FORM, "message=%zz%4", "|%zz%4|message|");
+    }
+
+    #[test]
+    fn a_token_is_not_carried_along() {
+        check("token=secret&message=x", None, "", "|x|message|");
+    }
+
+    #[test]
+    fn a_multipart_form_is_read_as_browsers_and_curl_write_it() {
+        let form = Some("multipart/form-data; boundary=----x");
+        let part = |name: &str, value: &str| {
+            format!("------x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = part("name", "Florian") + &part("message", "Hi\r\nthere") + &part("k", "") + "------x--\r\n";
+        check("", form, body.as_str(), "Florian|Hi\r\nthere|message|k=");
+        check("", form, format!("preamble\r\n{body}epilogue"), "Florian|Hi\r\nthere|message|k=");
+        check("", Some("multipart/form-data; boundary=\"----x\""), body.as_str(), "Florian|Hi\r\nthere|message|k=");
+        let file = "------x\r\ncontent-type: text/plain\r\nCONTENT-DISPOSITION: form-data; filename=\"a;b\\\"\"; \
+                    name=message\r\n\r\nfrom a file\r\n------x--";
+        check("", form, file, "|from a file|message|");
+        // A value that looks nearly like a delimiter.
+        check("", form, part("message", "--\r\n-----x\r\n--") + "------x--", "|--\r\n-----x\r\n--|message|");
+    }
+
+    #[test]
+    fn a_broken_multipart_form_is_refused() {
+        let form = Some("multipart/form-data; boundary=x");
+        let line = "the form cannot be read; send multipart/form-data as curl -F does";
+        for body in [
+            "nothing",
+            "--x\r\n",
+            "--x\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\ncut off",
+            "--x\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--x--",
+            "--x\r\nContent-Disposition: attachment; name=\"message\"\r\n\r\nv\r\n--x--",
+            "--xyz\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\nv\r\n--xyz--",
+        ] {
+            check_refused("", form, body, 400, line);
+        }
+        let line = "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does";
+        check_refused("", Some("multipart/form-data"), "x", 400, line);
+    }
+
+    #[test]
+    fn refusals_say_what_to_send() {
+        check_refused("", None, "", 400, "nothing is said; send message=TEXT, name=TEXT or both");
+        check_refused("", FORM, "name=&message=", 400, "nothing is said; send message=TEXT, name=TEXT or both");
+        let rule = "send 1 to 64 of A-Z a-z 0-9 _ . -";
+        check_refused("message=x&event=a%20b%0A", None, "", 400, &format!("\"a b\\n\" is no event name; {rule}"));
+        check_refused("message=x&event=", None, "", 400, &format!("\"\" is no event name; {rule}"));
+        check_refused("message=x&a%2fb=1", None, "", 400, &format!("\"a/b\" is no field name; {rule}"));
+        let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
+        check_refused(&many.join("&"), FORM, "message=x", 400, "there are 33 further fields; send at most 32");
+        let types = "send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain";
+        check_refused("", Some("image/png"), "x", 415, &format!("the body is \"image/png\"; {types}"));
+        let example = r#"send one flat object, such as {"name":"Florian","message":"Hi"}"#;
+        check_refused("", JSON, "[1]", 400, &format!("the JSON is not an object; {example}"));
+        check_refused("", JSON, r#"{"a":{}}"#, 400, &format!("\"a\" is not flat; {example}"));
+        check_refused("", JSON, "{", 400, &format!("the body is not JSON (EOF while parsing an object at line 1 column 1); {example}"));
+        check_refused("", JSON, "[".repeat(100_000), 400, &format!("the body is not JSON (recursion limit exceeded at line 1 column 128); {example}"));
+    }
+}

@@ -1,0 +1,303 @@
+//! Who listens, what was said last, and the one lock that orders everything. The hub does no I/O and waits for nobody:
+//! under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. All
+//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards.
+//!
+//! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
+//! carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes back to
+//! its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that finds more
+//! than [`FAR_BEHIND`] messages not yet carried walks too, from the other end: speakers are slowed by exactly the work
+//! they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the others: after
+//! [`MOST_WALKS`] the keeper is called and takes over.
+
+use crate::frame::Letter;
+use crate::history::History;
+use crate::letterbox::{Letterbox, Posted};
+use crate::message::{Message, next_id, now_micros};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
+
+/// Messages not yet carried at which a speaker walks too although somebody does: enough for batches to pay.
+const FAR_BEHIND: u64 = 32;
+
+/// Of the messages a letterbox holds, the part that may be not yet carried: speakers slow down before letterboxes fill.
+const FAR_BEHIND_PART: u64 = 8;
+
+/// Walks one speaker makes in a row before the keeper takes over and the speaker's client gets its attention back.
+const MOST_WALKS: usize = 4;
+
+/// The room: listeners, history and ids behind one lock, and the count of what was carried.
+pub struct Hub {
+    /// The lock. Held for as long as it takes to put one shared letter into every letterbox; nothing blocks under it.
+    room: Mutex<Room>,
+    /// Messages posted so far; changed under the lock, read without.
+    posted: AtomicU64,
+    /// Of those, the messages that a whole walk has seen to.
+    carried: AtomicU64,
+    /// Held by the one who walks, when nobody is far behind.
+    turn: Mutex<()>,
+    /// Sent to by a speaker that has walked enough; received by the keeper. Capacity one: called twice is called.
+    call_keeper: Sender<()>,
+    most_listeners: usize,
+    far_behind: u64,
+}
+
+/// What bounds the room.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most who may listen at once.
+    pub listeners: usize,
+    /// The most messages that may wait for one listener.
+    pub queue: usize,
+    /// The most messages kept in the history.
+    pub history: usize,
+    /// The most bytes kept in the history.
+    pub history_bytes: usize,
+}
+
+struct Room {
+    listeners: Vec<Listener>,
+    history: History,
+    last_id: u64,
+    last_number: u64,
+    closed: bool,
+    /// The letterboxes as one shared list for those who walk; made anew when somebody has joined or left since.
+    round: Option<Round>,
+}
+
+type Round = Arc<[Arc<Letterbox>]>;
+
+struct Listener {
+    number: u64,
+    wants: Subscription,
+    letterbox: Arc<Letterbox>,
+}
+
+/// Which messages a listener wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Hears this channel and everything below it; empty hears every channel.
+    pub channel: String,
+    /// Hears these events.
+    pub events: Events,
+}
+
+/// Which events a listener wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Events {
+    /// Everything but `host`: beats come often and say little to a reader.
+    AllButHost,
+    /// Everything.
+    All,
+    /// The named ones.
+    Only(Vec<String>),
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id.
+    pub id: u64,
+    /// How many letterboxes it was put in.
+    pub listeners: usize,
+}
+
+/// Why the hub takes no listener or no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// As many listen as may.
+    Full,
+    /// The server stops.
+    Stopping,
+}
+
+impl Hub {
+    /// An empty room, and the receiver on which the keeper is called.
+    pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
+        let (call_keeper, keeper_called) = bounded(1);
+        let history = History::new(limits.history, limits.history_bytes);
+        let room = Room { listeners: vec![], history, last_id: 0, last_number: 0, closed: false, round: None };
+        let hub = Hub {
+            room: Mutex::new(room),
+            posted: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
+            turn: Mutex::new(()),
+            call_keeper,
+            most_listeners: limits.listeners,
+            far_behind: FAR_BEHIND.min(limits.queue as u64 / FAR_BEHIND_PART).max(1),
+        };
+        (hub, keeper_called)
+    }
+
+    /// Takes in a listener; from now on what it wants is put into `letterbox`. Returns the listener's number, to leave
+    /// with.
+    ///
+    /// # Errors
+    /// When the room is full, or the server stops.
+    pub fn join(&self, wants: Subscription, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
+        let mut room = lock(&self.room);
+        if room.closed {
+            return Err(Refused::Stopping);
+        }
+        if room.listeners.len() >= self.most_listeners {
+            return Err(Refused::Full);
+        }
+        room.last_number += 1;
+        let number = room.last_number;
+        room.listeners.push(Listener { number, wants, letterbox });
+        room.round = None;
+        Ok(number)
+    }
+
+    /// Forgets the listener `number`, if it is still known.
+    pub fn leave(&self, number: u64) {
+        let mut room = lock(&self.room);
+        if let Some(place) = room.listeners.iter().position(|listener| listener.number == number) {
+            room.listeners.swap_remove(place);
+            room.round = None;
+        }
+    }
+
+    /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of everyone who wants it.
+    /// Waits for no listener: whose letterbox is full is hung up on, whose pen is closed is forgotten. The caller
+    /// answers its client, then calls [`lend_a_hand`](Self::lend_a_hand).
+    ///
+    /// # Errors
+    /// [`Refused::Stopping`] when the server stops; the message reaches nobody.
+    pub fn publish(&self, mut message: Message) -> Result<Receipt, Refused> {
+        let mut slow = vec![];
+        let mut receipt = Receipt { id: 0, listeners: 0 };
+        {
+            let mut guard = lock(&self.room);
+            let room = &mut *guard;
+            if room.closed {
+                return Err(Refused::Stopping);
+            }
+            message.time = now_micros();
+            message.id = next_id(room.last_id, message.time);
+            room.last_id = message.id;
+            receipt.id = message.id;
+            let letter = Arc::new(Letter::new(std::sync::Arc::new(message)));
+
+            let before = room.listeners.len();
+            room.listeners.retain(|listener| {
+                if !listener.wants.takes(&letter.message) {
+                    return true;
+                }
+                match listener.letterbox.post(&letter) {
+                    Posted::Put => {
+                        receipt.listeners += 1;
+                        true
+                    }
+                    Posted::Full => {
+                        slow.push(listener.letterbox.clone());
+                        false
+                    }
+                    Posted::Gone => false,
+                }
+            });
+            if room.listeners.len() < before {
+                room.round = None;
+            }
+            if receipt.listeners > 0 {
+                self.posted.fetch_add(1, Ordering::SeqCst);
+            }
+            room.history.keep(letter.message.clone());
+        }
+        slow.iter().for_each(|letterbox| letterbox.hang_up());
+        Ok(receipt)
+    }
+
+    /// Carries what lies in the letterboxes, or makes sure that somebody does. Never waits for a listener.
+    pub fn lend_a_hand(&self) {
+        for _ in 0..MOST_WALKS {
+            if !self.walk_if_free() || self.behind() == 0 {
+                return;
+            }
+        }
+        let _ = self.call_keeper.try_send(()); // full: the keeper is called already
+    }
+
+    /// The keeper's hand: carries until nothing is left, however long that takes.
+    pub fn carry_all(&self) {
+        while self.behind() > 0 && self.walk_if_free() {}
+    }
+
+    /// How many messages no whole walk has seen to yet.
+    fn behind(&self) -> u64 {
+        fence(Ordering::SeqCst);
+        let carried = self.carried.load(Ordering::SeqCst);
+        self.posted.load(Ordering::SeqCst).saturating_sub(carried)
+    }
+
+    /// Walks once if nobody does, or if everybody is far behind. True if the turn was free and the caller has to look
+    /// whether more was posted meanwhile: it is the same bargain as with the pen. Who posts, then finds the turn taken,
+    /// may leave, because the one who has it puts it down and then looks (with a full fence in between).
+    fn walk_if_free(&self) -> bool {
+        fence(Ordering::SeqCst);
+        match try_lock(&self.turn) {
+            Some(_turn) => {
+                self.walk(false);
+                true
+            }
+            None => {
+                if self.behind() >= self.far_behind {
+                    self.walk(true);
+                }
+                false
+            }
+        }
+    }
+
+    /// Goes along all letterboxes once and carries what lies there; from the back if somebody else started in front.
+    fn walk(&self, from_the_back: bool) {
+        let (posted, round) = {
+            let mut room = lock(&self.room);
+            (self.posted.load(Ordering::SeqCst), room.round())
+        };
+        let mut buffer = Vec::new();
+        if from_the_back {
+            round.iter().rev().for_each(|letterbox| letterbox.carry(&mut buffer));
+        } else {
+            round.iter().for_each(|letterbox| letterbox.carry(&mut buffer));
+        }
+        self.carried.fetch_max(posted, Ordering::SeqCst);
+    }
+
+    /// How many listen now.
+    pub fn listeners(&self) -> usize {
+        lock(&self.room).listeners.len()
+    }
+
+    /// Ends the conversation: nothing more is said, nobody more joins, and every listener is told to deliver what its
+    /// letterbox holds and to end its stream.
+    pub fn close(&self) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.closed = true;
+            room.round = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
+        let _ = self.call_keeper.try_send(()); // it stops too
+    }
+}
+
+impl Room {
+    fn round(&mut self) -> Round {
+        let listeners = &self.listeners;
+        self.round.get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect()).clone()
+    }
+}
+
+impl Subscription {
+    /// Whether `message` is wanted.
+    pub fn takes(&self, message: &Message) -> bool {
+        let in_channel = self.channel.is_empty()
+            || message.channel.strip_prefix(&self.channel).is_some_and(|below| below.is_empty() || below.starts_with('/'));
+        in_channel
+            && match &self.events {
+                Events::All => true,
+                Events::AllButHost => message.event != "host",
+                Events::Only(events) => events.iter().any(|event| *event == message.event),
+            }
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = "placeholder"]
+pub mod config;
+pub mod socket;
+pub mod pool;
+pub mod route;
+pub mod exchange;
+pub mod form;
+pub mod say;
+pub mod message;
+pub mod frame;
+pub mod hub;
+pub mod history;
+pub mod letterbox;
+pub mod listen;
+pub mod sync;
+pub mod journal;

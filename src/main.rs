@@ -1,0 +1,66 @@
+//! Flags, log, start, wait for a signal, stop, exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use aloud::config::{self, Config, STOP_LIMIT, Wish};
+use aloud::journal;
+use aloud::pool::Pool;
+use crossbeam_channel::{Receiver, bounded};
+
+/// How the process ends.
+#[derive(Clone, Copy)]
+enum Exit {
+    Stopped = 0,
+    CannotStart = 1,
+    BadUsage = 2,
+    /// 128 + SIGINT, as shells count: a second signal did not wait for the first.
+    Interrupted = 130,
+}
+
+fn main() -> ExitCode {
+    let end = match config::read(|name| std::env::var_os(name), std::env::args_os().skip(1)) {
+        Ok(Wish::Run(config)) => run(*config),
+        Ok(Wish::Print(text)) => {
+            let _ = std::io::stdout().write_all(text.as_bytes()); // a reader that closed early wants no more
+            Exit::Stopped
+        }
+        Err(line) => {
+            eprintln!("{line}");
+            Exit::BadUsage
+        }
+    };
+    ExitCode::from(end as u8)
+}
+
+fn run(config: Config) -> Exit {
+    journal::start(config.log);
+    let signals = signals();
+    let pool = match Pool::start(config) {
+        Ok(pool) => pool,
+        Err(error) => {
+            eprintln!("aloud: cannot start: {error}");
+            return Exit::CannotStart;
+        }
+    };
+    log::info!("Running at {}", pool.name());
+    let _ = signals.recv();
+    drop(signals); // the next signal finds nobody
+    log::info!("Stopping");
+    let all = pool.stop(STOP_LIMIT);
+    log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
+    Exit::Stopped
+}
+
+/// Receives the first SIGINT, SIGTERM or SIGHUP; the one after it ends the process at once. Sent to by ctrlc's thread,
+/// capacity one, disconnected once the first was heard.
+fn signals() -> Receiver<()> {
+    let (signal, signals) = bounded(1);
+    let handler = move || {
+        if signal.try_send(()).is_err() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handler).expect("no handler was set before");
+    signals
+}

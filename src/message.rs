@@ -1,0 +1,89 @@
+//! What was said, and its id. A message knows no wire format; `frame.rs` does.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
+pub const DEFAULT_EVENT: &str = "message";
+
+/// The longest channel segment, event name or field key, in characters.
+pub const NAME_LIMIT: usize = 64;
+
+/// The deepest channel, in segments.
+pub const CHANNEL_DEPTH: usize = 8;
+
+/// One thing said by one speaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The place in the order of all messages. Zero until the hub has taken the message.
+    pub id: u64,
+    /// When it was said: microseconds since 1970, UTC, by the server's clock. Zero until the hub has taken it.
+    pub time: u64,
+    /// The name of the server-sent event.
+    pub event: Cow<'static, str>,
+    /// Where it was said: segments joined by `/`; empty for plain `/say`.
+    pub channel: String,
+    /// Who speaks; may be empty.
+    pub name: String,
+    /// What is said; may be empty.
+    pub message: String,
+    /// Whatever else the speaker sent along, in the speaker's order.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Message {
+    /// The bytes this message weighs in the history: its texts and the record that holds them.
+    pub fn weight(&self) -> usize {
+        let fields: usize = self.fields.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        size_of::<Message>() + self.event.len() + self.channel.len() + self.name.len() + self.message.len() + fields
+    }
+
+    /// [`time`](Self::time) as a point in time.
+    pub fn said_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.time)
+    }
+}
+
+/// Microseconds since 1970, UTC. A clock set before 1970 reads as zero.
+pub fn now_micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the
+/// clock has not moved on (or was set back), so ids only ever increase.
+pub fn next_id(last: u64, now: u64) -> u64 {
+    now.max(last + 1)
+}
+
+/// True for 1 to 64 characters out of `A-Z a-z 0-9 _ . -`: an event name, a field key, a channel segment.
+pub fn is_plain_name(name: &str) -> bool {
+    (1..=NAME_LIMIT).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// True for 1 to 8 plain names joined by `/`.
+pub fn is_channel(channel: &str) -> bool {
+    channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_plain_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_the_clock_and_never_go_back() {
+        assert_eq!(next_id(0, 1_700_000_000_000_000), 1_700_000_000_000_000);
+        assert_eq!(next_id(5, 5), 6, "two messages in one microsecond");
+        assert_eq!(next_id(10, 3), 11, "the clock was set back");
+    }
+
+    #[test]
+    fn channels_are_plain_names_joined_by_slashes() {
+        for good in ["a", "a/b", "build.main_1-x/2", "1/2/3/4/5/6/7/8", &"x".repeat(64)] {
+            assert!(is_channel(good), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "a//b", "a b", "ä", "a%20b", "1/2/3/4/5/6/7/8/9", &"x".repeat(65)] {
+            assert!(!is_channel(bad), "{bad}");
+        }
+    }
+}

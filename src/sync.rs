@@ -1,0 +1,119 @@
+//! The primitives of the hand-over (letterbox, bell, pen, hub), by one name each, so that the model check can put its
+//! own in their place: built with `--cfg loom`, the very same `letterbox.rs` and `hub.rs` run under
+//! [loom](https://docs.rs/loom), which tries every order in which threads can meet.
+
+#[cfg(not(loom))]
+pub use {
+    crossbeam_channel::{Receiver, Sender, bounded, unbounded},
+    std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
+    std::sync::{Arc, Mutex, MutexGuard},
+};
+
+#[cfg(loom)]
+pub use {
+    self::model::{Receiver, Sender, bounded, unbounded},
+    loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
+    loom::sync::{Mutex, MutexGuard},
+    std::sync::Arc,
+};
+
+use std::sync::TryLockError;
+
+/// Takes `mutex`, waiting for it. A thread that panicked while it held the mutex broke its own conversation, not what
+/// the mutex guards: every change under our locks is whole before anything can panic.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Takes `mutex` if nobody holds it.
+pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// A stand-in for the part of crossbeam-channel that the hand-over uses. Crossbeam does not build under loom; what it
+/// promises does. Sends and looks are as weak as they are allowed to be: only the channel's own messages are ordered.
+#[cfg(loom)]
+mod model {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use crossbeam_channel::{SendError, TryRecvError, TrySendError};
+    use loom::sync::Mutex;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Channel<T> {
+        queue: Mutex<VecDeque<T>>,
+        /// How many are in the queue, read without the mutex, as crossbeam's `len` and `is_empty` are.
+        len: AtomicUsize,
+        receivers: AtomicUsize,
+        capacity: usize,
+    }
+
+    pub struct Sender<T>(Arc<Channel<T>>);
+    pub struct Receiver<T>(Arc<Channel<T>>);
+
+    pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let channel = Arc::new(Channel {
+            queue: Mutex::new(VecDeque::new()),
+            len: AtomicUsize::new(0),
+            receivers: AtomicUsize::new(1),
+            capacity,
+        });
+        (Sender(channel.clone()), Receiver(channel))
+    }
+
+    pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+        bounded(usize::MAX)
+    }
+
+    impl<T> Clone for Sender<T> {
+        fn clone(&self) -> Self {
+            Sender(self.0.clone())
+        }
+    }
+
+    impl<T> Sender<T> {
+        pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+            self.try_send(value).map_err(|refused| SendError(refused.into_inner()))
+        }
+
+        pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+            let mut queue = self.0.queue.lock().unwrap();
+            if self.0.receivers.load(Ordering::Acquire) == 0 {
+                return Err(TrySendError::Disconnected(value));
+            }
+            if queue.len() >= self.0.capacity {
+                return Err(TrySendError::Full(value));
+            }
+            queue.push_back(value);
+            self.0.len.fetch_add(1, Ordering::Release);
+            Ok(())
+        }
+
+        pub fn len(&self) -> usize {
+            self.0.len.load(Ordering::Acquire)
+        }
+
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+    }
+
+    impl<T> Receiver<T> {
+        pub fn try_recv(&self) -> Result<T, TryRecvError> {
+            let value = self.0.queue.lock().unwrap().pop_front().ok_or(TryRecvError::Empty)?;
+            self.0.len.fetch_sub(1, Ordering::Release);
+            Ok(value)
+        }
+    }
+
+    impl<T> Drop for Receiver<T> {
+        fn drop(&mut self) {
+            self.0.receivers.fetch_sub(1, Ordering::Release);
+        }
+    }
+}

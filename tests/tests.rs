@@ -1,0 +1,5 @@
+//! The tests that run the real binary, as its users do. Each module opens with the promise it pins.
+
+mod support;
+
+mod say;
