@@ -2,7 +2,7 @@
 //! and the README's block.
 
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::fmt::{Display, Formatter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +55,16 @@ pub enum Bind {
     Address(String),
     /// `unix:PATH`: a socket file.
     Unix(PathBuf),
+}
+
+impl Display for Bind {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bind::EveryInterface(port) => write!(formatter, ":{port}"),
+            Bind::Address(text) => formatter.write_str(text),
+            Bind::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl Default for Config {

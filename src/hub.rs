@@ -301,3 +301,134 @@ impl Subscription {
             }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::frame::Format;
+    use crate::letterbox::Owner;
+    use crate::letterbox::tests::{Tape, message};
+
+    fn hub(listeners: usize, queue: usize) -> Hub {
+        Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
+    }
+
+    fn everything() -> Subscription {
+        Subscription { channel: String::new(), events: Events::AllButHost }
+    }
+
+    fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<Tape>, u64) {
+        let tape = Tape::new(usize::MAX);
+        let owner = Letterbox::new(Box::new(tape.clone()), Format::Lines, false, vec![], queue);
+        let number = hub.join(everything(), owner.letterbox().clone()).unwrap();
+        (owner, tape, number)
+    }
+
+    #[test]
+    fn who_says_something_carries_it_to_everyone() {
+        let hub = hub(10, 8);
+        let rooms: Vec<_> = (0..3).map(|_| join(&hub, 8)).collect();
+        let first = hub.publish(message("one")).unwrap();
+        let second = hub.publish(message("two")).unwrap();
+        assert_eq!((first.listeners, second.listeners), (3, 3));
+        assert!(second.id > first.id);
+        assert!(rooms.iter().all(|(_, tape, _)| tape.text().is_empty()), "nothing is sent under the lock");
+        hub.lend_a_hand();
+        for (_, tape, _) in &rooms {
+            assert_eq!(tape.text(), "one\r\ntwo\r\n");
+            assert_eq!(tape.sends(), 1, "many letters go out in one send");
+        }
+    }
+
+    #[test]
+    fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
+        let hub = hub(10, 8);
+        let slow = Tape::new(0);
+        let slow_owner = Letterbox::new(Box::new(slow.clone()), Format::Lines, false, vec![], 8);
+        hub.join(everything(), slow_owner.letterbox().clone()).unwrap();
+        let (_owner, tape, _) = join(&hub, 8);
+        let reached: Vec<_> = (0..12)
+            .map(|number| {
+                let receipt = hub.publish(message(&number.to_string())).unwrap();
+                hub.lend_a_hand();
+                receipt.listeners
+            })
+            .collect();
+        // The first hand found the socket full and took all that lay there, one letter; eight more fill the letterbox.
+        assert_eq!(reached, [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]);
+        assert_eq!(slow_owner.standing(), crate::letterbox::Standing::HungUp);
+        assert!(slow.is_cut());
+        assert_eq!(tape.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
+    }
+
+    #[test]
+    fn a_closed_pen_is_pruned_and_one_who_leaves_is_forgotten() {
+        let hub = hub(10, 8);
+        let (first, _, _) = join(&hub, 8);
+        let (_second, _, number) = join(&hub, 8);
+        drop(first);
+        assert_eq!(hub.publish(message("x")).unwrap().listeners, 1);
+        assert_eq!(hub.listeners(), 1, "pruned");
+        hub.leave(number);
+        hub.leave(number);
+        assert_eq!(hub.listeners(), 0);
+    }
+
+    #[test]
+    fn the_room_has_a_bound_and_an_end() {
+        let hub = hub(1, 8);
+        let (owner, tape, _) = join(&hub, 8);
+        let other = Letterbox::new(Box::new(Tape::new(0)), Format::Lines, false, vec![], 8);
+        assert_eq!(hub.join(everything(), other.letterbox().clone()), Err(Refused::Full));
+        hub.publish(message("last")).unwrap();
+        hub.close();
+        assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
+        assert_eq!(hub.join(everything(), other.letterbox().clone()), Err(Refused::Stopping));
+        assert_eq!(owner.standing(), crate::letterbox::Standing::Closing);
+        owner.finish().unwrap();
+        assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
+    }
+
+    #[test]
+    fn a_subscription_takes_its_channel_what_is_below_and_its_events() {
+        let check = |channel: &str, events: Events, said_on: &str, event: &str, expected: bool| {
+            let wants = Subscription { channel: channel.to_owned(), events };
+            let mut message = message("x");
+            message.channel = said_on.to_owned();
+            message.event = event.to_owned().into();
+            assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
+        };
+        check("", Events::AllButHost, "", "message", true);
+        check("", Events::AllButHost, "a/b", "ci", true);
+        check("", Events::AllButHost, "", "host", false);
+        check("", Events::All, "", "host", true);
+        check("a", Events::All, "a", "message", true);
+        check("a", Events::All, "a/b", "message", true);
+        check("a", Events::All, "ab", "message", false);
+        check("a", Events::All, "", "message", false);
+        check("a/b", Events::All, "a", "message", false);
+        check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
+        check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
+    }
+
+    #[test]
+    fn many_speakers_and_listeners_keep_one_order() {
+        let hub = hub(100, 64);
+        let rooms: Vec<_> = (0..20).map(|_| join(&hub, 64)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let receipt = hub.publish(message("x")).unwrap();
+                        assert_eq!(receipt.listeners, 20, "nobody is hung up on");
+                        hub.lend_a_hand();
+                    }
+                });
+            }
+        });
+        hub.carry_all();
+        for (_, tape, _) in &rooms {
+            assert_eq!(tape.text(), "x\r\n".repeat(4000));
+        }
+    }
+}

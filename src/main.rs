@@ -36,10 +36,11 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Exit {
     journal::start(config.log);
     let signals = signals();
+    let bind = config.bind.to_string();
     let pool = match Pool::start(config) {
         Ok(pool) => pool,
         Err(error) => {
-            eprintln!("aloud: cannot start: {error}");
+            eprintln!("aloud: cannot listen at {bind} ({error}); give another address with --bind");
             return Exit::CannotStart;
         }
     };

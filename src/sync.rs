@@ -5,15 +5,14 @@
 #[cfg(not(loom))]
 pub use {
     crossbeam_channel::{Receiver, Sender, bounded, unbounded},
-    std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
+    std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence},
     std::sync::{Arc, Mutex, MutexGuard},
 };
 
 #[cfg(loom)]
 pub use {
-    self::model::{Receiver, Sender, bounded, unbounded},
-    loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence},
-    loom::sync::{Mutex, MutexGuard},
+    self::model::{Mutex, MutexGuard, Receiver, Sender, bounded, unbounded},
+    loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence},
     std::sync::Arc,
 };
 
@@ -34,19 +33,70 @@ pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// A stand-in for the part of crossbeam-channel that the hand-over uses. Crossbeam does not build under loom; what it
-/// promises does. Sends and looks are as weak as they are allowed to be: only the channel's own messages are ordered.
+/// Stand-ins under loom for what it does not have: the part of crossbeam-channel that the hand-over uses, and a mutex
+/// between whose last use and release another thread can step in. Neither orders more than it has to, so that a fence
+/// that is missing is missed.
 #[cfg(loom)]
+#[allow(missing_docs)]
 mod model {
     use std::collections::VecDeque;
-    use std::sync::Arc;
+    use std::ops::{Deref, DerefMut};
+    use std::sync::{Arc, LockResult, TryLockResult};
 
     use crossbeam_channel::{SendError, TryRecvError, TrySendError};
-    use loom::sync::Mutex;
     use loom::sync::atomic::{AtomicUsize, Ordering};
 
+    /// loom switches threads before an operation, and the release of its mutex is none. The relaxed counter is: it
+    /// makes "found taken just before the release" a way for threads to meet, and orders nothing.
+    pub struct Mutex<T> {
+        inner: loom::sync::Mutex<T>,
+        uses: AtomicUsize,
+    }
+
+    pub struct MutexGuard<'a, T> {
+        inner: loom::sync::MutexGuard<'a, T>,
+        uses: &'a AtomicUsize,
+    }
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Mutex<T> {
+            Mutex { inner: loom::sync::Mutex::new(value), uses: AtomicUsize::new(0) }
+        }
+
+        pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+            Ok(MutexGuard { inner: self.inner.lock().unwrap(), uses: &self.uses })
+        }
+
+        pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+            self.uses.load(Ordering::Relaxed);
+            match self.inner.try_lock() {
+                Ok(inner) => Ok(MutexGuard { inner, uses: &self.uses }),
+                Err(_) => Err(std::sync::TryLockError::WouldBlock),
+            }
+        }
+    }
+
+    impl<T> Drop for MutexGuard<'_, T> {
+        fn drop(&mut self) {
+            self.uses.store(0, Ordering::Relaxed);
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.inner
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.inner
+        }
+    }
+
     struct Channel<T> {
-        queue: Mutex<VecDeque<T>>,
+        queue: loom::sync::Mutex<VecDeque<T>>,
         /// How many are in the queue, read without the mutex, as crossbeam's `len` and `is_empty` are.
         len: AtomicUsize,
         receivers: AtomicUsize,
@@ -58,7 +108,7 @@ mod model {
 
     pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         let channel = Arc::new(Channel {
-            queue: Mutex::new(VecDeque::new()),
+            queue: loom::sync::Mutex::new(VecDeque::new()),
             len: AtomicUsize::new(0),
             receivers: AtomicUsize::new(1),
             capacity,
@@ -68,12 +118,6 @@ mod model {
 
     pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
         bounded(usize::MAX)
-    }
-
-    impl<T> Clone for Sender<T> {
-        fn clone(&self) -> Self {
-            Sender(self.0.clone())
-        }
     }
 
     impl<T> Sender<T> {

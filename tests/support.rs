@@ -85,18 +85,19 @@ impl Server {
 
     /// What was logged so far.
     pub fn log(&self) -> String {
-        self.log.text.lock().unwrap().clone()
+        self.log.text.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Waits until the log holds `text`; returns the log.
     pub fn wait_for_log(&self, text: &str) -> String {
         let log = self.log.text.lock().unwrap();
         let (log, waited) = self.log.grown.wait_timeout_while(log, PATIENCE, |log| !log.contains(text)).unwrap();
+        let log = log.clone();
         assert!(!waited.timed_out(), "late: {text:?} in the log, which is:\n{log}");
-        log.clone()
+        log
     }
 
-    /// Runs `curl -sS ARGUMENTS` and returns what it printed. A path (`/say`) stands for this server's URL.
+    /// Runs `curl -sS ARGUMENTS` and returns what it printed. `/say` and `/listen...` stand for this server's URLs.
     pub fn curl(&self, arguments: &[&str]) -> String {
         self.curl_with(arguments, b"")
     }
@@ -116,9 +117,10 @@ impl Server {
     pub fn curl_command(&self, arguments: &[&str]) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "120"]);
-        curl.args(arguments.iter().map(|argument| match argument.strip_prefix('/') {
-            Some(_) => self.url(argument),
-            None => (*argument).to_owned(),
+        let ours = |argument: &str| argument == "/" || argument.starts_with("/say") || argument.starts_with("/listen");
+        curl.args(arguments.iter().map(|argument| match ours(argument) {
+            true => self.url(argument),
+            false => (*argument).to_owned(),
         }));
         curl
     }

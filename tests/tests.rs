@@ -2,4 +2,9 @@
 
 mod support;
 
+mod crowd;
+mod faults;
+mod front_door;
+mod listen;
 mod say;
+mod stop;

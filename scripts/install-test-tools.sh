@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what the tests run beside the server: curl, Node, Python's venv and Chromium from Debian's packages (as
+# root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing, at once.
+set -euo pipefail
+cd "$(dirname "$0")/../tests/readers"
+
+missing=()
+command -v curl >/dev/null || missing+=(curl)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+[ -x /usr/bin/chromium ] || missing+=(chromium)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "missing for the tests; install as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update
+    apt-get install --yes --no-install-recommends ca-certificates "${missing[@]}"
+fi
+
+# Both folders remember by a copy of their list what they were made from.
+if ! cmp --silent package-lock.json node_modules/made-from; then
+    npm ci --no-audit --no-fund
+    cp package-lock.json node_modules/made-from
+fi
+if ! cmp --silent requirements.txt venv/made-from || ! venv/bin/python -c ''; then
+    python3 -m venv --clear venv
+    venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+    cp requirements.txt venv/made-from
+fi

@@ -1,0 +1,102 @@
+//! Promise: whoever comes without knowing the way is told it: `/`, wrong paths, wrong methods, other origins, flags.
+
+use std::process::Command;
+
+use crate::support::Server;
+
+#[test]
+fn the_help_at_the_root_holds_commands_that_work_as_printed() {
+    let server = Server::start(&[]);
+    let help = server.curl(&["/"]);
+    let commands: Vec<_> = help.lines().filter_map(|line| line.find("curl ").map(|start| &line[start..])).collect();
+    assert_eq!(commands.len(), 7, "{help}");
+    for command in commands {
+        // A stream is heard for a moment (curl exits 28 when its time is up); FILE is a placeholder.
+        let command = command.replace("FILE", "Cargo.toml").replacen("curl ", "curl -m 1 -o /dev/null -w '%{http_code}' -s ", 1);
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{command}");
+    }
+}
+
+#[test]
+fn other_origins_may_ask_and_are_answered() {
+    let check = |flags: &[&str], origin: &str, vary: Option<&str>| {
+        let server = Server::start(flags);
+        let answer = server.request("OPTIONS", "/say", &["Origin: https://a.example"], b"");
+        assert_eq!(answer.status, 204);
+        assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("GET, POST, PUT, PATCH, OPTIONS"));
+        assert!(answer.header("Access-Control-Allow-Headers").unwrap().contains("Last-Event-ID"));
+        for (method, target, body) in [("OPTIONS", "/listen", ""), ("POST", "/say", "x"), ("GET", "/nowhere", "")] {
+            let answer = server.request(method, target, &[], body.as_bytes());
+            assert_eq!(answer.header("Access-Control-Allow-Origin"), Some(origin), "{target}");
+            assert_eq!(answer.header("Vary"), vary);
+        }
+    };
+    check(&[], "*", None);
+    check(&["--allow-origin", "https://a.example"], "https://a.example", Some("Origin"));
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    let output = command.args(arguments).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_and_version_are_printed_and_bad_usage_is_one_line_and_exit_2() {
+    let (code, help, _) = run(&["--help"], &[]);
+    assert_eq!(code, 0);
+    assert!(help.contains("--max-listeners N"), "{help}");
+    assert_eq!(run(&["--version"], &[]), (0, format!("aloud {}\n", env!("CARGO_PKG_VERSION")), String::new()));
+    let check = |arguments: &[&str], environment: &[(&str, &str)], line: &str| {
+        assert_eq!(run(arguments, environment), (2, String::new(), format!("{line}\n")));
+    };
+    check(&["--queue", "none"], &[], "aloud: --queue is \"none\"; give a whole number from 8 to 1000000");
+    let line = "aloud: ALOUD_BIND is \"here\"; give :4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock";
+    check(&[], &[("ALOUD_BIND", "here")], line);
+}
+
+#[test]
+fn an_address_in_use_is_one_line_and_exit_1() {
+    let server = Server::start(&[]);
+    let (code, _, line) = run(&["--bind", &server.address().to_string()], &[]);
+    assert_eq!((code, line.lines().count()), (1, 1), "{line}");
+    assert!(line.contains("Address already in use") && line.contains("--bind"), "{line}");
+}
+
+#[test]
+fn every_interface_means_both_ip_versions() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", ":0"]);
+    let server = Server::start_command(command);
+    let port = server.address().port();
+    assert!(server.log().contains(&format!("Running at :{port}\n")), "{}", server.log());
+    for host in ["127.0.0.1", "[::1]"] {
+        assert_eq!(server.curl(&[&format!("http://{host}:{port}/say"), "-d", "message=x"]), "ok.");
+    }
+}
+
+#[test]
+fn a_socket_file_serves_is_replaced_when_stale_and_removed_at_the_end() {
+    let path = std::env::temp_dir().join(format!("aloud-test-{}.sock", std::process::id()));
+    let path_text = path.to_str().unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap()); // a file that nobody listens at any more
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", &format!("unix:{path_text}")]);
+    let mut server = Server::start_command(command);
+    let mut listener = server.curl_command(&["-N", "--unix-socket", path_text, "http://localhost/listen"]);
+    let listener = listener.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    crate::support::wait_until("the listener is there", || {
+        let answer = server.curl(&["-i", "--unix-socket", path_text, "http://localhost/say", "-d", "message=Hi"]);
+        answer.contains("Aloud-Listeners: 1\r\n")
+    });
+    let (code, _, line) = run(&["--bind", &format!("unix:{path_text}")], &[]);
+    assert_eq!(code, 1, "a socket file in use is not taken over: {line}");
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let heard = listener.wait_with_output().unwrap();
+    assert!(heard.status.success());
+    assert_eq!(String::from_utf8_lossy(&heard.stdout), "Hi\r\n");
+    assert!(!path.exists());
+}

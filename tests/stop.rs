@@ -1,0 +1,108 @@
+//! Promise: SIGINT and SIGTERM deliver what was accepted, end every stream properly and exit 0 within 5 s; a second
+//! signal ends the process at once.
+
+use std::io::{BufReader, Read, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Answer, Server, wait_until};
+
+#[test]
+fn a_stop_amid_messages_delivers_what_was_accepted_to_a_hundred_curls() {
+    let mut server = Server::start(&[]);
+    let curls: Vec<_> = (0..100)
+        .map(|_| server.curl_command(&["-N", "/listen?as=json"]).stdout(Stdio::piped()).spawn().unwrap())
+        .collect();
+    let readers: Vec<_> = curls
+        .into_iter()
+        .map(|curl| std::thread::spawn(move || curl.wait_with_output().unwrap()))
+        .collect();
+    wait_until("all curls listen", || server.say("are you there?") == 100);
+
+    let (address, enough) = (server.address(), std::sync::atomic::AtomicUsize::new(0));
+    let said: Vec<u64> = std::thread::scope(|scope| {
+        let speakers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let Ok(connection) = std::net::TcpStream::connect(address) else { return vec![] };
+                    let mut connection = BufReader::new(connection);
+                    let mut ids = vec![];
+                    while let Some(id) = say_until_stopped(&mut connection) {
+                        ids.push(id);
+                        enough.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                    ids
+                })
+            })
+            .collect();
+        wait_until("messages are in flight", || enough.load(std::sync::atomic::Ordering::Relaxed) > 500);
+        server.signal("TERM");
+        speakers.into_iter().flat_map(|speaker| speaker.join().unwrap()).collect()
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    for reader in readers {
+        let output = reader.join().unwrap();
+        assert_eq!(output.status.code(), Some(0), "curl saw a proper end");
+        let heard = String::from_utf8(output.stdout).unwrap();
+        let ids: std::collections::HashSet<u64> =
+            heard.lines().map(|line| line.split('"').nth(3).unwrap().parse().unwrap()).collect();
+        assert!(said.iter().all(|id| ids.contains(id)), "everything that was answered ok. was heard");
+        assert_eq!(ids.len(), heard.lines().count(), "once");
+    }
+}
+
+/// Says something; its id if it was accepted, `None` once the server refuses or has closed the connection.
+fn say_until_stopped(connection: &mut BufReader<std::net::TcpStream>) -> Option<u64> {
+    connection.get_mut().write_all(b"GET /say?message=x HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    let mut byte = [0];
+    if connection.get_ref().peek(&mut byte).unwrap_or(0) == 0 && connection.buffer().is_empty() {
+        return None;
+    }
+    let answer = Answer::read(connection, false);
+    (answer.status == 200).then(|| answer.header("Aloud-Id").unwrap().parse().unwrap())
+}
+
+#[test]
+fn idle_and_half_said_connections_do_not_hold_up_the_end() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start(&["--log", "debug"]);
+        let mut idle = server.connect();
+        idle.write_all(b"GET /say?message=x HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(Answer::read(&mut BufReader::new(&idle), false).status, 200);
+        let mut half_said = server.connect();
+        half_said.write_all(b"POST /say HTTP/1.1\r\nHost: x\r\nContent-Le").unwrap();
+        let silent = server.connect();
+        let started = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(5), "nobody had to be waited for");
+        let mut rest = vec![];
+        idle.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"", "an idle connection is closed without a word");
+        drop((half_said, silent));
+    }
+}
+
+#[test]
+fn a_listener_that_does_not_read_holds_up_the_end_for_five_seconds_at_most() {
+    let mut server = Server::start(&[]);
+    let _sleeper = server.listen("/listen");
+    let text = "x".repeat(60_000);
+    (0..150).for_each(|_| assert_eq!(server.say(&text), 1));
+    let started = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() >= Duration::from_secs(4), "it was given time to take what was queued");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let mut server = Server::start(&[]);
+    let _sleeper = server.listen("/listen");
+    let text = "x".repeat(60_000);
+    (0..150).for_each(|_| assert_eq!(server.say(&text), 1));
+    server.signal("INT");
+    server.wait_for_log("Stopping");
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(130));
+}
