@@ -85,7 +85,8 @@ fn outlast_a_crowd(server: &Server) {
         let _ = client.write_all(b"GET /listen HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     }
     let mut first = BufReader::new(crowd.remove(0));
-    assert_eq!(Answer::read_head(&mut first).status, 200);
+    let status = Answer::read_head(&mut first).status;
+    assert!([200, 503].contains(&status), "it is let in or turned away: {status}");
     drop(crowd);
     drop(first);
     wait_until("newcomers speak and listen", || {
