@@ -101,7 +101,8 @@ const FLAGS: &[Flag] = &[
         default: ":4000",
         meaning: "address and port; `:4000` is every interface, v6 and v4; `unix:PATH` a socket file; port 0 picks one",
         set: |config, text| {
-            config.bind = bind(text).ok_or(":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock")?;
+            config.bind =
+                bind(text).ok_or(":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock")?;
             Ok(())
         },
     },
@@ -171,8 +172,10 @@ const FLAGS: &[Flag] = &[
         default: "*",
         meaning: "which web pages may use the server: every one, or those of one origin (CORS)",
         set: |config, text| {
-            let origin = text == "*" || text == "null" || (text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()));
-            config.allow_origin = origin.then(|| text.to_owned()).ok_or("* or an origin such as https://example.org")?;
+            let origin =
+                text == "*" || text == "null" || (text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()));
+            config.allow_origin =
+                origin.then(|| text.to_owned()).ok_or("* or an origin such as https://example.org")?;
             Ok(())
         },
     },
@@ -222,7 +225,8 @@ pub fn read(
             lexopt::Arg::Long(name) => {
                 let flag = FLAGS.iter().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
-                let value = parser.value().map_err(|_| format!("aloud: --{} has no value; {}", flag.name, usage(flag)))?;
+                let value =
+                    parser.value().map_err(|_| format!("aloud: --{} has no value; {}", flag.name, usage(flag)))?;
                 set(&mut config, flag, &format!("--{}", flag.name), value)?;
             }
             other => return Err(complaint(&other.unexpected().to_string())),
@@ -342,7 +346,11 @@ mod tests {
         check(&[], &["--bogus"], "aloud: there is no flag --bogus; aloud --help lists what there is");
         check(&[], &["extra"], "aloud: unexpected argument \"extra\"; aloud --help lists what there is");
         check(&[], &["--log", "loud"], "aloud: --log is \"loud\"; give off, error, warn, info, debug or trace");
-        check(&[], &["--idle"], "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed");
+        check(
+            &[],
+            &["--idle"],
+            "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed",
+        );
     }
 
     #[test]

@@ -176,7 +176,10 @@ impl<'a> Exchange<'a> {
             }
             None if !self.has_chunked_body() => {}
             None if self.connection_says("upgrade") => {
-                return Err(Refusal::new(400, "a chunked body cannot come with an upgrade; leave out Connection: upgrade"));
+                return Err(Refusal::new(
+                    400,
+                    "a chunked body cannot come with an upgrade; leave out Connection: upgrade",
+                ));
             }
             None => {
                 let mut reader = self.request.as_reader().take(limit as u64 + 1);
@@ -282,7 +285,8 @@ impl<'a> Exchange<'a> {
         let reason = StatusCode(status).default_reason_phrase();
         let date = httpdate::HttpDate::from(SystemTime::now());
         let origin = &self.config.allow_origin;
-        let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: {origin}\r\n");
+        let _ =
+            write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: {origin}\r\n");
         if origin != "*" {
             bytes.extend_from_slice(b"Vary: Origin\r\n");
         }

@@ -38,7 +38,15 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
     if name.is_empty() && text.is_empty() {
         return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
     }
-    Ok(Message { id: 0, time: 0, event: event_name(event)?, channel: channel.to_owned(), name, message: text, fields: checked(fields)? })
+    Ok(Message {
+        id: 0,
+        time: 0,
+        event: event_name(event)?,
+        channel: channel.to_owned(),
+        name,
+        message: text,
+        fields: checked(fields)?,
+    })
 }
 
 fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
@@ -76,7 +84,10 @@ fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal>
         "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
         "multipart/form-data" => match parameter(parameters, "boundary") {
             Some(boundary) if !boundary.is_empty() => multipart(body, boundary.as_bytes()),
-            _ => Err(Refusal::new(400, "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does")),
+            _ => Err(Refusal::new(
+                400,
+                "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does",
+            )),
         },
         "application/json" => json(body),
         "text/plain" => Ok(vec![("message".to_owned(), String::from_utf8_lossy(body).into_owned())]),
@@ -303,7 +314,19 @@ mod tests {
         let example = r#"send one flat object, such as {"name":"Florian","message":"Hi"}"#;
         check_refused("", JSON, "[1]", 400, &format!("the JSON is not an object; {example}"));
         check_refused("", JSON, r#"{"a":{}}"#, 400, &format!("\"a\" is not flat; {example}"));
-        check_refused("", JSON, "{", 400, &format!("the body is not JSON (EOF while parsing an object at line 1 column 1); {example}"));
-        check_refused("", JSON, "[".repeat(100_000), 400, &format!("the body is not JSON (recursion limit exceeded at line 1 column 128); {example}"));
+        check_refused(
+            "",
+            JSON,
+            "{",
+            400,
+            &format!("the body is not JSON (EOF while parsing an object at line 1 column 1); {example}"),
+        );
+        check_refused(
+            "",
+            JSON,
+            "[".repeat(100_000),
+            400,
+            &format!("the body is not JSON (recursion limit exceeded at line 1 column 128); {example}"),
+        );
     }
 }

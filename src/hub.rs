@@ -5,9 +5,9 @@
 //! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
 //! carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes back to
 //! its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that finds more
-//! than [`FAR_BEHIND`] messages not yet carried walks too, from the other end: speakers are slowed by exactly the work
+//! than `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly the work
 //! they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the others: after
-//! [`MOST_WALKS`] the keeper is called and takes over.
+//! `MOST_WALKS` the keeper is called and takes over.
 
 use crate::frame::Letter;
 use crate::history::History;
@@ -292,7 +292,10 @@ impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
         let in_channel = self.channel.is_empty()
-            || message.channel.strip_prefix(&self.channel).is_some_and(|below| below.is_empty() || below.starts_with('/'));
+            || message
+                .channel
+                .strip_prefix(&self.channel)
+                .is_some_and(|below| below.is_empty() || below.starts_with('/'));
         in_channel
             && match &self.events {
                 Events::All => true,
@@ -319,7 +322,7 @@ mod tests {
 
     fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<Tape>, u64) {
         let tape = Tape::new(usize::MAX);
-        let owner = Letterbox::new(Box::new(tape.clone()), Format::Lines, false, vec![], queue);
+        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, false, vec![], queue);
         let number = hub.join(everything(), owner.letterbox().clone()).unwrap();
         (owner, tape, number)
     }
@@ -344,7 +347,7 @@ mod tests {
     fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
         let hub = hub(10, 8);
         let slow = Tape::new(0);
-        let slow_owner = Letterbox::new(Box::new(slow.clone()), Format::Lines, false, vec![], 8);
+        let slow_owner = Owner::new(Box::new(slow.clone()), Format::Lines, false, vec![], 8);
         hub.join(everything(), slow_owner.letterbox().clone()).unwrap();
         let (_owner, tape, _) = join(&hub, 8);
         let reached: Vec<_> = (0..12)
@@ -378,7 +381,7 @@ mod tests {
     fn the_room_has_a_bound_and_an_end() {
         let hub = hub(1, 8);
         let (owner, tape, _) = join(&hub, 8);
-        let other = Letterbox::new(Box::new(Tape::new(0)), Format::Lines, false, vec![], 8);
+        let other = Owner::new(Box::new(Tape::new(0)), Format::Lines, false, vec![], 8);
         assert_eq!(hub.join(everything(), other.letterbox().clone()), Err(Refused::Full));
         hub.publish(message("last")).unwrap();
         hub.close();

@@ -124,17 +124,6 @@ enum Wrote {
 }
 
 impl Letterbox {
-    /// A letterbox of `limit` letters for a listener on `wire` that wants `format`, in chunks or not. `head` goes out
-    /// first.
-    pub fn new(wire: Box<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
-        let (letters, waiting) = unbounded();
-        let (bell, rung) = bounded(1);
-        let (half_sent, last_sent) = (head, Instant::now());
-        let pen = Mutex::new(Pen { letters: Some(waiting), half_sent, stalled: false, last_sent, format, chunked });
-        let standing = AtomicU8::new(Standing::Listening as u8);
-        Owner { letterbox: Arc::new(Letterbox { letters, bell, standing, pen, wire, limit }), bell: rung }
-    }
-
     /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock, so the count
     /// cannot grow between the look and the send, and all letterboxes hold their letters in one order.
     pub fn post(&self, letter: &Arc<Letter>) -> Posted {
@@ -197,6 +186,17 @@ impl Letterbox {
 }
 
 impl Owner {
+    /// The owner of a new letterbox of `limit` letters, for a listener on `wire` that wants `format`, in chunks or not. `head` goes out
+    /// first.
+    pub fn new(wire: Box<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
+        let (letters, waiting) = unbounded();
+        let (bell, rung) = bounded(1);
+        let (half_sent, last_sent) = (head, Instant::now());
+        let pen = Mutex::new(Pen { letters: Some(waiting), half_sent, stalled: false, last_sent, format, chunked });
+        let standing = AtomicU8::new(Standing::Listening as u8);
+        Owner { letterbox: Arc::new(Letterbox { letters, bell, standing, pen, wire, limit }), bell: rung }
+    }
+
     /// The other side, for the hub.
     pub fn letterbox(&self) -> &Arc<Letterbox> {
         &self.letterbox
@@ -422,7 +422,7 @@ pub(crate) mod tests {
     #[test]
     fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
         let tape = Tape::new(7);
-        let owner = Letterbox::new(Box::new(tape.clone()), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, false, b"head\r\n".to_vec(), 8);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
         assert_eq!(tape.text(), "head\r\no", "the head first, then as much as there was room for");
@@ -438,7 +438,7 @@ pub(crate) mod tests {
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let tape = Tape::new(usize::MAX);
-        let owner = Letterbox::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8);
+        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8);
         tape.cut();
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
@@ -450,7 +450,7 @@ pub(crate) mod tests {
     #[test]
     fn silence_is_broken_and_only_silence() {
         let tape = Tape::new(usize::MAX);
-        let owner = Letterbox::new(Box::new(tape.clone()), Format::Sse, true, vec![], 8);
+        let owner = Owner::new(Box::new(tape.clone()), Format::Sse, true, vec![], 8);
         owner.break_silence(Duration::ZERO).unwrap();
         assert_eq!(tape.text(), "2\r\n:\n\r\n");
         owner.break_silence(Duration::from_secs(60)).unwrap();
@@ -462,7 +462,7 @@ pub(crate) mod tests {
     #[test]
     fn a_chunked_stream_is_ended_properly() {
         let tape = Tape::new(3);
-        let owner = Letterbox::new(Box::new(tape.clone()), Format::Lines, true, vec![], 8);
+        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, true, vec![], 8);
         owner.letterbox().post(&letter("one"));
         owner.finish().unwrap();
         assert_eq!(tape.text(), "5\r\none\r\n\r\n0\r\n\r\n");
@@ -481,7 +481,7 @@ mod model {
     use loom::thread;
 
     fn owner(tape: &std::sync::Arc<Tape>) -> Owner {
-        Letterbox::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8)
+        Owner::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8)
     }
 
     fn check(body: impl Fn() + Sync + Send + 'static) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::frame::{self, Format};
 use crate::hub::{Events, Hub, Refused, Subscription};
-use crate::letterbox::{Letterbox, Owner, STALL_LIMIT, Standing, Wire};
+use crate::journal;
+use crate::letterbox::{Owner, STALL_LIMIT, Standing, Wire};
 use crate::message::is_plain_name;
 use crate::route::refusal_of;
 use crate::socket::Writer;
-use crate::journal;
 
 /// How long an `EventSource` that found the server full waits before it tries again, in milliseconds.
 const FULL_RETRY_MS: u32 = 5000;
@@ -48,12 +48,12 @@ pub fn listen(
         let opening = opening.into_bytes();
         head.extend_from_slice(&if exchange.chunked() { frame::chunk(&opening) } else { opening });
     }
-    let writer = Arc::new(Writer::new());
+    let writer = Arc::new(Writer::default());
     let wire: Box<dyn Wire> = match exchange.socket() {
         Some(socket) => Box::new(socket.clone()),
         None => Box::new(writer.clone()),
     };
-    let owner = Letterbox::new(wire, request.format, exchange.chunked(), head, queue);
+    let owner = Owner::new(wire, request.format, exchange.chunked(), head, queue);
     let joined = if spare_thread { hub.join(request.wants, owner.letterbox().clone()) } else { Err(Refused::Full) };
     let number = match joined {
         Ok(number) => number,
@@ -116,7 +116,10 @@ impl Request {
             Some("sse") => (Format::Sse, "text/event-stream"),
             Some("json") => (Format::Json, "application/x-ndjson"),
             Some(other) => {
-                return Err(Refusal::new(400, format!("as={} is no format; send as=lines, as=sse or as=json", shown(other))));
+                return Err(Refusal::new(
+                    400,
+                    format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)),
+                ));
             }
             None => negotiate(exchange.header("Accept").unwrap_or("")),
         };

@@ -20,9 +20,9 @@ use tiny_http::{Request, Server, SslContextWrap};
 use crate::config::{Config, HISTORY_BYTES, MOST_LISTENERS};
 use crate::exchange::After;
 use crate::hub::{Hub, Limits};
+use crate::journal;
 use crate::route::Service;
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
-use crate::journal;
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
 const STACK_BYTES: usize = 256 * 1024;
@@ -79,7 +79,8 @@ impl Pool {
         let descriptors = Descriptors::new(&listening, config.idle);
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
         let most_open = (free / DESCRIPTORS_EACH).max(2);
-        let listeners = config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
+        let listeners =
+            config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (queue, history) = (config.queue, config.history);
         let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
         let shared = Arc::new(Shared {
@@ -234,7 +235,8 @@ impl Shared {
                     *self.open() += 1;
                     let found = self.descriptors().find(guess);
                     if found.is_none() {
-                        journal::ACCEPTING.warn("cannot tell a new connection's descriptor; it is served without a helping hand");
+                        journal::ACCEPTING
+                            .warn("cannot tell a new connection's descriptor; it is served without a helping hand");
                     }
                     let requests = connection.map(Result::ok);
                     return Some(Connection { requests, place: Place { shared: self.clone(), found } });
@@ -252,7 +254,8 @@ impl Shared {
     fn wait_for_a_place(&self) -> bool {
         let mut open = self.open();
         if *open >= self.most_open {
-            journal::ACCEPTING.warn(format_args!("{open} connections are open, as many as may; the next one has to wait"));
+            journal::ACCEPTING
+                .warn(format_args!("{open} connections are open, as many as may; the next one has to wait"));
         }
         while *open >= self.most_open && !self.stopping() {
             open = self.one_closed.wait(open).unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -52,7 +52,10 @@ impl Route<'_> {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
-            _ => Err(Refusal::new(404, format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)))),
+            _ => Err(Refusal::new(
+                404,
+                format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
+            )),
         }
     }
 
@@ -133,8 +136,12 @@ fn preflight(allow: &str) -> Answer {
 /// The hub's no, in HTTP.
 pub fn refusal_of(refused: Refused) -> Refusal {
     match refused {
-        Refused::Full => Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER),
-        Refused::Stopping => Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER),
+        Refused::Full => {
+            Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
+        Refused::Stopping => {
+            Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
     }
 }
 

@@ -271,6 +271,7 @@ impl Wire for Arc<Socket> {
 }
 
 /// Stands in for a socket that could not be found: the listener's own thread writes, and waits while it does.
+#[derive(Default)]
 pub struct Writer {
     /// Where to write; `None` until it is known.
     to: Mutex<Option<Box<dyn Write + Send>>>,
@@ -279,11 +280,6 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer that does not know yet where to write.
-    pub fn new() -> Writer {
-        Writer { to: Mutex::new(None), may_wait: AtomicBool::new(false) }
-    }
-
     /// Where to write from now on; `None` lets go of it.
     pub fn set(&self, to: Option<Box<dyn Write + Send>>) {
         *self.to.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = to;

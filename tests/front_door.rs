@@ -12,7 +12,8 @@ fn the_help_at_the_root_holds_commands_that_work_as_printed() {
     assert_eq!(commands.len(), 7, "{help}");
     for command in commands {
         // A stream is heard for a moment (curl exits 28 when its time is up); FILE is a placeholder.
-        let command = command.replace("FILE", "Cargo.toml").replacen("curl ", "curl -m 1 -o /dev/null -w '%{http_code}' -s ", 1);
+        let command =
+            command.replace("FILE", "Cargo.toml").replacen("curl ", "curl -m 1 -o /dev/null -w '%{http_code}' -s ", 1);
         let output = Command::new("sh").args(["-c", &command]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{command}");
     }
@@ -53,7 +54,8 @@ fn help_and_version_are_printed_and_bad_usage_is_one_line_and_exit_2() {
         assert_eq!(run(arguments, environment), (2, String::new(), format!("{line}\n")));
     };
     check(&["--queue", "none"], &[], "aloud: --queue is \"none\"; give a whole number from 8 to 1000000");
-    let line = "aloud: ALOUD_BIND is \"here\"; give :4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock";
+    let line =
+        "aloud: ALOUD_BIND is \"here\"; give :4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock";
     check(&[], &[("ALOUD_BIND", "here")], line);
 }
 

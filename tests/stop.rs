@@ -13,10 +13,8 @@ fn a_stop_amid_messages_delivers_what_was_accepted_to_a_hundred_curls() {
     let curls: Vec<_> = (0..100)
         .map(|_| server.curl_command(&["-N", "/listen?as=json"]).stdout(Stdio::piped()).spawn().unwrap())
         .collect();
-    let readers: Vec<_> = curls
-        .into_iter()
-        .map(|curl| std::thread::spawn(move || curl.wait_with_output().unwrap()))
-        .collect();
+    let readers: Vec<_> =
+        curls.into_iter().map(|curl| std::thread::spawn(move || curl.wait_with_output().unwrap())).collect();
     wait_until("all curls listen", || server.say("are you there?") == 100);
 
     let (address, enough) = (server.address(), std::sync::atomic::AtomicUsize::new(0));

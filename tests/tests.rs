@@ -6,5 +6,6 @@ mod crowd;
 mod faults;
 mod front_door;
 mod listen;
+mod readme;
 mod say;
 mod stop;

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Passes all tests on a Debian machine with a Rust toolchain: installs what is missing (apt, when root), then checks
+# formatting, lints, docs, and runs every test: unit, model, end to end.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+# The tests hold a thousand connections open.
+ulimit -n "$(ulimit -Hn)"
+
+step tools
+scripts/install-test-tools.sh
+
+step formatting
+cargo fmt --check
+
+step lints
+cargo clippy --all-targets --quiet -- -D warnings
+
+step docs
+RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --quiet
+
+step 'no async runtime in the tree'
+if cargo tree --edges normal | grep -E '\b(tokio|async-std|smol|futures-executor)\b'; then
+    echo 'an async runtime has crept in' >&2
+    exit 1
+fi
+
+step 'unit tests and examples'
+cargo test --quiet --lib --bins
+cargo test --quiet --doc
+
+step 'model checks of the hand-over'
+RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release --lib model
+
+step 'end to end'
+cargo test --quiet --release --test tests
+
+step 'the demo'
+scripts/demo.sh
