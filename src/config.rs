@@ -1,4 +1,4 @@
-//! Flags and environment into [`Config`]. One table, [`FLAGS`], makes the parsing, the environment variables, `--help`
+//! Flags and environment into [`Config`]. One table, `FLAGS`, makes the parsing, the environment variables, `--help`
 //! and the README's block.
 
 use std::ffi::OsString;

@@ -199,7 +199,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whether bytes of this request may still be on their way, so that nothing after it can be trusted.
-    fn body_is_unread(&self) -> bool {
+    pub fn body_is_unread(&self) -> bool {
         let awaits = self.header("Expect").is_some();
         let length = self.request.body_length().unwrap_or(0);
         !self.body_read && (self.has_chunked_body() || length > READ_WITH_HEAD || (awaits && length > 0))

@@ -69,7 +69,10 @@ fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
         None => Ok(fields),
         Some((key, _)) => Err(Refusal::new(
             400,
-            format!("{} is no field name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(key)),
+            format!(
+                "{} is no field name; send message=TEXT, and names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -",
+                shown(key)
+            ),
         )),
     }
 }
@@ -306,7 +309,10 @@ mod tests {
         let rule = "send 1 to 64 of A-Z a-z 0-9 _ . -";
         check_refused("message=x&event=a%20b%0A", None, "", 400, &format!("\"a b\\n\" is no event name; {rule}"));
         check_refused("message=x&event=", None, "", 400, &format!("\"\" is no event name; {rule}"));
-        check_refused("message=x&a%2fb=1", None, "", 400, &format!("\"a/b\" is no field name; {rule}"));
+        let names = "send message=TEXT, and names of 1 to 64 of A-Z a-z 0-9 _ . -";
+        check_refused("message=x&a%2fb=1", None, "", 400, &format!("\"a/b\" is no field name; {names}"));
+        check_refused("name=F", FORM, "Hi there", 400, &format!("\"Hi there\" is no field name; {names}"));
+        check_refused("", FORM, "Hi", 400, "nothing is said; send message=TEXT, name=TEXT or both");
         let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
         check_refused(&many.join("&"), FORM, "message=x", 400, "there are 33 further fields; send at most 32");
         let types = "send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain";

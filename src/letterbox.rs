@@ -31,8 +31,9 @@ use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fen
 /// waiting listeners.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long a listener's own thread waits for a socket that takes nothing at all before it gives the listener up. With
-/// the heartbeat (15 s) before it, a machine that vanished is noticed within 27 s.
+/// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it waits
+/// for the socket, by the kernel where sent data stays unacknowledged (`TCP_USER_TIMEOUT`, tcp(7)). Less than the heartbeat,
+/// so that a machine that vanished in silence is missed at the second one.
 pub const STALL_LIMIT: Duration = Duration::from_secs(12);
 
 /// The sending side of a connection, as the pen sees it: a socket, or what stands in for one.
@@ -486,7 +487,7 @@ mod model {
 
     fn check(body: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
+        model.preemption_bound = Some(5);
         model.check(body);
     }
 

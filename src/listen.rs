@@ -111,6 +111,9 @@ fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format) -> After 
 
 impl Request {
     fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Request, Refusal> {
+        if exchange.body_is_unread() {
+            return Err(Refusal::new(413, "a body says nothing here; leave it out"));
+        }
         let (format, content_type) = match exchange.query_value("as").as_deref() {
             Some("lines") => (Format::Lines, TEXT),
             Some("sse") => (Format::Sse, "text/event-stream"),

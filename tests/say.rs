@@ -122,10 +122,12 @@ fn a_connection_is_kept_for_the_next_request_after_answers_and_refusals() {
 #[test]
 fn a_body_too_long_to_be_read_does_not_hold_a_thread() {
     let server = Server::start(&[]);
-    let mut connection = server.connect();
-    write!(connection, "POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nx").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    for target in ["POST /say", "GET /listen", "HEAD /listen", "GET /", "GET /nowhere", "OPTIONS /say"] {
+        let mut connection = server.connect();
+        write!(connection, "{target} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nx").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 "), "{target}: {answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{target}: {answer}");
+    }
 }
