@@ -102,3 +102,17 @@ fn a_socket_file_serves_is_replaced_when_stale_and_removed_at_the_end() {
     assert_eq!(String::from_utf8_lossy(&heard.stdout), "Hi\r\n");
     assert!(!path.exists());
 }
+
+#[test]
+fn what_a_client_sends_cannot_drive_the_terminal_that_shows_the_log() {
+    let server = Server::start(&["--log", "trace"]);
+    let mut connection = server.connect();
+    let nasty = b"G\x1bT /\x1b[31m\x07x?\x7f HTTP/1.1\r\nHost: \x1b[2J\r\nConnection: close\r\n\r\n";
+    std::io::Write::write_all(&mut connection, nasty).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut connection, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
+    assert!(!answer.contains('\u{1b}'), "the answer shows it escaped: {answer:?}");
+    let log = server.wait_for_log("\\u{1b}[31m");
+    assert!(!log.chars().any(|char| char.is_control() && char != '\n'), "{log:?}");
+}
