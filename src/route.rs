@@ -73,7 +73,7 @@ impl Service {
     /// to accept connections, so this conversation must not last.
     pub fn answer(&self, request: Request, socket: Option<&Arc<Socket>>, spare_thread: bool) -> After {
         let exchange = Exchange::new(request, socket, &self.config);
-        log::debug!("{} asks {} {}", exchange.peer(), exchange.method(), shown(exchange.url()));
+        log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
         if exchange.url().len() > URL_LIMIT {
             let line = format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body");
             return exchange.refuse(&Refusal::new(414, line));
