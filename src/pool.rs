@@ -223,6 +223,7 @@ impl Drop for Place {
 
 impl Shared {
     /// Waits for the turn, then for a connection; `None` when the server stops.
+    #[inline(never)]
     fn accept(self: &Arc<Shared>) -> Option<Connection<impl Iterator<Item = Option<Request>> + use<>>> {
         let _turn = self.turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         while self.wait_for_a_place() {
@@ -269,6 +270,7 @@ impl Shared {
     }
 
     /// Serves a connection to its end.
+    #[inline(never)]
     fn converse(&self, mut connection: Connection<impl Iterator<Item = Option<Request>>>) {
         let socket = connection.place.found.as_ref().map(|found| found.socket.clone());
         let set_busy = |busy| socket.iter().for_each(|socket: &Arc<Socket>| socket.set_busy(busy));
@@ -279,7 +281,7 @@ impl Shared {
             if self.stopping() {
                 return;
             }
-            let Some(Some(request)) = connection.requests.next() else { return };
+            let Some(request) = next_request(&mut connection.requests) else { return };
             set_busy(true);
             let spare_thread = self.waiting.load(Ordering::SeqCst) > 0;
             if self.service.answer(request, socket.as_ref(), spare_thread) == After::Close {
@@ -299,6 +301,13 @@ impl Shared {
     fn open(&self) -> MutexGuard<'_, usize> {
         self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// The next request; `None` when the connection ends. Not inlined: tiny_http's buffers (6 KiB of stack) would stay under
+/// the feet of every listener for as long as it listens.
+#[inline(never)]
+fn next_request(requests: &mut impl Iterator<Item = Option<Request>>) -> Option<Request> {
+    requests.next().flatten()
 }
 
 /// Errors of one connection, or of none: accept again at once. (With a read timeout on the listening socket, accept

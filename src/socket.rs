@@ -190,6 +190,7 @@ impl Socket {
 
     /// Sends `answer` as the last thing on this connection although the peer may still be sending: closes our side,
     /// throws away what comes for a moment, then cuts.
+    #[inline(never)] // its buffer would stand on every listener's stack
     pub fn answer_and_close(self: &Arc<Socket>, answer: &[u8]) {
         let mut rest = answer;
         while !rest.is_empty() {

@@ -6,6 +6,7 @@ mod crowd;
 mod faults;
 mod front_door;
 mod listen;
+mod readers;
 mod readme;
 mod say;
 mod stop;

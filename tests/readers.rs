@@ -1,0 +1,165 @@
+//! Promise: the readers people use for server-sent events understand a listener's stream. The npm package
+//! `eventsource`, the PyPI package `httpx-sse` and Chromium's own EventSource each report exactly what was said, in
+//! order: id, event and data, whatever characters a name or a message holds. Nothing else is an event: not the opening
+//! of the stream, not a heartbeat, neither before the first message nor after one.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Server};
+
+#[test]
+fn the_npm_package_eventsource_hears_what_was_said_and_nothing_else() {
+    check(&["node", "eventsource.mjs"], &["node_modules/eventsource"]);
+}
+
+#[test]
+fn the_pypi_package_httpx_sse_hears_what_was_said_and_nothing_else() {
+    check(&["venv/bin/python", "httpx-sse.py"], &["venv/bin/python"]);
+}
+
+#[test]
+fn chromium_hears_what_was_said_and_nothing_else() {
+    check(&["node", "chromium.mjs"], &["/usr/bin/chromium"]);
+}
+
+/// Says everything to the reader that `command` starts, with heartbeats before, between and after.
+fn check(command: &[&str], needs: &[&str]) {
+    let server = Server::start(&["--heartbeat", "1"]);
+    let mut reader = Reader::start(command, needs, &server.url("/listen"));
+    let mut say_and_hear = |name: &str, message: &str, event: &str| {
+        let said = say(&server, name, message, event);
+        assert_eq!(reader.event(), said, "{command:?} at {name:?}, {message:?}");
+    };
+    heartbeats_go_by(&server);
+    say_and_hear("Florian", "Hi", "message");
+    heartbeats_go_by(&server);
+    say_and_hear("build", "green", "ci");
+    heartbeats_go_by(&server);
+    for text in nasty_texts() {
+        say_and_hear(&text, "a nasty name", "message");
+        say_and_hear("a nasty message", &text, "ci");
+    }
+    // And many at once, so that frames share chunks and reads.
+    let said: Vec<Value> = nasty_texts().iter().map(|text| say(&server, "", text, "message")).collect();
+    for said in said {
+        assert_eq!(reader.event(), said, "{command:?}, many at once");
+    }
+}
+
+/// What a text may hold that a careless frame, escape or line splitter breaks at.
+fn nasty_texts() -> Vec<String> {
+    let controls: String = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32).collect();
+    let mut texts = vec![controls, "\u{1F600}\u{E9}".repeat(8_000)];
+    texts.extend(
+        [
+            "two\nlines, \r\n three\r four\n",
+            "\n\nid: 7\nevent: ci\ndata: {\"name\":\"forged\"}\n\n",
+            "\r\rdata: forged\r\r",
+            ":a comment? key: value, ::",
+            " a space before and after ",
+            r#""double" 'single' `back` \ \\ \n \u0000 </script>"#,
+            "a\0b\0",
+            "\u{2028}line separator\u{2029}paragraph separator\u{85}next line\x0b\x0c\x1c",
+            "\u{FEFF}\u{1F469}\u{200D}\u{1F680} \u{E0067} e\u{301} \u{202E}left \u{FFFD}\u{FFFF}\u{10FFFF}",
+        ]
+        .map(str::to_owned),
+    );
+    texts
+}
+
+/// Says it as a JSON body, which can hold every character, and returns what a reader has to report.
+fn say(server: &Server, name: &str, message: &str, event: &str) -> Value {
+    let body = json!({"name": name, "message": message, "event": event}).to_string();
+    let answer = server.request("POST", "/say", &["Content-Type: application/json"], body.as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("Aloud-Listeners"), Some("1"), "the reader listens, once");
+    json!({"id": answer.header("Aloud-Id"), "type": event, "name": name, "message": message})
+}
+
+/// Returns when the reader, which joined and heard before this began, has been sent two heartbeats more. A listener
+/// beside it, to whom no message goes, gets its own later than the reader gets each; the third makes up for a thread
+/// that woke late.
+fn heartbeats_go_by(server: &Server) {
+    let beside = server.try_listen("/listen?event=nobody-says-this", &["Accept: text/event-stream"]);
+    let mut beside = beside.unwrap_or_else(|answer| panic!("{answer:?}"));
+    let opening = beside.chunk();
+    assert!(opening.is_some_and(|opening| opening.starts_with(b": aloud\n")), "the opening is a chunk of its own");
+    for _ in 0..3 {
+        beside.chunk().expect("the stream goes on");
+    }
+}
+
+/// A program that listens and prints what it hears, one line an event; it ends when dropped.
+struct Reader {
+    process: Child,
+    /// What it printed, from a thread that reads it; disconnected when the program closed its output.
+    lines: Receiver<String>,
+    name: String,
+}
+
+impl Reader {
+    /// Starts `command` in `tests/readers` and waits until its stream is open. `needs` is what it cannot do without.
+    fn start(command: &[&str], needs: &[&str], url: &str) -> Reader {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers");
+        for needed in needs {
+            assert!(folder.join(needed).exists(), "{needed} is missing; run scripts/install-test-tools.sh");
+        }
+        let program = if command[0].contains('/') { folder.join(command[0]) } else { command[0].into() };
+        let mut process = Command::new(program)
+            .args(&command[1..])
+            .arg(url)
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; run scripts/install-test-tools.sh", command[0]));
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (printed, lines) = channel();
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).take_while(|line| printed.send(line.clone()).is_ok()).for_each(drop);
+        });
+        let reader = Reader { process, lines, name: command.join(" ") };
+        assert_eq!(reader.line("the open stream"), "ready", "{}", reader.name);
+        reader
+    }
+
+    /// The next event, its data taken apart.
+    fn event(&mut self) -> Value {
+        let line = self.line("the next event");
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{} says {line:?}", self.name));
+        let data = event["data"].as_str().unwrap_or_else(|| panic!("no data in {line:?}"));
+        let data: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("data, {error}: {line:?}"));
+        json!({"id": event["id"], "type": event["type"], "name": data["name"], "message": data["message"]})
+    }
+
+    fn line(&self, what: &str) -> String {
+        self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => panic!("late after {PATIENCE:?}: {what} of {}", self.name),
+            RecvTimeoutError::Disconnected => {
+                panic!("{} ended; if it lacks something, run scripts/install-test-tools.sh", self.name)
+            }
+        })
+    }
+}
+
+impl Drop for Reader {
+    /// The end of its input ends it; where that takes too long, it and what it started are killed.
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.process.id())]).status();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+"""Listens to the URL it is given with the PyPI package `httpx-sse`: prints `ready` once the stream is open, then each
+event as one line of JSON. Ends when its standard input does."""
+
+import json
+import os
+import sys
+import threading
+
+import httpx
+from httpx_sse import connect_sse
+
+
+def end_with_standard_input():
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_standard_input, name="stdin", daemon=True).start()
+with httpx.Client(timeout=None, trust_env=False) as client:
+    with connect_sse(client, "GET", sys.argv[1]) as source:
+        source.response.raise_for_status()
+        print("ready", flush=True)
+        for event in source.iter_sse():
+            print(json.dumps({"id": event.id, "type": event.event, "data": event.data}), flush=True)
+print("error: the stream ended", flush=True)
