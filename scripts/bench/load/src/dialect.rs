@@ -1,0 +1,34 @@
+//! What differs between the servers, all of it: aloud and those written after its contract take a form,
+//! nchan takes the line itself as the body.
+
+/// How a server wants to be spoken to.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Dialect {
+    Aloud,
+    Nchan,
+}
+
+/// The request every listener sends.
+pub const LISTEN_REQUEST: &[u8] = b"GET /listen HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
+
+impl Dialect {
+    pub fn named(name: &str) -> Result<Dialect, String> {
+        match name {
+            "aloud" => Ok(Dialect::Aloud),
+            "nchan" => Ok(Dialect::Nchan),
+            _ => Err(format!("no dialect {name}; there are aloud and nchan")),
+        }
+    }
+
+    /// The request that makes listeners hear `NAME MESSAGE\r\n`. Neither may need percent-encoding.
+    pub fn say_request(self, name: &str, message: &str) -> String {
+        let (kind, body) = match self {
+            Dialect::Aloud => ("application/x-www-form-urlencoded", format!("name={name}&message={message}")),
+            Dialect::Nchan => ("text/plain", format!("{name} {message}")),
+        };
+        format!(
+            "POST /say HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}
