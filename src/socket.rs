@@ -415,3 +415,53 @@ fn same_door(ours: &SocketAddrAny, listening: &SocketAddrAny) -> bool {
         _ => false,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpStream;
+    use tiny_http::{Server, SslContextWrap};
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    fn says_hello(found: &Found, client: &mut TcpStream) {
+        (&found.socket).send_now(b"hello").unwrap();
+        let mut heard = [0; 5];
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"hello", "the descriptor is the one this client is behind");
+    }
+
+    #[test]
+    fn a_new_connection_is_recognised_among_all_other_descriptors() {
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), IDLE).unwrap();
+        let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
+        let mut descriptors = Descriptors::new(&listening, IDLE);
+        let (mut clients, mut files) = (vec![], vec![]);
+        for round in 0..20 {
+            // Numbers come and go behind the pool's back; the clients are sockets of this process too.
+            files.push(std::fs::File::open("/dev/null").unwrap());
+            if round % 3 == 0 {
+                files.remove(0);
+            }
+            let mut client = TcpStream::connect(listening.address.unwrap()).unwrap();
+            let guess = descriptors.guess();
+            let connection = Server::accept_connection(&listening.listener, &tls).unwrap().unwrap();
+            let found = descriptors.find(guess).expect("it is found");
+            assert_eq!(found.numbers.len(), 2, "both of its descriptors");
+            says_hello(&found, &mut client);
+            clients.push((client, connection, found));
+            if round % 2 == 0 {
+                let (_, connection, found) = clients.remove(round / 4);
+                found.socket.let_go();
+                assert_eq!(found.socket.call(|_| Ok(())).unwrap_err().kind(), ErrorKind::NotConnected);
+                drop(connection);
+                descriptors.give_back(&found);
+            }
+        }
+        for (client, _, found) in &mut clients {
+            says_hello(found, client);
+        }
+        assert_eq!(descriptors.sockets().count(), clients.len());
+    }
+}
