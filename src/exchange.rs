@@ -275,6 +275,14 @@ impl<'a> Exchange<'a> {
         if written.is_err() || closes { After::Close } else { After::KeepAlive }
     }
 
+    /// Drops a request whose answer was written to the socket, with everything that was to be said on it. The connection
+    /// is shut first, because tiny_http answers 500 to what it takes for unanswered.
+    pub fn leave_unanswered(self) {
+        if let Some(socket) = self.socket {
+            socket.cut();
+        }
+    }
+
     /// Gives the request up for its writer. Nobody else may write to the connection while the writer lives, and
     /// tiny_http writes nothing of its own.
     pub fn into_writer(self) -> Box<dyn Write + Send> {

@@ -25,7 +25,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::frame::{self, Format, Letter};
-use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded};
+use crate::sync::{
+    Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
+};
 
 /// Letters gathered into one send, in bytes: enough to make the system call cheap, little enough for a small stack of
 /// waiting listeners.
@@ -60,14 +62,17 @@ pub struct Letterbox {
     /// bounded channel allocates all its slots at once (6 KiB for each listener), but bounded by [`post`](Self::post).
     /// Disconnected when the listener's thread has closed the pen.
     letters: Sender<Arc<Letter>>,
+    /// How many letters lie here: counted up after one was put in, down after one was taken out, so below zero for a
+    /// moment. Beside the pen and not asked of the channel, whose own count lies in two further cache lines.
+    waiting: AtomicI64,
     /// Rung by whoever wants the listener's own thread to look; capacity one, as a bell rung twice is rung.
     bell: Sender<()>,
     /// Why the listener has to go, if it has to: one of [`Standing`].
     standing: AtomicU8,
     pen: Mutex<Pen>,
-    wire: Box<dyn Wire>,
+    wire: Arc<dyn Wire>,
     /// The most letters that may lie here.
-    limit: usize,
+    limit: i64,
 }
 
 /// Held by whoever writes to the listener's socket.
@@ -128,11 +133,14 @@ impl Letterbox {
     /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock, so the count
     /// cannot grow between the look and the send, and all letterboxes hold their letters in one order.
     pub fn post(&self, letter: &Arc<Letter>) -> Posted {
-        if self.letters.len() >= self.limit {
+        if self.waiting.load(Ordering::Relaxed) >= self.limit {
             return Posted::Full;
         }
         match self.letters.send(letter.clone()) {
-            Ok(()) => Posted::Put,
+            Ok(()) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                Posted::Put
+            }
             Err(_) => Posted::Gone,
         }
     }
@@ -142,8 +150,8 @@ impl Letterbox {
     pub fn carry(&self, buffer: &mut Vec<u8>) {
         loop {
             fence(Ordering::SeqCst);
-            let waiting = self.letters.len();
-            if waiting == 0 {
+            let waiting = self.waiting.load(Ordering::Relaxed);
+            if waiting <= 0 {
                 return;
             }
             let mut pen = if waiting <= self.limit / 2 {
@@ -158,7 +166,7 @@ impl Letterbox {
             if pen.stalled {
                 return;
             }
-            let wrote = pen.write(&*self.wire, buffer);
+            let wrote = pen.write(self, buffer);
             drop(pen);
             match wrote {
                 Ok(Wrote::All) => {} // look again
@@ -189,13 +197,21 @@ impl Letterbox {
 impl Owner {
     /// The owner of a new letterbox of `limit` letters, for a listener on `wire` that wants `format`, in chunks or not. `head` goes out
     /// first.
-    pub fn new(wire: Box<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
+    pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
         let (letters, waiting) = unbounded();
         let (bell, rung) = bounded(1);
         let (half_sent, last_sent) = (head, Instant::now());
         let pen = Mutex::new(Pen { letters: Some(waiting), half_sent, stalled: false, last_sent, format, chunked });
-        let standing = AtomicU8::new(Standing::Listening as u8);
-        Owner { letterbox: Arc::new(Letterbox { letters, bell, standing, pen, wire, limit }), bell: rung }
+        let letterbox = Letterbox {
+            letters,
+            waiting: AtomicI64::new(0),
+            bell,
+            standing: AtomicU8::new(Standing::Listening as u8),
+            pen,
+            wire,
+            limit: limit as i64,
+        };
+        Owner { letterbox: Arc::new(letterbox), bell: rung }
     }
 
     /// The other side, for the hub.
@@ -220,13 +236,13 @@ impl Owner {
         let letterbox = &*self.letterbox;
         let mut buffer = Vec::new();
         loop {
-            let wrote = lock(&letterbox.pen).write(&*letterbox.wire, &mut buffer)?;
+            let wrote = lock(&letterbox.pen).write(letterbox, &mut buffer)?;
             if wrote == Wrote::Some {
                 letterbox.wire.wait_until_writable(STALL_LIMIT)?;
                 continue;
             }
             fence(Ordering::SeqCst);
-            if letterbox.letters.is_empty() {
+            if letterbox.waiting.load(Ordering::Relaxed) <= 0 {
                 return Ok(());
             }
         }
@@ -270,13 +286,7 @@ impl Owner {
     /// Sleeps until the bell is rung, at most for `limit`. A bell rung before ends the sleep at once.
     #[cfg(not(loom))]
     pub fn sleep(&self, limit: Duration) {
-        // `recv_timeout` would spin and yield before it parks, which among a thousand sleepers costs as much as the
-        // delivery; `Select` parks at once.
-        let mut bell = crossbeam_channel::Select::new();
-        bell.recv(&self.bell);
-        if bell.ready_timeout(limit).is_ok() {
-            let _ = self.bell.try_recv();
-        }
+        crate::sync::sleep_until_rung(&self.bell, limit);
     }
 }
 
@@ -292,37 +302,41 @@ impl Drop for Owner {
 
 impl Pen {
     /// Writes what lies there as far as the socket takes it, and remembers whether it took all.
-    fn write(&mut self, wire: &dyn Wire, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
-        let wrote = self.write_until_full(wire, buffer);
+    fn write(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
+        let wrote = self.write_until_full(letterbox, buffer);
         self.stalled = !matches!(wrote, Ok(Wrote::All));
         wrote
     }
 
     /// Writes what is half sent, then letters, many in one send, until there are no more or the socket is full.
-    fn write_until_full(&mut self, wire: &dyn Wire, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
+    fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
         let Some(letters) = &self.letters else { return Ok(Wrote::Closed) };
         while !self.half_sent.is_empty() {
-            match send(wire, &self.half_sent, &mut self.last_sent)? {
+            match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
                 0 => return Ok(Wrote::Some),
                 sent => self.half_sent.drain(..sent),
             };
         }
         self.half_sent = Vec::new();
         loop {
+            let waiting = letterbox.waiting.load(Ordering::Relaxed);
+            if waiting <= 0 {
+                return Ok(Wrote::All);
+            }
             buffer.clear();
-            while buffer.len() < BATCH_BYTES {
+            let mut taken = 0;
+            while taken < waiting && buffer.len() < BATCH_BYTES {
                 let Ok(letter) = letters.try_recv() else { break };
+                taken += 1;
                 let frame = letter.frame(self.format);
                 buffer.extend_from_slice(if self.chunked { frame.chunk() } else { frame.payload() });
             }
-            if buffer.is_empty() {
-                return Ok(Wrote::All);
-            }
-            let sent = send(wire, buffer, &mut self.last_sent);
-            let taken = *sent.as_ref().unwrap_or(&0);
-            if taken < buffer.len() {
+            letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
+            let sent = send(&*letterbox.wire, buffer, &mut self.last_sent);
+            let sent_bytes = *sent.as_ref().unwrap_or(&0);
+            if sent_bytes < buffer.len() {
                 // After an error too: the listener's own thread tries again and so learns of it.
-                self.half_sent = buffer[taken..].to_vec();
+                self.half_sent = buffer[sent_bytes..].to_vec();
                 return sent.map(|_| Wrote::Some);
             }
         }
@@ -377,7 +391,7 @@ pub(crate) mod tests {
         }
     }
 
-    impl Wire for std::sync::Arc<Tape> {
+    impl Wire for Tape {
         fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
             let mut taken = self.0.lock().unwrap();
             if taken.broken {
@@ -423,7 +437,7 @@ pub(crate) mod tests {
     #[test]
     fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
         let tape = Tape::new(7);
-        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
         assert_eq!(tape.text(), "head\r\no", "the head first, then as much as there was room for");
@@ -439,7 +453,7 @@ pub(crate) mod tests {
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let tape = Tape::new(usize::MAX);
-        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
         tape.cut();
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
@@ -451,7 +465,7 @@ pub(crate) mod tests {
     #[test]
     fn silence_is_broken_and_only_silence() {
         let tape = Tape::new(usize::MAX);
-        let owner = Owner::new(Box::new(tape.clone()), Format::Sse, true, vec![], 8);
+        let owner = Owner::new(tape.clone(), Format::Sse, true, vec![], 8);
         owner.break_silence(Duration::ZERO).unwrap();
         assert_eq!(tape.text(), "2\r\n:\n\r\n");
         owner.break_silence(Duration::from_secs(60)).unwrap();
@@ -463,7 +477,7 @@ pub(crate) mod tests {
     #[test]
     fn a_chunked_stream_is_ended_properly() {
         let tape = Tape::new(3);
-        let owner = Owner::new(Box::new(tape.clone()), Format::Lines, true, vec![], 8);
+        let owner = Owner::new(tape.clone(), Format::Lines, true, vec![], 8);
         owner.letterbox().post(&letter("one"));
         owner.finish().unwrap();
         assert_eq!(tape.text(), "5\r\none\r\n\r\n0\r\n\r\n");
@@ -482,7 +496,7 @@ mod model {
     use loom::thread;
 
     fn owner(tape: &std::sync::Arc<Tape>) -> Owner {
-        Owner::new(Box::new(tape.clone()), Format::Lines, false, vec![], 8)
+        Owner::new(tape.clone(), Format::Lines, false, vec![], 8)
     }
 
     fn check(body: impl Fn() + Sync + Send + 'static) {
@@ -547,15 +561,15 @@ mod model {
             let other = {
                 let hub = hub.clone();
                 thread::spawn(move || {
-                    let id = hub.publish(super::tests::message("a")).unwrap().id;
-                    hub.lend_a_hand();
-                    id
+                    let receipt = hub.publish(super::tests::message("a")).unwrap();
+                    hub.lend_a_hand(receipt.listeners);
+                    receipt.id
                 })
             };
-            let b = hub.publish(super::tests::message("b")).unwrap().id;
-            hub.lend_a_hand();
+            let b = hub.publish(super::tests::message("b")).unwrap();
+            hub.lend_a_hand(b.listeners);
             let a = other.join().unwrap();
-            assert_eq!(tape.text(), if a < b { "a\r\nb\r\n" } else { "b\r\na\r\n" });
+            assert_eq!(tape.text(), if a < b.id { "a\r\nb\r\n" } else { "b\r\na\r\n" });
         });
     }
 
@@ -570,7 +584,7 @@ mod model {
                 thread::spawn(move || {
                     [(); 2].map(|()| {
                         let reached = hub.publish(super::tests::message("x")).unwrap().listeners;
-                        hub.lend_a_hand();
+                        hub.lend_a_hand(reached);
                         reached
                     })
                 })

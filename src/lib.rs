@@ -17,7 +17,8 @@
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
-//!    send, with sends that never wait. [`frame`] encodes a letter once for each format somebody listens in.
+//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end. [`frame`] encodes
+//!    a letter once for each format somebody listens in.
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
@@ -29,7 +30,7 @@
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | conversation, while it waits | at least one for each core | the turn to accept; with it, `accept` | the one before it; a connection | more than two for each core wait, or the server stops |
 //! | conversation, while it serves | one for each open connection | the next request; a listener: its own bell | bytes; the bell, or the heartbeat's time | the connection ends; then it waits again |
-//! | keeper | 1 | the receiver on which it is called | a speaker that has walked enough; once a second | the server stops |
+//! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
 //! A thread that accepts becomes the conversation and first starts another if too few are left waiting (leader and
 //! followers). If no thread can be started, or the descriptors are spent, those that are connected are served on, the

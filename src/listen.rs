@@ -49,9 +49,9 @@ pub fn listen(
         head.extend_from_slice(&if exchange.chunked() { frame::chunk(&opening) } else { opening });
     }
     let writer = Arc::new(Writer::default());
-    let wire: Box<dyn Wire> = match exchange.socket() {
-        Some(socket) => Box::new(socket.clone()),
-        None => Box::new(writer.clone()),
+    let wire: Arc<dyn Wire> = match exchange.socket() {
+        Some(socket) => socket.clone(),
+        None => writer.clone(),
     };
     let owner = Owner::new(wire, request.format, exchange.chunked(), head, queue);
     let joined = if spare_thread { hub.join(request.wants, owner.letterbox().clone()) } else { Err(Refused::Full) };
@@ -61,12 +61,23 @@ pub fn listen(
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
-    // From here on only whoever holds the pen writes. The writer is kept because tiny_http would answer 500 without.
-    writer.set(Some(exchange.into_writer()));
+    // From here on only whoever holds the pen writes. Where that is to the socket, the request is kept meanwhile: to give
+    // it up takes a page of stack more, which every listener would then occupy for good.
+    let exchange = match exchange.socket() {
+        Some(_) => Some(exchange),
+        None => {
+            writer.set(Some(exchange.into_writer()));
+            None
+        }
+    };
     let ended = hear(&owner, heartbeat);
     hub.leave(number);
-    writer.set(None);
     say_why(&peer, owner.standing(), ended, queue);
+    drop(owner);
+    writer.set(None);
+    if let Some(exchange) = exchange {
+        exchange.leave_unanswered();
+    }
     After::Close
 }
 

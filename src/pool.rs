@@ -23,6 +23,7 @@ use crate::hub::{Hub, Limits};
 use crate::journal;
 use crate::route::Service;
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
+use crate::sync::sleep_until_rung;
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
 const STACK_BYTES: usize = 256 * 1024;
@@ -172,18 +173,17 @@ fn wait_and_serve(shared: &Arc<Shared>, alive: &Sender<Infallible>) {
     shared.waiting.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// The keeper carries what speakers have left to it, starts threads that could not be started before, and says what
+/// The keeper lends speakers a second hand, carries what they have left to it, starts threads that could not be started before, and says what
 /// trouble was only counted.
 fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infallible>) -> io::Result<()> {
     let shared = shared.clone();
     let keeper = move || {
         while !shared.stopping() {
-            match called.recv_timeout(KEEPER_TICK) {
-                Ok(()) => shared.service.hub.carry_all(),
-                Err(_) => {
-                    replenish(&shared, &alive);
-                    journal::settle_all();
-                }
+            if sleep_until_rung(&called, KEEPER_TICK) {
+                shared.service.hub.lend_a_second_hand();
+            } else {
+                replenish(&shared, &alive);
+                journal::settle_all();
             }
         }
     };
@@ -192,8 +192,9 @@ fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infall
 
 /// An open connection. Fields are dropped in this order: first tiny_http closes the connection, then its place and its
 /// numbers are given back.
-struct Connection<Requests> {
-    requests: Requests,
+struct Connection {
+    /// tiny_http's connection, whose type has no public name; `None` where a request could not be read.
+    requests: Box<dyn Iterator<Item = Option<Request>>>,
     place: Place,
 }
 
@@ -203,7 +204,7 @@ struct Place {
     found: Option<Found>,
 }
 
-impl<Requests> Drop for Connection<Requests> {
+impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(found) = &self.place.found {
             found.socket.let_go();
@@ -222,9 +223,10 @@ impl Drop for Place {
 }
 
 impl Shared {
-    /// Waits for the turn, then for a connection; `None` when the server stops.
+    /// Waits for the turn, then for a connection; `None` when the server stops. Not inlined, nor is `converse`: what
+    /// tiny_http needs of the stack would lie under every listener for as long as it listens.
     #[inline(never)]
-    fn accept(self: &Arc<Shared>) -> Option<Connection<impl Iterator<Item = Option<Request>> + use<>>> {
+    fn accept(self: &Arc<Shared>) -> Option<Connection> {
         let _turn = self.turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         while self.wait_for_a_place() {
             let guess = self.descriptors().guess();
@@ -239,7 +241,7 @@ impl Shared {
                         journal::ACCEPTING
                             .warn("cannot tell a new connection's descriptor; it is served without a helping hand");
                     }
-                    let requests = connection.map(Result::ok);
+                    let requests = Box::new(connection.map(Result::ok));
                     return Some(Connection { requests, place: Place { shared: self.clone(), found } });
                 }
                 Ok(Ok(None)) => {}
@@ -271,7 +273,7 @@ impl Shared {
 
     /// Serves a connection to its end.
     #[inline(never)]
-    fn converse(&self, mut connection: Connection<impl Iterator<Item = Option<Request>>>) {
+    fn converse(&self, mut connection: Connection) {
         let socket = connection.place.found.as_ref().map(|found| found.socket.clone());
         let set_busy = |busy| socket.iter().for_each(|socket: &Arc<Socket>| socket.set_busy(busy));
         loop {
@@ -281,7 +283,7 @@ impl Shared {
             if self.stopping() {
                 return;
             }
-            let Some(request) = next_request(&mut connection.requests) else { return };
+            let Some(Some(request)) = connection.requests.next() else { return };
             set_busy(true);
             let spare_thread = self.waiting.load(Ordering::SeqCst) > 0;
             if self.service.answer(request, socket.as_ref(), spare_thread) == After::Close {
@@ -301,13 +303,6 @@ impl Shared {
     fn open(&self) -> MutexGuard<'_, usize> {
         self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-}
-
-/// The next request; `None` when the connection ends. Not inlined: tiny_http's buffers (6 KiB of stack) would stay under
-/// the feet of every listener for as long as it listens.
-#[inline(never)]
-fn next_request(requests: &mut impl Iterator<Item = Option<Request>>) -> Option<Request> {
-    requests.next().flatten()
 }
 
 /// Errors of one connection, or of none: accept again at once. (With a read timeout on the listening socket, accept

@@ -24,9 +24,7 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
             .with("Aloud-Listeners", receipt.listeners)
             .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners"),
     );
-    if receipt.listeners > 0 {
-        hub.lend_a_hand();
-    }
+    hub.lend_a_hand(receipt.listeners);
     after
 }
 

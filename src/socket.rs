@@ -191,7 +191,7 @@ impl Socket {
     /// Sends `answer` as the last thing on this connection although the peer may still be sending: closes our side,
     /// throws away what comes for a moment, then cuts.
     #[inline(never)] // its buffer would stand on every listener's stack
-    pub fn answer_and_close(self: &Arc<Socket>, answer: &[u8]) {
+    pub fn answer_and_close(&self, answer: &[u8]) {
         let mut rest = answer;
         while !rest.is_empty() {
             match self.send_now(rest) {
@@ -257,7 +257,7 @@ fn borrow(number: RawFd) -> BorrowedFd<'static> {
     }
 }
 
-impl Wire for Arc<Socket> {
+impl Wire for Socket {
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         self.call(|socket| send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
     }
@@ -287,7 +287,7 @@ impl Writer {
     }
 }
 
-impl Wire for Arc<Writer> {
+impl Wire for Writer {
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         if !self.may_wait.swap(false, Ordering::SeqCst) {
             return Err(ErrorKind::WouldBlock.into());
@@ -426,7 +426,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(30);
 
     fn says_hello(found: &Found, client: &mut TcpStream) {
-        (&found.socket).send_now(b"hello").unwrap();
+        found.socket.send_now(b"hello").unwrap();
         let mut heard = [0; 5];
         client.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"hello", "the descriptor is the one this client is behind");

@@ -5,14 +5,14 @@
 #[cfg(not(loom))]
 pub use {
     crossbeam_channel::{Receiver, Sender, bounded, unbounded},
-    std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence},
+    std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence},
     std::sync::{Arc, Mutex, MutexGuard},
 };
 
 #[cfg(loom)]
 pub use {
     self::model::{Mutex, MutexGuard, Receiver, Sender, bounded, unbounded},
-    loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence},
+    loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence},
     std::sync::Arc,
 };
 
@@ -31,6 +31,17 @@ pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => None,
     }
+}
+
+/// Sleeps until something is sent to `bell`, at most for `limit`, and takes it. True if something was.
+///
+/// `recv_timeout` would spin and yield before it parks, which among a thousand sleepers costs as much as the delivery;
+/// `Select` parks at once.
+#[cfg(not(loom))]
+pub fn sleep_until_rung(bell: &Receiver<()>, limit: std::time::Duration) -> bool {
+    let mut select = crossbeam_channel::Select::new();
+    select.recv(bell);
+    select.ready_timeout(limit).is_ok() && bell.try_recv().is_ok()
 }
 
 /// Stand-ins under loom for what it does not have: the part of crossbeam-channel that the hand-over uses, and a mutex
@@ -97,8 +108,6 @@ mod model {
 
     struct Channel<T> {
         queue: loom::sync::Mutex<VecDeque<T>>,
-        /// How many are in the queue, read without the mutex, as crossbeam's `len` and `is_empty` are.
-        len: AtomicUsize,
         receivers: AtomicUsize,
         capacity: usize,
     }
@@ -109,7 +118,6 @@ mod model {
     pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         let channel = Arc::new(Channel {
             queue: loom::sync::Mutex::new(VecDeque::new()),
-            len: AtomicUsize::new(0),
             receivers: AtomicUsize::new(1),
             capacity,
         });
@@ -134,24 +142,13 @@ mod model {
                 return Err(TrySendError::Full(value));
             }
             queue.push_back(value);
-            self.0.len.fetch_add(1, Ordering::Release);
             Ok(())
-        }
-
-        pub fn len(&self) -> usize {
-            self.0.len.load(Ordering::Acquire)
-        }
-
-        pub fn is_empty(&self) -> bool {
-            self.len() == 0
         }
     }
 
     impl<T> Receiver<T> {
         pub fn try_recv(&self) -> Result<T, TryRecvError> {
-            let value = self.0.queue.lock().unwrap().pop_front().ok_or(TryRecvError::Empty)?;
-            self.0.len.fetch_sub(1, Ordering::Release);
-            Ok(value)
+            self.0.queue.lock().unwrap().pop_front().ok_or(TryRecvError::Empty)
         }
     }
 

@@ -6,7 +6,7 @@ import { EventSource } from 'eventsource';
 const source = new EventSource(process.argv[2]);
 const print = ({ lastEventId, type, data }) => console.log(JSON.stringify({ id: lastEventId, type, data }));
 source.onopen = () => console.log('ready');
-source.onerror = (error) => console.log(`error: ${error.message}`);
+source.onerror = (error) => console.log(`error: ${error.message ?? 'the stream was lost'}`);
 source.onmessage = print;
 source.addEventListener('ci', print);
 
