@@ -145,6 +145,11 @@ impl Letterbox {
         }
     }
 
+    /// Has the processor fetch what [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
+    pub fn look_ahead(&self) {
+        std::hint::black_box((self.waiting.load(Ordering::Relaxed), self.letters.is_empty()));
+    }
+
     /// Lends a hand: writes what lies here as far as the socket takes it at once. Never waits for the socket. `buffer`
     /// is scratch space, so that a walk along a thousand letterboxes allocates once.
     pub fn carry(&self, buffer: &mut Vec<u8>) {

@@ -129,6 +129,10 @@ mod model {
     }
 
     impl<T> Sender<T> {
+        pub fn is_empty(&self) -> bool {
+            self.0.queue.lock().unwrap().is_empty()
+        }
+
         pub fn send(&self, value: T) -> Result<(), SendError<T>> {
             self.try_send(value).map_err(|refused| SendError(refused.into_inner()))
         }
