@@ -37,5 +37,8 @@ RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release
 step 'end to end'
 cargo test --quiet --release --test tests
 
+step 'the load generator of the benchmarks'
+CARGO_TARGET_DIR=scripts/bench/target cargo test --quiet --manifest-path scripts/bench/load/Cargo.toml
+
 step 'the demo'
 scripts/demo.sh

@@ -96,6 +96,11 @@ impl<'a> Exchange<'a> {
         Exchange { request, socket, config, body_read: false }
     }
 
+    /// What the user set.
+    pub fn config(&self) -> &'a Config {
+        self.config
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         self.request.method()

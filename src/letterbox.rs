@@ -200,8 +200,8 @@ impl Letterbox {
 }
 
 impl Owner {
-    /// The owner of a new letterbox of `limit` letters, for a listener on `wire` that wants `format`, in chunks or not. `head` goes out
-    /// first.
+    /// The owner of a new letterbox of `limit` letters, for a listener on `wire` that wants `format`, in chunks or not.
+    /// `head` goes out first.
     pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
         let (letters, waiting) = unbounded();
         let (bell, rung) = bounded(1);

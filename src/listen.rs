@@ -24,16 +24,10 @@ struct Request {
     content_type: &'static str,
 }
 
-/// Streams what is said on `channel` until the listener leaves, is hung up on, or the server stops. `queue` is how many
-/// messages may wait for it; `heartbeat` the silence it is spared. Where `spare_thread` is false nobody else is left to
-/// accept connections, and this one has to.
-pub fn listen(
-    exchange: Exchange<'_>,
-    channel: &str,
-    hub: &Hub,
-    (queue, heartbeat): (usize, Duration),
-    spare_thread: bool,
-) -> After {
+/// Streams what is said on `channel` until the listener leaves, is hung up on, or the server stops. Where `spare_thread`
+/// is false nobody else is left to accept connections, so this thread must not be a listener's.
+pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub, spare_thread: bool) -> After {
+    let (queue, heartbeat) = (exchange.config().queue, exchange.config().heartbeat);
     let request = match Request::read(&exchange, channel) {
         Ok(request) => request,
         Err(refusal) => return exchange.refuse(&refusal),

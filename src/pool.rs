@@ -173,8 +173,8 @@ fn wait_and_serve(shared: &Arc<Shared>, alive: &Sender<Infallible>) {
     shared.waiting.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// The keeper lends speakers a second hand, carries what they have left to it, starts threads that could not be started before, and says what
-/// trouble was only counted.
+/// The keeper lends speakers a second hand, carries what they have left to it, starts threads that could not be started
+/// before, and says what trouble was only counted.
 fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infallible>) -> io::Result<()> {
     let shared = shared.clone();
     let keeper = move || {

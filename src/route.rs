@@ -97,9 +97,7 @@ impl Service {
                 exchange.answer(Answer::new(200, TEXT, help))
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
-            Route::Listen(channel) => {
-                listen::listen(exchange, channel, &self.hub, (self.config.queue, self.config.heartbeat), spare_thread)
-            }
+            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
         }
     }
 
