@@ -42,7 +42,9 @@ pub struct Answer {
 impl Answer {
     /// An answer with a body and its type.
     pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Answer {
-        Answer { status, headers: format!("Content-Type: {content_type}\r\n"), body: body.into() }
+        let mut headers = String::with_capacity(192); // what `/say` answers with fits
+        headers.extend(["Content-Type: ", content_type, "\r\n"]);
+        Answer { status, headers, body: body.into() }
     }
 
     /// The same with one more header. Neither part may hold a line break.
@@ -298,12 +300,9 @@ impl<'a> Exchange<'a> {
         let reason = StatusCode(status).default_reason_phrase();
         let date = httpdate::HttpDate::from(SystemTime::now());
         let origin = &self.config.allow_origin;
-        let _ =
-            write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: {origin}\r\n");
-        if origin != "*" {
-            bytes.extend_from_slice(b"Vary: Origin\r\n");
-        }
-        headers.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
+        let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
+        [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
     }
 }
 

@@ -35,13 +35,13 @@ pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 
 /// Sleeps until something is sent to `bell`, at most for `limit`, and takes it. True if something was.
 ///
-/// `recv_timeout` would spin and yield before it parks, which among a thousand sleepers costs as much as the delivery;
-/// `Select` parks at once.
+/// `recv_timeout` and `Select::ready_timeout` spin and yield before they park, which among a thousand sleepers costs as
+/// much as the delivery; `Select::select_timeout` parks at once.
 #[cfg(not(loom))]
 pub fn sleep_until_rung(bell: &Receiver<()>, limit: std::time::Duration) -> bool {
     let mut select = crossbeam_channel::Select::new();
     select.recv(bell);
-    select.ready_timeout(limit).is_ok() && bell.try_recv().is_ok()
+    select.select_timeout(limit).is_ok_and(|rung| rung.recv(bell).is_ok())
 }
 
 /// Stand-ins under loom for what it does not have: the part of crossbeam-channel that the hand-over uses, and a mutex
