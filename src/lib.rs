@@ -70,6 +70,8 @@
 //!   400, answers a client that half-closes or idles with a stray 400, and trusts a hostile client in ways that a gate in
 //!   front of it (between [`pool`] and [`route`]) is to close. Until that stands, keep aloud off the open internet.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
+//! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
+//!   have it outlive a terminal.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod config;
