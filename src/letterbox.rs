@@ -83,6 +83,9 @@ struct Pen {
     half_sent: Vec<u8>,
     /// The socket is full and the bell is rung: the listener's own thread waits, then writes all that lies there.
     stalled: bool,
+    /// Why the connection is over, once a send has said so. The kernel says it once, to whoever happened to send; the
+    /// listener's own thread has to learn it.
+    failed: Option<io::ErrorKind>,
     /// When the last byte went out, for the heartbeat.
     last_sent: Instant,
     format: Format,
@@ -205,14 +208,21 @@ impl Owner {
     pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
         let (letters, waiting) = unbounded();
         let (bell, rung) = bounded(1);
-        let (half_sent, last_sent) = (head, Instant::now());
-        let pen = Mutex::new(Pen { letters: Some(waiting), half_sent, stalled: false, last_sent, format, chunked });
+        let pen = Pen {
+            letters: Some(waiting),
+            half_sent: head,
+            stalled: false,
+            failed: None,
+            last_sent: Instant::now(),
+            format,
+            chunked,
+        };
         let letterbox = Letterbox {
             letters,
             waiting: AtomicI64::new(0),
             bell,
             standing: AtomicU8::new(Standing::Listening as u8),
-            pen,
+            pen: Mutex::new(pen),
             wire,
             limit: limit as i64,
         };
@@ -308,8 +318,12 @@ impl Drop for Owner {
 impl Pen {
     /// Writes what lies there as far as the socket takes it, and remembers whether it took all.
     fn write(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
         let wrote = self.write_until_full(letterbox, buffer);
         self.stalled = !matches!(wrote, Ok(Wrote::All));
+        self.failed = wrote.as_ref().err().map(io::Error::kind);
         wrote
     }
 
@@ -337,12 +351,10 @@ impl Pen {
                 buffer.extend_from_slice(if self.chunked { frame.chunk() } else { frame.payload() });
             }
             letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
-            let sent = send(&*letterbox.wire, buffer, &mut self.last_sent);
-            let sent_bytes = *sent.as_ref().unwrap_or(&0);
-            if sent_bytes < buffer.len() {
-                // After an error too: the listener's own thread tries again and so learns of it.
-                self.half_sent = buffer[sent_bytes..].to_vec();
-                return sent.map(|_| Wrote::Some);
+            let sent = send(&*letterbox.wire, buffer, &mut self.last_sent)?;
+            if sent < buffer.len() {
+                self.half_sent = buffer[sent..].to_vec();
+                return Ok(Wrote::Some);
             }
         }
     }
@@ -376,11 +388,19 @@ pub(crate) mod tests {
         room: usize,
         sends: usize,
         broken: bool,
+        /// Said once, as the kernel does, before every send says `BrokenPipe`.
+        last_words: Option<io::ErrorKind>,
     }
 
     impl Tape {
         pub fn new(room: usize) -> std::sync::Arc<Tape> {
-            std::sync::Arc::new(Tape(StdMutex::new(Taken { bytes: vec![], room, sends: 0, broken: false })))
+            std::sync::Arc::new(Tape(StdMutex::new(Taken {
+                bytes: vec![],
+                room,
+                sends: 0,
+                broken: false,
+                last_words: None,
+            })))
         }
 
         pub fn text(&self) -> String {
@@ -389,6 +409,11 @@ pub(crate) mod tests {
 
         pub fn sends(&self) -> usize {
             self.0.lock().unwrap().sends
+        }
+
+        pub fn break_with(&self, last_words: io::ErrorKind) {
+            let mut taken = self.0.lock().unwrap();
+            (taken.broken, taken.last_words) = (true, Some(last_words));
         }
 
         pub fn is_cut(&self) -> bool {
@@ -400,7 +425,7 @@ pub(crate) mod tests {
         fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
             let mut taken = self.0.lock().unwrap();
             if taken.broken {
-                return Err(io::ErrorKind::BrokenPipe.into());
+                return Err(taken.last_words.take().unwrap_or(io::ErrorKind::BrokenPipe).into());
             }
             let length = bytes.len().min(taken.room);
             if length == 0 {
@@ -459,11 +484,11 @@ pub(crate) mod tests {
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let tape = Tape::new(usize::MAX);
         let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
-        tape.cut();
+        tape.break_with(io::ErrorKind::TimedOut);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
         owner.sleep(Duration::from_secs(60)); // returns at once
-        assert_eq!(owner.write_out().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(owner.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[cfg(not(loom))]

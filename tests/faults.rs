@@ -55,6 +55,8 @@ fn a_listener_whose_machine_vanished_is_missed() {
         std::thread::sleep(Duration::from_millis(100)); // ten messages a second; its queue is not what ends it
         server.descriptors() <= descriptors
     });
+    server.wait_for_log("it took nothing for 12 s");
+    assert_eq!(server.log().matches("hung up on").count(), 1, "one log line");
     drop(ghost);
 }
 
