@@ -242,9 +242,7 @@ impl<'a> Exchange<'a> {
             socket.answer_and_close(&bytes);
             return After::Close;
         }
-        let mut writer = self.request.into_writer();
-        let written = writer.write_all(&bytes).and_then(|()| writer.flush());
-        if written.is_err() || unread || closes { After::Close } else { After::KeepAlive }
+        self.send(&bytes, unread || closes)
     }
 
     /// Sends `refusal`, as one line of text or as JSON.
@@ -277,8 +275,12 @@ impl<'a> Exchange<'a> {
     /// The head of that stream alone: what HEAD asks for.
     pub fn answer_head(self, headers: &str) -> After {
         let (bytes, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        self.send(&bytes, closes)
+    }
+
+    fn send(self, bytes: &[u8], closes: bool) -> After {
         let mut writer = self.request.into_writer();
-        let written = writer.write_all(&bytes).and_then(|()| writer.flush());
+        let written = writer.write_all(bytes).and_then(|()| writer.flush());
         if written.is_err() || closes { After::Close } else { After::KeepAlive }
     }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use crate::sync::lock;
+
 /// Lines written about one kind of trouble in one [`SPAN`].
 const LINES: u32 = 5;
 
@@ -62,7 +64,7 @@ impl Trouble {
 
     fn is_news(&self, now: Instant) -> bool {
         self.settle(now);
-        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = lock(&self.state);
         state.since.get_or_insert(now);
         if state.lines < LINES {
             state.lines += 1;
@@ -74,7 +76,7 @@ impl Trouble {
 
     /// Says how many were only counted, once their time is over.
     fn settle(&self, now: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = lock(&self.state);
         if state.since.is_some_and(|since| now.duration_since(since) >= SPAN) {
             if state.unsaid > 0 {
                 log::warn!("{}: {} more in {} s", self.what, state.unsaid, SPAN.as_secs());

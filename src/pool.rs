@@ -23,7 +23,7 @@ use crate::hub::{Hub, Limits};
 use crate::journal;
 use crate::route::Service;
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
-use crate::sync::sleep_until_rung;
+use crate::sync::{lock, sleep_until_rung};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
 const STACK_BYTES: usize = 256 * 1024;
@@ -227,7 +227,7 @@ impl Shared {
     /// tiny_http needs of the stack would lie under every listener for as long as it listens.
     #[inline(never)]
     fn accept(self: &Arc<Shared>) -> Option<Connection> {
-        let _turn = self.turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _turn = lock(&self.turn);
         while self.wait_for_a_place() {
             let guess = self.descriptors().guess();
             // tiny_http panics where it cannot make its second descriptor.
@@ -297,11 +297,11 @@ impl Shared {
     }
 
     fn descriptors(&self) -> MutexGuard<'_, Descriptors> {
-        self.descriptors.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.descriptors)
     }
 
     fn open(&self) -> MutexGuard<'_, usize> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.open)
     }
 }
 

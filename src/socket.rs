@@ -30,6 +30,7 @@ use tiny_http::Listener;
 
 use crate::config::Bind;
 use crate::letterbox::{STALL_LIMIT, Wire};
+use crate::sync::lock;
 
 /// Connections that may wait in the kernel to be accepted. std asks for 128, which a thousand listeners that come back
 /// at once overrun; the kernel lowers it to net.core.somaxconn.
@@ -242,7 +243,7 @@ impl Socket {
     }
 
     fn guard(&self) -> MutexGuard<'_, bool> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.open)
     }
 }
 
@@ -283,7 +284,7 @@ pub struct Writer {
 impl Writer {
     /// Where to write from now on; `None` lets go of it.
     pub fn set(&self, to: Option<Box<dyn Write + Send>>) {
-        *self.to.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = to;
+        *lock(&self.to) = to;
     }
 }
 
@@ -292,7 +293,7 @@ impl Wire for Writer {
         if !self.may_wait.swap(false, Ordering::SeqCst) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let mut to = self.to.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut to = lock(&self.to);
         let to = to.as_mut().ok_or(ErrorKind::NotConnected)?;
         to.write_all(bytes)?;
         to.flush()?;
@@ -356,8 +357,8 @@ impl Descriptors {
     /// told.
     pub fn find(&mut self, guess: RawFd) -> Option<Found> {
         let scan = 0..(self.taken.len() + SCAN_MARGIN) as RawFd;
-        let first = Some(guess).into_iter().chain(scan.clone()).find(|number| self.newcomer(*number).is_some())?;
-        let cookie = self.newcomer(first)?;
+        let mut numbers = Some(guess).into_iter().chain(scan.clone());
+        let (first, cookie) = numbers.find_map(|number| Some((number, self.newcomer(number)?)))?;
         if first != guess && is_open(guess) {
             self.take(guess); // somebody else's: do not guess it again
         }
