@@ -29,7 +29,7 @@ const FAR_BEHIND_PART: u64 = 4;
 /// Walks one speaker makes in a row before the keeper takes over and the speaker's client gets its attention back.
 const MOST_WALKS: usize = 4;
 
-/// Listeners from which a speaker calls a second hand. With 100 that halves the median delay for 1.2 times the work (the
+/// Listeners from which a speaker calls a second hand. With 100 the median delay is 0.6 times, the work 1.2 times (the
 /// scenario paced-100 of `scripts/bench`, with this constant at 48 and at 200).
 const BIG_ROOM: usize = 48;
 
