@@ -17,6 +17,10 @@ pub const FIELDS_LIMIT: usize = 32;
 /// The most listeners, unless told otherwise and if the open-file limit allows.
 pub const MOST_LISTENERS: usize = 10_000;
 
+/// The most connections from one address, unless told otherwise. This machine's own address has no limit then: a
+/// proxy on it speaks for everyone.
+pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
+
 /// The most bytes the history keeps.
 pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
@@ -30,6 +34,8 @@ pub struct Config {
     pub bind: Bind,
     /// The most who may listen at once; `None`: [`MOST_LISTENERS`], or what the open-file limit allows if less.
     pub max_listeners: Option<usize>,
+    /// The most connections from one address; `None`: [`MOST_FROM_ONE_ADDRESS`], but any number from this machine.
+    pub max_per_address: Option<usize>,
     /// Messages that may wait for one listener.
     pub queue: usize,
     /// Messages kept for replay.
@@ -73,6 +79,7 @@ impl Default for Config {
         Config {
             bind: Bind::EveryInterface(4000),
             max_listeners: None,
+            max_per_address: None,
             queue: 256,
             history: 1000,
             heartbeat: Duration::from_secs(15),
@@ -113,6 +120,16 @@ const FLAGS: &[Flag] = &[
         meaning: "the most who may listen at once, or what the open-file limit allows if less; past it, \"full\"",
         set: |config, text| {
             config.max_listeners = Some(whole(text, 1..=1_000_000).ok_or("a whole number from 1 to 1000000")?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "max-per-address",
+        value: "N",
+        default: "1000",
+        meaning: "the most connections from one address; if not given, this machine's own is not counted",
+        set: |config, text| {
+            config.max_per_address = Some(whole(text, 1..=1_000_000).ok_or("a whole number from 1 to 1000000")?);
             Ok(())
         },
     },
@@ -310,8 +327,11 @@ mod tests {
         let plain = format!("{:?}", config(&[], &[]));
         for flag in FLAGS {
             let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
-            if flag.name == "max-listeners" {
-                assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS));
+            // What is given counts for this machine too; what is not depends on it.
+            match flag.name {
+                "max-listeners" => assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS)),
+                "max-per-address" => assert_eq!(set.max_per_address.take(), Some(MOST_FROM_ONE_ADDRESS)),
+                _ => {}
             }
             assert_eq!(format!("{set:?}"), plain, "--{}", flag.name);
         }

@@ -31,7 +31,7 @@ const MOST_WALKS: usize = 4;
 
 /// Listeners from which a speaker calls a second hand. With 100 the median delay is 0.6 times, the work 1.2 times (the
 /// scenario paced-100 of `scripts/bench`, with this constant at 48 and at 200).
-const BIG_ROOM: usize = 48;
+pub const BIG_ROOM: usize = 48;
 
 /// The room: listeners, history and ids behind one lock, and the count of what was carried.
 pub struct Hub {

@@ -52,6 +52,12 @@ pub trait Wire: Send + Sync {
     /// `TimedOut` where it does not within `limit`; anything else means that the connection is over.
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()>;
 
+    /// What the connection has failed of, if it has; the kernel says it once.
+    ///
+    /// # Errors
+    /// That.
+    fn failure(&self) -> io::Result<()>;
+
     /// Ends the connection, from whichever thread: a wait for it ends, sends fail.
     fn cut(&self);
 }
@@ -108,6 +114,8 @@ pub enum Standing {
     Closing,
     /// It did not keep up and is hung up on.
     HungUp,
+    /// It has closed the connection.
+    Left,
 }
 
 /// What became of a letter that was posted.
@@ -197,8 +205,22 @@ impl Letterbox {
         self.ring();
     }
 
+    /// The listener has closed the connection: its thread is woken, to go.
+    pub fn let_leave(&self) {
+        let (listening, left) = (Standing::Listening as u8, Standing::Left as u8);
+        let _ = self.standing.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
+        self.ring();
+    }
+
     fn ring(&self) {
         let _ = self.bell.try_send(()); // full: it is rung already
+    }
+}
+
+#[cfg(not(loom))]
+impl crate::socket::Watcher for Letterbox {
+    fn peer_left(&self) {
+        self.let_leave();
     }
 }
 
@@ -239,6 +261,7 @@ impl Owner {
         match self.letterbox.standing.load(Ordering::SeqCst) {
             standing if standing == Standing::Closing as u8 => Standing::Closing,
             standing if standing == Standing::HungUp as u8 => Standing::HungUp,
+            standing if standing == Standing::Left as u8 => Standing::Left,
             _ => Standing::Listening,
         }
     }
@@ -278,9 +301,15 @@ impl Owner {
         self.write_out()
     }
 
-    /// How long until a heartbeat is due, if nothing is sent before then.
+    /// How long until a heartbeat is due, if nothing is sent before then; zero if there is something to write.
     pub fn silence_left(&self, interval: Duration) -> Duration {
-        interval.saturating_sub(lock(&self.letterbox.pen).last_sent.elapsed())
+        let silence = lock(&self.letterbox.pen).last_sent.elapsed();
+        // Also who only looks has held the pen, so somebody may have gone on because of it.
+        fence(Ordering::SeqCst);
+        match self.letterbox.waiting.load(Ordering::Relaxed) {
+            ..=0 => interval.saturating_sub(silence),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Writes what lies in the letterbox and ends the stream properly: curl exits 0, an `EventSource` comes back.
@@ -296,6 +325,17 @@ impl Owner {
             }
         }
         self.write_out()
+    }
+
+    /// Why the listener has left, if the connection has failed.
+    ///
+    /// # Errors
+    /// As [`write_out`](Self::write_out).
+    pub fn why_left(&self) -> io::Result<()> {
+        match lock(&self.letterbox.pen).failed {
+            Some(kind) => Err(kind.into()),
+            None => self.letterbox.wire.failure(),
+        }
     }
 
     /// Sleeps until the bell is rung, at most for `limit`. A bell rung before ends the sleep at once.
@@ -442,6 +482,10 @@ pub(crate) mod tests {
             Ok(())
         }
 
+        fn failure(&self) -> io::Result<()> {
+            Ok(())
+        }
+
         fn cut(&self) {
             self.0.lock().unwrap().broken = true;
         }
@@ -565,8 +609,9 @@ mod model {
                 }
             });
             owner.write_out().unwrap(); // a heartbeat's turn, at any moment
+            let left = owner.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
             speaker.join().unwrap();
-            if owner.bell.try_recv().is_ok() {
+            if left.is_zero() || owner.bell.try_recv().is_ok() {
                 owner.write_out().unwrap();
             }
             assert_eq!(tape.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");

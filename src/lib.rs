@@ -4,16 +4,18 @@
 //! # The journey of a message
 //!
 //! ```text
-//!  speaker                                                                            listener
-//!  POST /say ─▶ pool ─▶ route ─▶ say ─▶ form ─▶ message ─▶ hub ─▶ letterbox ─▶ frame ─▶ GET /listen
-//!                                        │                  │         ▲
-//!                              "ok." ◀───┘                  │         └─ carried by the speaker's own hand;
-//!                                                           ▼            the listener's thread sleeps
-//!                                                        history
+//!  speaker                                                                                   listener
+//!  POST /say ─▶ pool ─▶ gate ─▶ route ─▶ say ─▶ form ─▶ message ─▶ hub ─▶ letterbox ─▶ frame ─▶ GET /listen
+//!                                         │                         │         ▲
+//!                               "ok." ◀───┘                         │         └─ carried by the speaker's own hand;
+//!                                                                   ▼            the listener's thread sleeps
+//!                                                                history
 //! ```
 //!
-//! 1. A thread of the [`pool`] has accepted the connection and serves it to its end. [`route`] finds the function that
-//!    answers; [`exchange`] reads the body within bounds; [`form`] makes a [`message`](message::Message) of it.
+//! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
+//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`] looks whether a whole, well-formed
+//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers; [`exchange`]
+//!    reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -28,13 +30,14 @@
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | conversation, while it waits | at least one for each core | the turn to accept; with it, `accept` | the one before it; a connection | more than two for each core wait, or the server stops |
-//! | conversation, while it serves | one for each open connection | the next request; a listener: its own bell | bytes; the bell, or the heartbeat's time | the connection ends; then it waits again |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
+//! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
 //! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
-//! A thread that accepts becomes the conversation and first starts another if too few are left waiting (leader and
-//! followers). If no thread can be started, or the descriptors are spent, those that are connected are served on, the
-//! log says so, and newcomers wait until somebody leaves.
+//! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
+//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be started,
+//! that client is told so, and all others are served. If the descriptors are spent, the connections that have been silent
+//! longest make room for newcomers.
 //!
 //! # The locks
 //!
@@ -46,29 +49,31 @@
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and `Socket::open`, held
-//! for one system call so that no number is used after it was given back.
+//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
+//! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down, which wakes who accepts). The hub is closed: whoever speaks
-//! now is refused, every listener delivers what its letterbox holds and ends its stream with the last chunk. Idle
-//! connections are cut. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
+//! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
+//! whoever speaks now is refused, every listener delivers what its letterbox holds and ends its stream with the last
+//! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
+//! exits 130 at once.
 //!
 //! # What is absent
 //!
 //! * No async runtime, and no thread beside a listener's own.
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
-//!   `socket.rs`; no `unsafe` outside it, and there one line.
-//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
-//!   URL, fields, the time a listener may take nothing, the time to stop, log lines about the same trouble.
+//!   `socket.rs`; no `unsafe` outside it, and there two lines.
+//! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
+//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
+//!   body and fields of a request and the time for them, the time a listener may take nothing, the time to stop, log
+//!   lines about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
 //!
-//! * tiny_http refuses some valid heads (a tab or a non-ASCII byte in a header's value, a dot in its name) with an empty
-//!   400, answers a client that half-closes or idles with a stray 400, and trusts a hostile client in ways that a gate in
-//!   front of it (between [`pool`] and [`route`]) is to close. Until that stands, keep aloud off the open internet.
+//! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a dot
+//!   in its name.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
@@ -82,7 +87,15 @@ pub mod journal;
 pub mod socket;
 
 #[cfg(not(loom))]
+pub mod watch;
+
+#[cfg(not(loom))]
+pub mod connections;
+#[cfg(not(loom))]
 pub mod pool;
+
+#[cfg(not(loom))]
+pub mod gate;
 
 #[cfg(not(loom))]
 pub mod exchange;

@@ -2,17 +2,15 @@
 //! carry what is said (see `letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and to go.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::frame::{self, Format};
 use crate::hub::{Events, Hub, Refused, Subscription};
 use crate::journal;
-use crate::letterbox::{Owner, STALL_LIMIT, Standing, Wire};
+use crate::letterbox::{Owner, STALL_LIMIT, Standing};
 use crate::message::is_plain_name;
 use crate::route::refusal_of;
-use crate::socket::Writer;
 
 /// How long an `EventSource` that found the server full waits before it tries again, in milliseconds.
 const FULL_RETRY_MS: u32 = 5000;
@@ -24,9 +22,8 @@ struct Request {
     content_type: &'static str,
 }
 
-/// Streams what is said on `channel` until the listener leaves, is hung up on, or the server stops. Where `spare_thread`
-/// is false nobody else is left to accept connections, so this thread must not be a listener's.
-pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub, spare_thread: bool) -> After {
+/// Streams what is said on `channel` until the listener leaves, is hung up on, or the server stops.
+pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let (queue, heartbeat) = (exchange.config().queue, exchange.config().heartbeat);
     let request = match Request::read(&exchange, channel) {
         Ok(request) => request,
@@ -42,36 +39,20 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub, spare_thread: bo
         let opening = opening.into_bytes();
         head.extend_from_slice(&if exchange.chunked() { frame::chunk(&opening) } else { opening });
     }
-    let writer = Arc::new(Writer::default());
-    let wire: Arc<dyn Wire> = match exchange.socket() {
-        Some(socket) => socket.clone(),
-        None => writer.clone(),
-    };
-    let owner = Owner::new(wire, request.format, exchange.chunked(), head, queue);
-    let joined = if spare_thread { hub.join(request.wants, owner.letterbox().clone()) } else { Err(Refused::Full) };
-    let number = match joined {
+    let socket = exchange.socket();
+    let owner = Owner::new(socket.clone(), request.format, exchange.chunked(), head, queue);
+    let number = match hub.join(request.wants, owner.letterbox().clone()) {
         Ok(number) => number,
         Err(refused) => return turn_away(exchange, refused, request.format),
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
-    // From here on only whoever holds the pen writes. Where that is to the socket, the request is kept meanwhile: to give
-    // it up takes a page of stack more, which every listener would then occupy for good.
-    let exchange = match exchange.socket() {
-        Some(_) => Some(exchange),
-        None => {
-            writer.set(Some(exchange.into_writer()));
-            None
-        }
-    };
+    exchange.let_go(); // from here on only whoever holds the pen writes
+    socket.watch(Some(owner.letterbox().clone()));
     let ended = hear(&owner, heartbeat);
+    socket.watch(None);
     hub.leave(number);
     say_why(&peer, owner.standing(), ended, queue);
-    drop(owner);
-    writer.set(None);
-    if let Some(exchange) = exchange {
-        exchange.leave_unanswered();
-    }
     After::Close
 }
 
@@ -82,6 +63,7 @@ fn hear(owner: &Owner, heartbeat: Duration) -> io::Result<()> {
         match owner.standing() {
             Standing::Listening => owner.break_silence(heartbeat)?,
             Standing::Closing => return owner.finish(),
+            Standing::Left => return owner.why_left(),
             Standing::HungUp => return Ok(()),
         }
     }
@@ -96,6 +78,7 @@ fn say_why(peer: &str, standing: Standing, ended: io::Result<()>, queue: usize) 
             let seconds = STALL_LIMIT.as_secs();
             journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
         }
+        (Standing::Left, Ok(())) => log::debug!("{peer} has left"),
         (_, Err(error)) => log::debug!("{peer} has left: {error}"),
         (_, Ok(())) => log::debug!("{peer} heard everything"),
     }
@@ -116,7 +99,7 @@ fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format) -> After 
 
 impl Request {
     fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Request, Refusal> {
-        if exchange.body_is_unread() {
+        if exchange.has_body() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }
         let (format, content_type) = match exchange.query_value("as").as_deref() {

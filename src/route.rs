@@ -1,18 +1,16 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
-use std::sync::Arc;
-
 use tiny_http::{Method, Request};
 
-use crate::config::{Bind, Config, URL_LIMIT};
+use crate::config::{Bind, Config};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::gate::path_of;
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
-use crate::socket::Socket;
 use crate::{listen, say};
 
 /// Seconds after which a client that found no room is asked to come back.
-const RETRY_AFTER: &str = "5";
+pub const RETRY_AFTER: &str = "5";
 
 /// What every request can reach.
 pub struct Service {
@@ -20,6 +18,32 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the connection does then.
+    pub after: After,
+    /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
+    pub reached: usize,
+}
+
+impl From<After> for Outcome {
+    fn from(after: After) -> Outcome {
+        Outcome { after, reached: 0 }
+    }
+}
+
+/// Whether answering `request` may take long, so that it needs a thread of its own.
+pub fn lasts(request: &Request) -> bool {
+    let path = path_of(request.url()).split('?').next().unwrap_or("");
+    matches!(Route::of(path), Ok(Route::Listen(_)))
+}
+
+/// The longest body that may be sent to `path`, in bytes.
+pub fn most_body(_path: &str, config: &Config) -> usize {
+    config.max_body
 }
 
 /// Where a path leads.
@@ -69,35 +93,29 @@ impl Route<'_> {
 }
 
 impl Service {
-    /// Answers one request that came on `socket`, where that is known. Where `spare_thread` is false nobody else is left
-    /// to accept connections, so this conversation must not last.
-    pub fn answer(&self, request: Request, socket: Option<&Arc<Socket>>, spare_thread: bool) -> After {
-        let exchange = Exchange::new(request, socket, &self.config);
+    /// Answers one request.
+    pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
         log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
-        if exchange.url().len() > URL_LIMIT {
-            let line = format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body");
-            return exchange.refuse(&Refusal::new(414, line));
-        }
         let path = exchange.path().to_owned();
         let route = match Route::of(&path) {
             Ok(route) => route,
-            Err(refusal) => return exchange.refuse(&refusal),
+            Err(refusal) => return exchange.refuse(&refusal).into(),
         };
         let allow = route.allow();
         if *exchange.method() == Method::Options {
-            return exchange.answer(preflight(allow));
+            return exchange.answer(preflight(allow)).into();
         }
         if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
-            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow));
+            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
         match route {
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help))
+                exchange.answer(Answer::new(200, TEXT, help)).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
-            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
         }
     }
 
