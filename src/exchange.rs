@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use tiny_http::{HTTPVersion, Method, Request, StatusCode};
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::socket::Socket;
 
 /// tiny_http reads bodies up to this length with the head, unless the client waits to be asked for it.
@@ -89,13 +90,19 @@ pub struct Exchange<'a> {
     request: Request,
     socket: Option<&'a Arc<Socket>>,
     config: &'a Config,
+    counters: &'a Counters,
     body_read: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes over a request that came on `socket`, where that is known.
-    pub fn new(request: Request, socket: Option<&'a Arc<Socket>>, config: &'a Config) -> Exchange<'a> {
-        Exchange { request, socket, config, body_read: false }
+    /// Takes over a request that came on `socket`, where that is known. Refusals are counted in `counters`.
+    pub fn new(
+        request: Request,
+        socket: Option<&'a Arc<Socket>>,
+        config: &'a Config,
+        counters: &'a Counters,
+    ) -> Exchange<'a> {
+        Exchange { request, socket, config, counters, body_read: false }
     }
 
     /// What the user set.
@@ -247,6 +254,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(self, refusal: &Refusal) -> After {
+        self.counters.refused(refusal.status);
         let mut answer = if self.wants_json() {
             let body = serde_json::json!({ "error": refusal.line }).to_string();
             Answer::new(refusal.status, "application/json", body)

@@ -114,7 +114,10 @@ pub enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// It lies in the letterbox.
-    Put,
+    Put {
+        /// How many lie there now.
+        waiting: i64,
+    },
     /// The letterbox holds as many letters as it may.
     Full,
     /// Nobody reads this letterbox any more.
@@ -140,10 +143,7 @@ impl Letterbox {
             return Posted::Full;
         }
         match self.letters.send(letter.clone()) {
-            Ok(()) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                Posted::Put
-            }
+            Ok(()) => Posted::Put { waiting: self.waiting.fetch_add(1, Ordering::Relaxed) + 1 },
             Err(_) => Posted::Gone,
         }
     }

@@ -49,6 +49,11 @@
 //! `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and `Socket::open`, held
 //! for one system call so that no number is used after it was given back.
 //!
+//! # What is counted
+//!
+//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports them
+//! as `/health` and `/metrics`.
+//!
 //! # Stopping, in order
 //!
 //! Newcomers are refused (the listening socket is shut down, which wakes who accepts). The hub is closed: whoever speaks
@@ -96,6 +101,7 @@ pub mod say;
 
 pub mod message;
 
+pub mod counters;
 pub mod history;
 pub mod hub;
 pub mod sync;
@@ -104,3 +110,6 @@ pub mod frame;
 pub mod letterbox;
 #[cfg(not(loom))]
 pub mod listen;
+
+#[cfg(not(loom))]
+pub mod status;

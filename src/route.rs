@@ -9,7 +9,7 @@ use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
 use crate::socket::Socket;
-use crate::{listen, say};
+use crate::{listen, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 const RETRY_AFTER: &str = "5";
@@ -28,6 +28,8 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Health,
+    Metrics,
 }
 
 impl Route<'_> {
@@ -52,6 +54,8 @@ impl Route<'_> {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("health", None) => Ok(Route::Health),
+            ("metrics", None) => Ok(Route::Metrics),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
@@ -62,7 +66,7 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
         }
     }
@@ -72,7 +76,7 @@ impl Service {
     /// Answers one request that came on `socket`, where that is known. Where `spare_thread` is false nobody else is left
     /// to accept connections, so this conversation must not last.
     pub fn answer(&self, request: Request, socket: Option<&Arc<Socket>>, spare_thread: bool) -> After {
-        let exchange = Exchange::new(request, socket, &self.config);
+        let exchange = Exchange::new(request, socket, &self.config, self.hub.counters());
         log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
         if exchange.url().len() > URL_LIMIT {
             let line = format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body");
@@ -98,6 +102,8 @@ impl Service {
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Health => exchange.answer(status::health(&self.hub)),
+            Route::Metrics => exchange.answer(status::metrics(&self.hub)),
         }
     }
 
@@ -155,12 +161,14 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/health", Route::Health);
+        check("/metrics", Route::Metrics);
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
+        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"] {
             check(path, 404);
         }
         for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {

@@ -9,4 +9,5 @@ mod listen;
 mod readers;
 mod readme;
 mod say;
+mod status;
 mod stop;
