@@ -13,7 +13,7 @@
 //! ```
 //!
 //! 1. A thread of the [`pool`] has accepted the connection and serves it to its end. [`route`] finds the function that
-//!    answers; [`exchange`] reads the body within bounds; [`form`] makes a [`message`](message::Message) of it.
+//!    answers, and [`door`] who may pass; [`exchange`] reads the body within bounds; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -82,6 +82,7 @@
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+pub mod secret;
 
 #[cfg(not(loom))]
 pub mod socket;
@@ -89,6 +90,8 @@ pub mod socket;
 #[cfg(not(loom))]
 pub mod pool;
 
+#[cfg(not(loom))]
+pub mod door;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tiny_http::{Method, Request};
 
 use crate::config::{Bind, Config, URL_LIMIT};
+use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
@@ -70,6 +71,15 @@ impl Route<'_> {
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
         }
     }
+
+    /// The door it lies behind: what tells nothing of what is said is open.
+    fn door(&self) -> Door {
+        match self {
+            Route::Help | Route::Health => Door::Open,
+            Route::Say(_) => Door::Say,
+            Route::Listen(_) | Route::Metrics => Door::Listen,
+        }
+    }
 }
 
 impl Service {
@@ -77,7 +87,10 @@ impl Service {
     /// to accept connections, so this conversation must not last.
     pub fn answer(&self, request: Request, socket: Option<&Arc<Socket>>, spare_thread: bool) -> After {
         let exchange = Exchange::new(request, socket, &self.config, self.hub.counters());
-        log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
+        if log::log_enabled!(log::Level::Debug) {
+            let url = door::without_token(exchange.url());
+            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(&url));
+        }
         if exchange.url().len() > URL_LIMIT {
             let line = format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body");
             return exchange.refuse(&Refusal::new(414, line));
@@ -94,6 +107,9 @@ impl Service {
         if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow));
+        }
+        if let Err(refusal) = door::admit(route.door(), &exchange) {
+            return exchange.refuse(&refusal);
         }
         match route {
             Route::Help => {
@@ -115,6 +131,8 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
+        let guarded = self.config.say_token.is_some() || self.config.listen_token.is_some();
+        let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\
              hear everything:     {curl} -sN {host}/listen\n\
@@ -123,7 +141,7 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n{token}"
         )
     }
 }

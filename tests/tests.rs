@@ -11,3 +11,4 @@ mod readme;
 mod say;
 mod status;
 mod stop;
+mod tokens;
