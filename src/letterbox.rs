@@ -278,9 +278,12 @@ impl Owner {
         self.write_out()
     }
 
-    /// How long until a heartbeat is due, if nothing is sent before then.
+    /// How long the listener's own thread may sleep: until a heartbeat is due, if nothing is sent before then; not at all
+    /// where a letter came while this looked at the clock. Whoever holds the pen, for whatever reason, looks again.
     pub fn silence_left(&self, interval: Duration) -> Duration {
-        interval.saturating_sub(lock(&self.letterbox.pen).last_sent.elapsed())
+        let left = interval.saturating_sub(lock(&self.letterbox.pen).last_sent.elapsed());
+        fence(Ordering::SeqCst);
+        if self.letterbox.waiting.load(Ordering::Relaxed) > 0 { Duration::ZERO } else { left }
     }
 
     /// Writes what lies in the letterbox and ends the stream properly: curl exits 0, an `EventSource` comes back.
@@ -517,7 +520,7 @@ pub(crate) mod tests {
 #[cfg(all(test, loom))]
 mod model {
     //! The model check: every way in which the threads of the hand-over can meet, run on the code above. To see it
-    //! work, take one of the two fences away, or the look after the pen was put down.
+    //! work, take one of the fences away, or the look after the pen was put down.
 
     use super::tests::{Tape, letter};
     use super::*;
@@ -570,6 +573,25 @@ mod model {
                 owner.write_out().unwrap();
             }
             assert_eq!(tape.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");
+        });
+    }
+
+    #[test]
+    fn a_look_at_the_clock_leaves_no_letter_lying() {
+        check(|| {
+            let tape = Tape::new(usize::MAX);
+            let owner = owner(&tape);
+            let letterbox = owner.letterbox().clone();
+            let speaker = thread::spawn(move || {
+                letterbox.post(&letter("x"));
+                letterbox.carry(&mut vec![]);
+            });
+            let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
+            speaker.join().unwrap();
+            if !asleep || owner.bell.try_recv().is_ok() {
+                owner.write_out().unwrap();
+            }
+            assert_eq!(tape.text(), "x\r\n", "a letter is left lying until the next heartbeat");
         });
     }
 
