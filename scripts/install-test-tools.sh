@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests run beside the server: curl, Node, Python's venv and Chromium from Debian's packages (as
-# root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing, at once.
+# root), and what the programs in tests/readers stand on. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 

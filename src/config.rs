@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::secret::Secret;
+
 /// The longest URL taken, in bytes; what is longer belongs in a body.
 pub const URL_LIMIT: usize = 8 * 1024;
 
@@ -46,6 +48,10 @@ pub struct Config {
     pub idle: Duration,
     /// The largest body `/say` takes, in bytes.
     pub max_body: usize,
+    /// What has to be shown to say something; `None`: nothing.
+    pub say_token: Option<Secret>,
+    /// What has to be shown to hear or see what was said; `None`: nothing.
+    pub listen_token: Option<Secret>,
     /// The `Access-Control-Allow-Origin` of every answer.
     pub allow_origin: String,
     /// What gets into the log.
@@ -85,6 +91,8 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
+            say_token: None,
+            listen_token: None,
             allow_origin: "*".to_owned(),
             log: LevelFilter::Info,
         }
@@ -97,9 +105,26 @@ struct Flag {
     value: &'static str,
     default: &'static str,
     meaning: &'static str,
-    /// Puts a value into the config, or says what would be a good one.
-    set: fn(&mut Config, &str) -> Result<(), &'static str>,
+    /// Puts a value into the config.
+    set: fn(&mut Config, &str) -> Result<(), Wrong>,
 }
+
+/// What is wrong with a value.
+enum Wrong {
+    /// It is shown, with this as what would be a good one.
+    Give(&'static str),
+    /// It is a secret and not shown; this says what is wrong with it, and what would be a good one.
+    Secret(String),
+}
+
+impl From<&'static str> for Wrong {
+    fn from(good: &'static str) -> Wrong {
+        Wrong::Give(good)
+    }
+}
+
+/// The default of a flag without which the server does without.
+const NONE: &str = "none";
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -184,6 +209,26 @@ const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "say-token",
+        value: "T",
+        default: NONE,
+        meaning: "what has to be shown to say something; @FILE reads it from a file",
+        set: |config, text| {
+            config.say_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "listen-token",
+        value: "T",
+        default: NONE,
+        meaning: "what has to be shown to hear or see what was said; @FILE reads it from a file",
+        set: |config, text| {
+            config.listen_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
         name: "allow-origin",
         value: "O",
         default: "*",
@@ -254,7 +299,10 @@ pub fn read(
 
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
     let text = value.to_string_lossy();
-    (flag.set)(config, &text).map_err(|good| format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()))
+    (flag.set)(config, &text).map_err(|wrong| match wrong {
+        Wrong::Give(good) => format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()),
+        Wrong::Secret(line) => format!("aloud: {source} {line}"),
+    })
 }
 
 fn complaint(what: &str) -> String {
@@ -325,7 +373,7 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults_that_hold() {
         let plain = format!("{:?}", config(&[], &[]));
-        for flag in FLAGS {
+        for flag in FLAGS.iter().filter(|flag| flag.default != NONE) {
             let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
             // What is given counts for this machine too; what is not depends on it.
             match flag.name {
@@ -370,6 +418,26 @@ mod tests {
             &[],
             &["--idle"],
             "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed",
+        );
+    }
+
+    #[test]
+    fn a_secret_is_shown_neither_when_it_is_good_nor_when_it_is_bad() {
+        let good = config(&[("ALOUD_LISTEN_TOKEN", "hush")], &["--say-token", "hush"]);
+        assert!(good.say_token.as_ref().is_some_and(|token| token.is(b"hush")));
+        assert!(good.listen_token.as_ref().is_some_and(|token| token.is(b"hush")));
+        assert!(!format!("{good:?}").contains("hush"), "{good:?}");
+        let give = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
+        let check = |environment: &[(&str, &str)], arguments: &[&str], expected: &str| {
+            assert_eq!(read_all(environment, arguments).unwrap_err(), format!("aloud: {expected}; {give}"));
+        };
+        check(&[], &["--say-token="], "--say-token is empty");
+        check(&[("ALOUD_SAY_TOKEN", "")], &[], "ALOUD_SAY_TOKEN is empty");
+        check(&[], &["--say-token", "hush hush"], "--say-token holds a space or what is no visible ASCII character");
+        check(
+            &[],
+            &["--listen-token", "@"],
+            "--listen-token cannot be read from \"\" (No such file or directory (os error 2))",
         );
     }
 

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use tiny_http::{HTTPVersion, Method, Request, StatusCode};
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::gate::path_of;
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::socket::Socket;
@@ -101,6 +102,7 @@ pub struct Exchange<'a> {
     request: Request,
     socket: &'a Arc<Socket>,
     config: &'a Config,
+    counters: &'a Counters,
     body_read: bool,
     last: bool,
     patient: bool,
@@ -108,8 +110,15 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Takes over a request that came on `socket`, the `last` one that is answered there.
-    pub fn new(request: Request, socket: &'a Arc<Socket>, config: &'a Config, last: bool) -> Exchange<'a> {
-        Exchange { request, socket, config, body_read: false, last, patient: false }
+    /// Refusals are counted in `counters`.
+    pub fn new(
+        request: Request,
+        socket: &'a Arc<Socket>,
+        config: &'a Config,
+        counters: &'a Counters,
+        last: bool,
+    ) -> Exchange<'a> {
+        Exchange { request, socket, config, counters, body_read: false, last, patient: false }
     }
 
     /// The same, with a thread of its own, which may wait for the client to take the answer.
@@ -238,6 +247,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(self, refusal: &Refusal) -> After {
+        self.counters.refused(refusal.status);
         let json = self.wants_json();
         self.answer(refusal.answer(json))
     }

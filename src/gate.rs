@@ -316,7 +316,10 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
         (version, Grammar::Version | Grammar::NewLine) if version.starts_with("HTTP/") => {
             Refusal::new(505, "this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does")
         }
-        _ => Refusal::new(400, format!("{} is no request line; send METHOD /PATH HTTP/1.1", shown(&line))),
+        _ => {
+            let line = format!("{} is no request line; send METHOD /PATH HTTP/1.1", shown(before_query(&line)));
+            Refusal::new(400, line)
+        }
     }
 }
 
@@ -331,7 +334,12 @@ fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
     if target.starts_with('/') || is_absolute(target) || (target == "*" && method == "OPTIONS") {
         return Ok(());
     }
-    Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(target))))
+    Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(before_query(target)))))
+}
+
+/// What may be shown: there may be a token in the query.
+fn before_query(text: &str) -> &str {
+    text.split('?').next().unwrap_or(text)
 }
 
 fn is_absolute(target: &str) -> bool {
@@ -651,7 +659,7 @@ mod tests {
         refused(
             "GET /say?message=a b HTTP/1.1\r\n\r\n",
             400,
-            "\"GET /say?message=a b HTTP/1.1\" is no request line; send METHOD /PATH HTTP/1.1",
+            "\"GET /say\" is no request line; send METHOD /PATH HTTP/1.1",
         );
         refused("hello\r\n\r\n", 400, "\"hello\" is no request line; send METHOD /PATH HTTP/1.1");
         refused(

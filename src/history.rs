@@ -29,6 +29,11 @@ impl History {
         }
     }
 
+    /// How many messages are kept, and how many bytes they weigh.
+    pub fn size(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
+    }
+
     /// What is kept, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
         self.messages.iter()

@@ -13,6 +13,7 @@
 //! keeper, which walks from the other end; where they meet, each finds the letterboxes empty. With many speakers there
 //! are hands enough.
 
+use crate::counters::Counters;
 use crate::frame::Letter;
 use crate::history::History;
 use crate::letterbox::{Letterbox, Posted};
@@ -48,6 +49,7 @@ pub struct Hub {
     /// Sent to by a speaker that has walked enough or wants a second hand; received by the keeper. Capacity one: called
     /// twice is called.
     call_keeper: Sender<()>,
+    counters: Counters,
     most_listeners: usize,
     far_behind: u64,
 }
@@ -134,6 +136,7 @@ impl Hub {
             turn: Mutex::new(()),
             many_speak: AtomicBool::new(false),
             call_keeper,
+            counters: Counters::new(),
             most_listeners: limits.listeners,
             far_behind: FAR_BEHIND.min(limits.queue as u64 / FAR_BEHIND_PART).max(1),
         };
@@ -178,6 +181,7 @@ impl Hub {
     pub fn publish(&self, mut message: Message) -> Result<Receipt, Refused> {
         let mut slow = vec![];
         let mut receipt = Receipt { id: 0, listeners: 0 };
+        let mut fullest = 0;
         {
             let mut guard = lock(&self.room);
             let room = &mut *guard;
@@ -199,8 +203,9 @@ impl Hub {
                     return true;
                 }
                 match listener.letterbox.post(&letter) {
-                    Posted::Put => {
+                    Posted::Put { waiting } => {
                         receipt.listeners += 1;
+                        fullest = waiting.max(fullest);
                         true
                     }
                     Posted::Full => {
@@ -217,6 +222,7 @@ impl Hub {
                 self.posted.fetch_add(1, Ordering::SeqCst);
             }
             room.history.keep(letter.message.clone());
+            self.counters.published(receipt.listeners as u64, fullest as u64);
         }
         slow.iter().for_each(|letterbox| letterbox.hang_up());
         Ok(receipt)
@@ -294,6 +300,21 @@ impl Hub {
     /// How many listen now.
     pub fn listeners(&self) -> usize {
         lock(&self.room).listeners.len()
+    }
+
+    /// How many messages are kept, and how many bytes they weigh.
+    pub fn kept(&self) -> (usize, usize) {
+        lock(&self.room).history.size()
+    }
+
+    /// Whether the conversation is over.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.room).closed
+    }
+
+    /// What is counted, here and by whoever serves the hub's clients.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Ends the conversation: nothing more is said, nobody more joins, and every listener is told to deliver what its

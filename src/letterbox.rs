@@ -122,7 +122,10 @@ pub enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// It lies in the letterbox.
-    Put,
+    Put {
+        /// How many lie there now.
+        waiting: i64,
+    },
     /// The letterbox holds as many letters as it may.
     Full,
     /// Nobody reads this letterbox any more.
@@ -148,10 +151,7 @@ impl Letterbox {
             return Posted::Full;
         }
         match self.letters.send(letter.clone()) {
-            Ok(()) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                Posted::Put
-            }
+            Ok(()) => Posted::Put { waiting: self.waiting.fetch_add(1, Ordering::Relaxed) + 1 },
             Err(_) => Posted::Gone,
         }
     }
@@ -561,7 +561,7 @@ pub(crate) mod tests {
 #[cfg(all(test, loom))]
 mod model {
     //! The model check: every way in which the threads of the hand-over can meet, run on the code above. To see it
-    //! work, take one of the two fences away, or the look after the pen was put down.
+    //! work, take one of the fences away, or the look after the pen was put down.
 
     use super::tests::{Tape, letter};
     use super::*;
@@ -615,6 +615,25 @@ mod model {
                 owner.write_out().unwrap();
             }
             assert_eq!(tape.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");
+        });
+    }
+
+    #[test]
+    fn a_look_at_the_clock_leaves_no_letter_lying() {
+        check(|| {
+            let tape = Tape::new(usize::MAX);
+            let owner = owner(&tape);
+            let letterbox = owner.letterbox().clone();
+            let speaker = thread::spawn(move || {
+                letterbox.post(&letter("x"));
+                letterbox.carry(&mut vec![]);
+            });
+            let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
+            speaker.join().unwrap();
+            if !asleep || owner.bell.try_recv().is_ok() {
+                owner.write_out().unwrap();
+            }
+            assert_eq!(tape.text(), "x\r\n", "a letter is left lying until the next heartbeat");
         });
     }
 

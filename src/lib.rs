@@ -14,8 +14,8 @@
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
 //!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`] looks whether a whole, well-formed
-//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers; [`exchange`]
-//!    reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of it.
+//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and [`door`] who
+//!    may pass; [`exchange`] reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -52,6 +52,11 @@
 //! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
 //! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
+//! # What is counted
+//!
+//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports them
+//! as `/health` and `/metrics`.
+//!
 //! # Stopping, in order
 //!
 //! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
@@ -82,6 +87,7 @@
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+pub mod secret;
 
 #[cfg(not(loom))]
 pub mod socket;
@@ -98,6 +104,8 @@ pub mod pool;
 pub mod gate;
 
 #[cfg(not(loom))]
+pub mod door;
+#[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
 pub mod route;
@@ -109,6 +117,7 @@ pub mod say;
 
 pub mod message;
 
+pub mod counters;
 pub mod history;
 pub mod hub;
 pub mod sync;
@@ -117,3 +126,6 @@ pub mod frame;
 pub mod letterbox;
 #[cfg(not(loom))]
 pub mod listen;
+
+#[cfg(not(loom))]
+pub mod status;

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::counters::Ended;
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::frame::{self, Format};
 use crate::hub::{Events, Hub, Refused, Subscription};
@@ -43,7 +44,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let owner = Owner::new(socket.clone(), request.format, exchange.chunked(), head, queue);
     let number = match hub.join(request.wants, owner.letterbox().clone()) {
         Ok(number) => number,
-        Err(refused) => return turn_away(exchange, refused, request.format),
+        Err(refused) => return turn_away(exchange, refused, request.format, hub),
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
@@ -52,7 +53,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let ended = hear(&owner, heartbeat);
     socket.watch(None);
     hub.leave(number);
-    say_why(&peer, owner.standing(), ended, queue);
+    hub.counters().ended(say_why(&peer, owner.standing(), ended, queue));
     After::Close
 }
 
@@ -69,28 +70,41 @@ fn hear(owner: &Owner, heartbeat: Duration) -> io::Result<()> {
     }
 }
 
-fn say_why(peer: &str, standing: Standing, ended: io::Result<()>, queue: usize) {
+/// Says in the log why a stream has ended, and returns it.
+fn say_why(peer: &str, standing: Standing, ended: io::Result<()>, queue: usize) -> Ended {
     match (standing, ended) {
         (Standing::HungUp, _) => {
             journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: {queue} messages waited for it"));
+            Ended::QueueFull
         }
         (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
             let seconds = STALL_LIMIT.as_secs();
             journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
+            Ended::Stalled
         }
-        (Standing::Left, Ok(())) => log::debug!("{peer} has left"),
-        (_, Err(error)) => log::debug!("{peer} has left: {error}"),
-        (_, Ok(())) => log::debug!("{peer} heard everything"),
+        (_, Err(error)) => {
+            log::debug!("{peer} has left: {error}");
+            Ended::Left
+        }
+        (Standing::Left, Ok(())) => {
+            log::debug!("{peer} has left");
+            Ended::Left
+        }
+        (_, Ok(())) => {
+            log::debug!("{peer} heard everything");
+            Ended::Stopped
+        }
     }
 }
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it
 /// to come back later; everyone else gets a 503.
-fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format) -> After {
+fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format, hub: &Hub) -> After {
     if refused == Refused::Full {
         journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
     }
     if format == Format::Sse && refused == Refused::Full {
+        hub.counters().refused(503); // whatever it says to an EventSource
         let body = format!(": full\nretry: {FULL_RETRY_MS}\n\n");
         return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));
     }

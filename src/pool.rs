@@ -20,6 +20,7 @@ use tiny_http::{Request, Server, SslContextWrap};
 
 use crate::config::{Config, HISTORY_BYTES, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
+use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
 use crate::hub::{BIG_ROOM, Hub, Limits};
@@ -109,6 +110,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let shared = &self.shared;
         shared.descriptors().give_back(&self.found);
+        shared.counters().connections.one_less();
         shared.look_for_newcomers_again();
     }
 }
@@ -187,12 +189,15 @@ impl Pool {
 impl Shared {
     fn start_thread(self: &Arc<Shared>, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let alive = lock(&self.alive).clone();
+        let counted = self.clone();
         let life = move || {
+            counted.counters().threads.one_more();
             // What a thread holds is dropped inside, so that a panic closes its connection too.
             if catch_unwind(AssertUnwindSafe(life)).is_err() {
                 log::error!("a conversation ended early; all others go on");
             }
-            drop(alive);
+            counted.counters().threads.one_less();
+            drop((counted, alive));
         };
         thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(life).map(drop)
     }
@@ -332,6 +337,7 @@ impl Shared {
         let (socket, address) = (found.socket.clone(), found.socket.peer_address().map(|address| address.ip()));
         let slot = Arc::new(Slot::new(socket.clone(), address));
         let count = self.connections().insert(slot.clone());
+        self.counters().connections.one_more();
         let gate = Gate::new(&socket);
         let connection = Connection { requests, gate, place: Place { shared: self.clone(), found } };
         let most = match self.most_from_one_address {
@@ -423,7 +429,7 @@ impl Shared {
                 if route::lasts(&request) {
                     return self.hand_over(slot, connection, request, last || number < requests);
                 }
-                let exchange = Exchange::new(request, &slot.socket, &self.service.config, last && number == requests);
+                let exchange = self.service.exchange(request, &slot.socket, last && number == requests);
                 if self.answer(exchange) == After::Close {
                     return self.say_goodbye(connection);
                 }
@@ -468,14 +474,13 @@ impl Shared {
         let (connection, request) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
         let refusal = Refusal::new(503, "no thread is left; try again in a moment");
-        Exchange::new(request, &slot.socket, &self.service.config, true)
-            .refuse(&refusal.with("Retry-After", route::RETRY_AFTER));
+        self.service.exchange(request, &slot.socket, true).refuse(&refusal.with("Retry-After", route::RETRY_AFTER));
         self.say_goodbye(connection)
     }
 
     /// The life of a thread that has one conversation.
     fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, request: Request, last: bool) {
-        let exchange = Exchange::new(request, &slot.socket, &self.service.config, last).patient();
+        let exchange = self.service.exchange(request, &slot.socket, last).patient();
         let (connection, awaited) = match self.answer(exchange) {
             After::KeepAlive => (connection, Awaited::Request(Stage::Idle)),
             After::Close => match self.say_goodbye(connection) {
@@ -497,6 +502,7 @@ impl Shared {
 
     /// Answers what is no request, or came too late, and closes.
     fn refuse(&self, connection: Connection, refusal: &Refusal) -> Option<(Connection, Awaited)> {
+        self.counters().refused(refusal.status);
         log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
         let answer = refusal_alone(&self.service.config, refusal);
         let _ = connection.socket().send_now(&answer); // who takes nothing, not even this, does without
@@ -526,6 +532,10 @@ impl Shared {
                 self.serve(&slot, connection, awaited, now, &mut Vec::new());
             }
         }
+    }
+
+    fn counters(&self) -> &Counters {
+        self.service.hub.counters()
     }
 
     fn stopping(&self) -> bool {

@@ -1,13 +1,17 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
+use std::sync::Arc;
+
 use tiny_http::{Method, Request};
 
 use crate::config::{Bind, Config};
+use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::gate::path_of;
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
-use crate::{listen, say};
+use crate::socket::Socket;
+use crate::{listen, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -52,6 +56,8 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Health,
+    Metrics,
 }
 
 impl Route<'_> {
@@ -76,6 +82,8 @@ impl Route<'_> {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("health", None) => Ok(Route::Health),
+            ("metrics", None) => Ok(Route::Metrics),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
@@ -86,16 +94,33 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+        }
+    }
+
+    /// The door it lies behind: what tells nothing of what is said is open.
+    fn door(&self) -> Door {
+        match self {
+            Route::Help | Route::Health => Door::Open,
+            Route::Say(_) => Door::Say,
+            Route::Listen(_) | Route::Metrics => Door::Listen,
         }
     }
 }
 
 impl Service {
+    /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
+    pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
+        Exchange::new(request, socket, &self.config, self.hub.counters(), last)
+    }
+
     /// Answers one request.
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
-        log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
+        if log::log_enabled!(log::Level::Debug) {
+            let url = door::without_token(exchange.url());
+            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(&url));
+        }
         let path = exchange.path().to_owned();
         let route = match Route::of(&path) {
             Ok(route) => route,
@@ -109,6 +134,9 @@ impl Service {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
+        if let Err(refusal) = door::admit(route.door(), &exchange) {
+            return exchange.refuse(&refusal).into();
+        }
         match route {
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
@@ -116,6 +144,8 @@ impl Service {
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
+            Route::Health => exchange.answer(status::health(&self.hub)).into(),
+            Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
         }
     }
 
@@ -127,6 +157,8 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
+        let guarded = self.config.say_token.is_some() || self.config.listen_token.is_some();
+        let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\
              hear everything:     {curl} -sN {host}/listen\n\
@@ -135,7 +167,7 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n{token}"
         )
     }
 }
@@ -173,12 +205,14 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/health", Route::Health);
+        check("/metrics", Route::Metrics);
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
+        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"] {
             check(path, 404);
         }
         for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {

@@ -9,4 +9,6 @@ mod listen;
 mod readers;
 mod readme;
 mod say;
+mod status;
 mod stop;
+mod tokens;
