@@ -265,12 +265,13 @@ pub fn check(bytes: &[u8], bounds: &Bounds<'_>) -> Result<Check, Refusal> {
         Body::Length(length) if length > rest.len() as u64 => Ok(part(Some(head + length as usize))),
         Body::Length(length) => Ok(Check::Whole(head + length as usize)),
         Body::Chunked => match chunked_length(rest, limit)? {
-            Some(length) => Ok(Check::Whole(head + length)),
-            None if rest.len() >= HELD_LIMIT => Err(Refusal::new(
+            // However much of it happens to be there: the verdict does not depend on when we look.
+            None if rest.len() <= HELD_LIMIT => Ok(part(None)),
+            Some(length) if length <= HELD_LIMIT => Ok(Check::Whole(head + length)),
+            _ => Err(Refusal::new(
                 413,
                 format!("the chunked body takes more than {HELD_LIMIT} bytes; send it with Content-Length"),
             )),
-            None => Ok(part(None)),
         },
     }
 }
@@ -632,6 +633,24 @@ mod tests {
         refused(with("3e9\r\n"), 413, limit);
         refused(with("ffffffff\r\n"), 413, limit);
         refused(with("1\r\nx\r\n3e8\r\n"), 413, limit);
+    }
+
+    #[test]
+    fn chunks_too_many_to_hold_are_refused_whether_or_not_all_are_there() {
+        let head = "POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let verdict = |count: usize, sent: usize| {
+            let request = format!("{head}{}0\r\n\r\n", "1\r\nx\r\n".repeat(count));
+            let sent = &request.as_bytes()[..sent.min(request.len())];
+            check(sent, &Bounds { most_body: &|_| HELD_LIMIT }).map_err(|refusal| refusal.status)
+        };
+        let most = (HELD_LIMIT - 5) / 6;
+        assert_eq!(verdict(most, usize::MAX), Ok(Check::Whole(head.len() + 6 * most + 5)));
+        assert_eq!(
+            verdict(most + 1, head.len() + HELD_LIMIT),
+            Ok(Check::Part(Part::Body { whole: None, expects: false }))
+        );
+        assert_eq!(verdict(most + 1, head.len() + HELD_LIMIT + 1), Err(413));
+        assert_eq!(verdict(most + 1, usize::MAX), Err(413));
     }
 
     #[test]
