@@ -9,7 +9,8 @@
 //! **The ledger.** tiny_http reads blocks, so it may take more from the socket than was approved: bytes that came
 //! while it read. The gate counts. Of all bytes that the kernel has received (`TCP_INFO`, tcp(7)), those that are no
 //! longer there to be peeked at were taken; if these are more than were approved, something unchecked lies in
-//! tiny_http's buffer and the connection is closed before it is parsed. Requests that are sent ahead (pipelined) are
+//! tiny_http's buffer, and if they are fewer, the rest of a body still lies in the socket. Either way the connection is
+//! closed before any of it is taken for a request. Requests that are sent ahead (pipelined) are
 //! approved together, and answered in order; behind anything that is not whole the connection is closed.
 
 use std::io::{self, ErrorKind};
@@ -67,7 +68,7 @@ pub enum Look {
     LongBody,
     /// To be answered with this and closed.
     Refused(Refusal),
-    /// The client has closed the connection, or more was taken than approved.
+    /// The client has closed the connection, or other bytes were taken than approved.
     Ended,
 }
 
@@ -120,7 +121,7 @@ impl Gate {
         if scratch.is_empty() {
             return Ok(Look::Ended);
         }
-        if self.approved > 0 && self.took_too_much(socket, scratch.len())? {
+        if self.approved > 0 && !self.took_what_was_approved(socket, scratch.len())? {
             return Ok(Look::Ended);
         }
         self.looks += 1;
@@ -173,17 +174,18 @@ impl Gate {
         *self = Gate { counted: self.counted, approved: self.approved + length, looks: 0, awaited: None, asked: false };
     }
 
-    /// Whether tiny_http has taken more than was approved. `unread` is what was peeked at before; bytes that have come
-    /// since make it look wrong, so then both figures are taken until no byte comes in between.
-    fn took_too_much(&self, socket: &Socket, mut unread: usize) -> io::Result<bool> {
+    /// Whether tiny_http has taken what was approved, to the byte. `unread` is what was peeked at before; bytes that have
+    /// come since, or were not peeked at, make it look like too much, so then both figures are taken until no byte comes in
+    /// between.
+    fn took_what_was_approved(&self, socket: &Socket, mut unread: usize) -> io::Result<bool> {
         loop {
             let taken = socket.received()?.saturating_sub(unread as u64);
             if taken <= self.approved {
-                return Ok(false);
+                return Ok(taken == self.approved);
             }
             let now = socket.unread()?;
             if now == unread {
-                return Ok(true);
+                return Ok(false);
             }
             unread = now;
         }
