@@ -16,7 +16,7 @@
 use crate::frame::Letter;
 use crate::history::History;
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Message, next_id, now_micros};
+use crate::message::{HOST_EVENT, Message, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -216,7 +216,9 @@ impl Hub {
             if receipt.listeners > 0 {
                 self.posted.fetch_add(1, Ordering::SeqCst);
             }
-            room.history.keep(letter.message.clone());
+            if letter.message.event != HOST_EVENT {
+                room.history.keep(letter.message.clone());
+            }
         }
         slow.iter().for_each(|letterbox| letterbox.hang_up());
         Ok(receipt)
@@ -328,7 +330,7 @@ impl Subscription {
         in_channel
             && match &self.events {
                 Events::All => true,
-                Events::AllButHost => message.event != "host",
+                Events::AllButHost => message.event != HOST_EVENT,
                 Events::Only(events) => events.iter().any(|event| *event == message.event),
             }
     }

@@ -22,6 +22,9 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
+//! any other; [`page`] is the dashboard, a listener in a browser.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -45,9 +48,10 @@
 //! * the pens, one for each listener (`Letterbox::pen`): what was half sent. Its holder alone writes to that listener.
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and `Socket::open`, held
-//! for one system call so that no number is used after it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
+//! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
+//! (who walks), `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and
+//! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # Stopping, in order
 //!
@@ -93,6 +97,13 @@ pub mod route;
 pub mod form;
 #[cfg(not(loom))]
 pub mod say;
+
+#[cfg(not(loom))]
+pub mod beat;
+#[cfg(not(loom))]
+pub mod hosts;
+#[cfg(not(loom))]
+pub mod page;
 
 pub mod message;
 

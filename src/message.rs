@@ -6,6 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
+/// The event name of a host's beats. They come often and say little to a reader: who does not ask for them does not hear
+/// them, and they are not kept for those who come later.
+pub const HOST_EVENT: &str = "host";
+
 /// The longest channel segment, event name or field key, in characters.
 pub const NAME_LIMIT: usize = 64;
 

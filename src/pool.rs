@@ -19,6 +19,7 @@ use tiny_http::{Request, Server, SslContextWrap};
 
 use crate::config::{Config, HISTORY_BYTES, MOST_LISTENERS};
 use crate::exchange::After;
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Limits};
 use crate::journal;
 use crate::route::Service;
@@ -85,7 +86,7 @@ impl Pool {
         let (queue, history) = (config.queue, config.history);
         let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
         let shared = Arc::new(Shared {
-            service: Service { config, hub },
+            service: Service { config, hub, hosts: Hosts::default(), hosts_turn: Mutex::new(()) },
             listening,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
             turn: Mutex::new(()),
@@ -174,7 +175,7 @@ fn wait_and_serve(shared: &Arc<Shared>, alive: &Sender<Infallible>) {
 }
 
 /// The keeper lends speakers a second hand, carries what they have left to it, starts threads that could not be started
-/// before, and says what trouble was only counted.
+/// before, and says what trouble was only counted and which hosts have fallen silent.
 fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infallible>) -> io::Result<()> {
     let shared = shared.clone();
     let keeper = move || {
@@ -185,6 +186,7 @@ fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infall
                 replenish(&shared, &alive);
                 journal::settle_all();
             }
+            shared.service.tick();
         }
     };
     thread::Builder::new().name("keeper".to_owned()).stack_size(STACK_BYTES).spawn(keeper).map(drop)

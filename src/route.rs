@@ -1,15 +1,16 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tiny_http::{Method, Request};
 
 use crate::config::{Bind, Config, URL_LIMIT};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
-use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
+use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::socket::Socket;
-use crate::{listen, say};
+use crate::{beat, listen, page, say};
 
 /// Seconds after which a client that found no room is asked to come back.
 const RETRY_AFTER: &str = "5";
@@ -20,6 +21,10 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+    /// Which hosts are alive.
+    pub hosts: Hosts,
+    /// Held from a change among the hosts until it is published; taken before the hub's lock, never under it.
+    pub hosts_turn: Mutex<()>,
 }
 
 /// Where a path leads.
@@ -28,6 +33,9 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Beat(&'a str),
+    Hosts,
+    Page(&'static page::File),
 }
 
 impl Route<'_> {
@@ -48,13 +56,27 @@ impl Route<'_> {
                 ),
             ));
         }
+        if let ("beat", Some(host)) = (first, channel)
+            && !is_plain_name(host)
+        {
+            let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
+            return Err(Refusal::new(400, line));
+        }
+        if let Some(file) = channel.filter(|_| first == "page").and_then(page::file) {
+            return Ok(Route::Page(file));
+        }
         match (first, channel) {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("beat", Some(host)) => Ok(Route::Beat(host)),
+            ("hosts", None) => Ok(Route::Hosts),
             _ => Err(Refusal::new(
                 404,
-                format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
+                format!(
+                    "there is no {}; say at /say, listen at /listen, beat at /beat/HOST, read / for help",
+                    shown(path)
+                ),
             )),
         }
     }
@@ -62,7 +84,8 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
         }
     }
@@ -92,12 +115,17 @@ impl Service {
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow));
         }
         match route {
+            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help))
+                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept"))
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Beat(host) if *exchange.method() == Method::Delete => beat::forget(exchange, host, self),
+            Route::Beat(host) => beat::beat(exchange, host, self),
+            Route::Hosts => beat::list(exchange, self),
+            Route::Page(file) => page::serve(exchange, file),
         }
     }
 
@@ -117,7 +145,10 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             this machine lives:  {curl} {host}/beat/$(uname -n)\n\
+             which hosts do:      {curl} {host}/hosts\n\
+             all of it, live:     http://{host}/ in a browser\n"
         )
     }
 }
@@ -155,11 +186,20 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/beat/web-1.example", Route::Beat("web-1.example"));
+        check("/hosts", Route::Hosts);
+        check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
+        for path in ["/beat", "/hosts/a", "/page", "/page/", "/page/x", "/page/index.html"] {
+            check(path, 404);
+        }
+        for path in ["/beat/", "/beat/a/b", "/beat/a%20b"] {
+            check(path, 400);
+        }
         for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
             check(path, 404);
         }
