@@ -375,6 +375,17 @@ mod tests {
     }
 
     #[test]
+    fn beats_are_heard_but_not_kept() {
+        let hub = hub(10, 8);
+        let mut beat = message("beat");
+        beat.event = HOST_EVENT.into();
+        (0..3).for_each(|_| drop(hub.publish(beat.clone()).unwrap()));
+        hub.publish(message("said")).unwrap();
+        let kept: Vec<_> = lock(&hub.room).history.messages().map(|message| message.message.clone()).collect();
+        assert_eq!(kept, ["said"]);
+    }
+
+    #[test]
     fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
         let hub = hub(10, 8);
         let slow = Tape::new(0);

@@ -3,8 +3,10 @@
 mod support;
 
 mod crowd;
+mod dashboard;
 mod faults;
 mod front_door;
+mod hosts;
 mod listen;
 mod readers;
 mod readme;

@@ -11,7 +11,7 @@ const LATELY_MS = 24 * 3600 * 1000;
 const find = (selector) => document.querySelector(selector);
 const { compare } = new Intl.Collator('en', { numeric: true });
 
-const store = (() => { try { return localStorage; } catch { return {}; } })(); // a browser may refuse to keep anything
+const store = (() => { try { return localStorage; } catch { return {}; } })(); // it may be forbidden
 
 const talk = new Talk(find('#talk'), find('#newest'));
 const pipelines = new Pipelines(find('.pipelines'));
@@ -84,17 +84,17 @@ function ask(then) {
   };
 }
 
-// Drawing, at most once a frame; what ticks ticks each second.
+// Drawing, by timers, because a tab in the background gets no frames but shows its title.
 
 const within = ({ channel = '' }) => !filter || channel === filter || channel.startsWith(`${filter}/`);
-let frame;
+let soon;
 
 function draw() {
-  frame ??= requestAnimationFrame(() => {
-    frame = null;
+  soon ??= setTimeout(() => {
+    soon = null;
     drawTalk();
     drawRows();
-  });
+  }, 10);
 }
 
 function drawTalk() {

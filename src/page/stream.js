@@ -7,8 +7,8 @@ import { Model } from './model.js';
 const EVENTS =
   'message ci host host-state gap error open alarm alert backup build chat cron deploy info log news notice push ' +
   'release status test warning';
-const HISTORY = 200; // messages heard at first
-const BATCH_MS = 20;
+const HISTORY = 200; // messages
+const BATCH_MS = 10;
 const WAIT_MS = [1000, 30_000];
 const SLEPT_MS = 60_000;
 

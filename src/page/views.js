@@ -6,7 +6,7 @@ const TEXT_MOST = 1500;
 const LINES_MOST = 15;
 const WINDOW = 150; // rows of the conversation
 const WINDOW_MOST = 300; // while one reads further up
-const STEP = 60; // rows fetched at an end of the window
+const STEP = 60; // rows fetched at once
 const AROUND = 4; // rows beyond what is in sight
 
 // No link's characters: what ends one in prose, and what could turn its letters around.
