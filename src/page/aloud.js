@@ -196,7 +196,7 @@ form.onsubmit = async (event) => {
   }
 };
 
-// How to begin, in commands that work as they stand.
+// How to begin.
 
 const here = location.host;
 write(find('.talk code'), `curl ${here}/say -d 'name=Florian&message=Hi'`);

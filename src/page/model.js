@@ -9,15 +9,15 @@ const LOADS_MOST = 40;
 const CHANNELS_MOST = 100;
 const HOST_NAME_MOST = 64;
 const FIELD_MOST = 500;
-const RUN = ['forge', 'project', 'ref', 'status', 'who', 'id', 'url', 'duration', 'kind'];
+const RUN = ['forge', 'project', 'ref', 'workflow', 'status', 'who', 'id', 'number', 'url', 'duration', 'kind'];
 const FIGURES = ['load1', 'mem_used', 'mem_total', 'disk_used', 'disk_total', 'up', 'note'];
 
-// The forges' words for the state of a pipeline, by what they come to; any other is waiting for something.
+// What the words for a pipeline's state come to; any other waits for something.
 const STATES = {
-  passed: /^(pass|succe|complete|fixed|ok|green)/,
-  failed: /^(fail|err|timed_out|startup_fail|broken|red)/,
-  running: /^(run|in_progress|start|build|canceling)/,
-  canceled: /^(cancel|skip|neutral|stale|abort)/,
+  passed: /^(pass|succe|ok)/,
+  failed: /^(fail|err|timed_out|startup_fail)/,
+  running: /^(run|in_progress|canceling)/,
+  canceled: /^(cancel|skip)/,
 };
 
 export class Model {
@@ -41,10 +41,10 @@ export class Model {
   take(heard) {
     const { id, event, name, text, fields } = heard;
     if (event === 'host') return this.takeBeat(heard);
-    if (this.ids.has(id)) return;
-    if (event === 'ci' && fields) this.takeRun(heard);
+    if (this.ids.has(id) || (event === 'gap' && this.said.at(-1)?.event === event)) return;
+    if (/^ci\b/.test(event) && fields) this.takeRun(heard);
     if (event === 'host-state' && fields) this.takeState(heard);
-    if (text || (name && event !== 'ci')) this.keep(heard);
+    if (event !== 'ci.update' && (text || name)) this.keep(heard);
   }
 
   keep(heard) {
@@ -60,23 +60,23 @@ export class Model {
     }
   }
 
-  // One row for each project and ref: a retry changes it, and so does the next run.
+  // One row for each project and ref, and each workflow where there are some: a retry changes it, so does the next run.
   takeRun({ fields, time, channel, name }) {
-    const [forge, project, ref, status, who, id, url, duration, kind] = RUN.map((key) => short(fields[key]));
-    if (!status || !/pipeline|run|^$/.test(kind)) return; // a push, or one job of many
-    const key = [forge, project || name, ref].join('\n');
+    const run = Object.fromEntries(RUN.map((key) => [key, short(fields[key])]));
+    run.project ||= short(name) || run.forge;
+    if (!run.status || !/pipeline|run|^$/.test(run.kind)) return; // a push, or one job of many
+    const key = [run.forge, run.project, run.ref, run.workflow].join('\n');
     const before = this.runs.get(key);
-    if (Number(id) < Number(before?.id)) return; // late news of a run that is over
-    const word = status.toLowerCase().replaceAll(' ', '_');
-    const state = Object.keys(STATES).find((each) => STATES[each].test(word)) ?? 'queued';
-    const seconds = /^[\d.]+$/.test(duration) ? Number(duration) : null;
-    const goesOn = before?.id === id && before.state === 'running';
+    if (Number(run.id) < Number(before?.id)) return; // late news of a run that is over
+    const status = run.status.toLowerCase();
+    const state = Object.keys(STATES).find((each) => STATES[each].test(status)) ?? 'queued';
+    const seconds = /^[\d.]+$/.test(run.duration) ? Number(run.duration) : null;
+    const goesOn = before?.id === run.id && before.state === 'running';
     const since = goesOn ? before.since : time - 1000 * (seconds ?? 0);
-    const over = state === 'passed' || state === 'failed';
-    const took = state === 'running' ? null : (seconds ?? (over && goesOn && !duration ? (time - since) / 1000 : null));
-    const run = { forge, project: project || short(name) || forge, ref, status: word, state, who, id, url, channel };
+    const over = goesOn && !run.duration && state !== 'queued';
+    const took = state === 'running' ? null : (seconds ?? (over ? (time - since) / 1000 : null));
     this.runs.delete(key); // the newest comes last
-    this.runs.set(key, { ...run, time, since, took, duration });
+    this.runs.set(key, { ...run, state, time, since, took, channel });
     if (this.runs.size > RUNS_MOST) this.runs.delete(this.runs.keys().next().value);
     this.version.runs += 1;
   }

@@ -5,8 +5,8 @@ import { Model } from './model.js';
 
 // An EventSource hears only the names it is told; what is said under another one is not on the page.
 const EVENTS =
-  'message ci host host-state gap error open alarm alert backup build chat cron deploy info log news notice push ' +
-  'release status test warning';
+  'message ci ci.update host host-state gap error open alarm alert build chat deploy info log notice push release status ' +
+  'test warning';
 const HISTORY = 200; // messages
 const BATCH_MS = 10;
 const WAIT_MS = [1000, 30_000];
@@ -58,7 +58,7 @@ async function opened() {
   } catch {} // the stream will tell
 }
 
-// An EventSource gives up on any answer but 200: see why, and come back.
+// An EventSource gives up on any answer but 200.
 function later() {
   clearTimeout(retry);
   retry = setTimeout(async () => {
@@ -72,7 +72,7 @@ function later() {
 
 function heard({ type, data, lastEventId }) {
   let said = JSON.parse(data);
-  if (type === 'gap' && 'after' in said) said = { message: 'What was said before is no longer kept.' };
+  if (type === 'gap' && 'after' in said) said = { message: 'Messages may be missing here.' };
   last = Math.max(last, Number(lastEventId) || 0);
   const { name = '', message = '', channel = '', fields } = said;
   const time = Date.parse(said.time) || Date.now() + skew;

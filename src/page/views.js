@@ -54,6 +54,9 @@ function prose(element, text) {
 function row({ event, name, text, time, channel, fields = {} }) {
   const item = make('li', { className: 'said' });
   const at = make('time', { textContent: hours(time), title: new Date(time).toLocaleString() });
+  if (event === 'ci' && !name && text.startsWith(`${fields.project}: `)) {
+    [name, text] = [fields.project, text.slice(fields.project.length + 2)];
+  }
   const who = make('b', { textContent: name.slice(0, NAME_MOST), dir: 'auto' });
   const what = make('p', { dir: 'auto' });
   who.style.setProperty('--hue', hue(name));
@@ -214,15 +217,15 @@ class Rows {
 
 export class Pipelines extends Rows {
   fill({ link, ref, state, also, took, at }, run, now) {
-    const number = /^\d+$/.test(run.id) ? `#${run.id}` : run.id;
+    const number = (run.number || run.id).replace(/^\d/, '#$&');
     const passed = run.state === 'running' ? (now - run.since) / 1000 : run.took;
     const href = web(run.url);
     link[href ? 'setAttribute' : 'removeAttribute']('href', href);
     write(link, run.project);
     write(ref, run.ref);
     write(state, run.status.replaceAll('_', ' '));
-    write(also, `${run.who && ` by ${run.who}`}${number && `, ${number}`}`);
-    write(took, passed === null ? run.duration : span(passed));
+    write(also, [run.who && `by ${run.who}`, number, run.workflow].filter(Boolean).join(', '));
+    write(took, passed === null ? run.duration.replace(/^[\d.]+$/, '') : span(passed));
     write(at, hours(run.time));
     return run.state;
   }

@@ -163,6 +163,18 @@ const scenarios = {
     await say(url, { ...run, message: 'another ref', ref: 'feature', id: 124, status: 'canceled' });
     await page.until('a second row', `${ROWS('pipelines')}.length === 2`);
     assert.deepEqual(await page.evaluate(`${ROWS('pipelines')}.map((row) => row.className)`), ['row passed', 'row canceled']);
+
+    // As a hook says it: a line that begins with the project, and updates that are no lines.
+    const hook = { event: 'ci', forge: 'github', kind: 'pipeline', project: 'o/r', ref: 'main', id: 7_000_000_001, number: 12, workflow: 'Tests' };
+    await say(url, { ...hook, message: 'o/r: Tests #12 of main has failed', status: 'failed' });
+    await heard(page, 'Tests #12 of main has failed');
+    assert.equal(await page.evaluate(`${LAST}.querySelector("b").textContent`), 'o/r');
+    const count = await page.evaluate('document.querySelectorAll("#talk li").length');
+    await say(url, { ...hook, event: 'ci.update', message: 'o/r: Tests #12 of main is queued', status: 'queued' });
+    await page.until('the row is queued', `${ROWS('pipelines')}[0].innerText.includes("queued #12, Tests")`);
+    assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), count, 'an update is no line');
+    await say(url, { ...hook, workflow: 'Lint', id: 7_000_000_000, message: 'o/r: Lint #12 of main has passed', status: 'passed' });
+    await page.until('each workflow has a row', `${ROWS('pipelines')}.length === 4`);
   },
 
   async hostile(browser) {
