@@ -65,7 +65,8 @@
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
 //!   `socket.rs`; no `unsafe` outside it, and there one line.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
-//!   URL, fields, the time a listener may take nothing, the time to stop, log lines about the same trouble.
+//!   URL, fields, hosts and their figures, the time a listener may take nothing, the time to stop, log lines about the
+//!   same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -76,6 +77,8 @@
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
+//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the hosts and
+//!   says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod config;

@@ -5,8 +5,8 @@ import { Model } from './model.js';
 
 // An EventSource hears only the names it is told; what is said under another one is not on the page.
 const EVENTS =
-  'message ci ci.update host host-state gap error open alarm alert build chat deploy info log notice push release status ' +
-  'test warning';
+  'message ci ci.update host host-state gap error open alarm alert build chat deploy info log notice push release ' +
+  'status test warning';
 const HISTORY = 200; // messages
 const BATCH_MS = 10;
 const WAIT_MS = [1000, 30_000];

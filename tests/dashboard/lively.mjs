@@ -1,12 +1,26 @@
 // Fills a server with an afternoon's life: people, pipelines, hosts. For the screenshots.
 
+// Who says what, in order; a number stands for one of RUNS.
 const TALK = [
   ['Ana', 'morning! the new build agents are up, both of them'],
-  ['Florian', 'nice. main is green again, I am merging the retry fix now'],
+  0,
+  ['Florian', 'nice. main is green, I am merging the retry fix now'],
+  1,
   ['Mei', 'docs for it: https://example.org/docs/retry#limits'],
+  4,
+  ['Jonas', 'thanks, that answers what I wanted to ask'],
+  3,
+  ['Mei', 'the dashboard branch is mine, on it'],
+  6,
+  2,
+  ['Florian', 'limits are on their way, see the third commit'],
   ['Jonas', 'does anybody know why web3 is so loud today?'],
   ['Ana', 'backups. they moved to the afternoon, disk and all'],
-  ['Mei', 'then let us move them back :)'],
+  ['Jonas', 'can they move back?'],
+  ['Ana', 'they can. tonight at three, then'],
+  5,
+  ['Mei', 'and the garage? the pi was quiet all week'],
+  ['Florian', 'I took it apart yesterday. it will be back, some day :)'],
 ];
 
 const RUNS = [
@@ -47,14 +61,18 @@ export async function lively(url) {
       }
     }
   };
-  for (const [name, message] of TALK.slice(0, 3)) await say(url, { name, message });
-  await beats(0, 20);
-  for (const [forge, project, ref, status, who, duration, id] of RUNS) {
-    const words = { passed: 'has passed', failed: 'has failed', running: 'is running', canceled: 'was canceled' };
-    const message = words[status] ? `Pipeline #${id} of ${ref} by ${who} ${words[status]}` : '';
-    await say(url, { event: 'ci', name: project, message, forge, project, ref, status, who, duration, id, url: `https://example.org/${project}/-/pipelines/${id}` }, 'build');
-  }
-  await beats(20, 40);
+  await beats(0, 40);
   await beat(url, 'pi-garage', { every: 3, load1: '0.21', up: 3600 * 31, mem_total: 1e9, mem_used: 4e8, disk_total: 3e10, disk_used: 9e9 });
-  for (const [name, message] of TALK.slice(3)) await say(url, { name, message });
+  for (const line of TALK) {
+    if (Array.isArray(line)) await say(url, { name: line[0], message: line[1] });
+    else await run(url, ...RUNS[line]);
+  }
+}
+
+// As a webhook says it: what is queued is no line.
+function run(url, forge, project, ref, status, who, duration, number) {
+  const words = { passed: 'has passed', failed: 'has failed', running: 'is running', canceled: 'was canceled', queued: 'is queued' };
+  const message = `${project}: Pipeline #${number} of ${ref} by ${who} ${words[status]}`;
+  const fields = { forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
+  return say(url, { event: status === 'queued' ? 'ci.update' : 'ci', message, ...fields }, 'ci');
 }
