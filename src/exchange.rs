@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Read, Write};
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -262,10 +263,10 @@ impl<'a> Exchange<'a> {
     /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's.
     pub fn stream_head(&self, headers: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        let framing = if self.chunked() {
-            "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
-        } else {
-            "Connection: close\r\n"
+        let framing = match (self.chunked(), self.closes()) {
+            (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+            (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
+            (false, _) => "Connection: close\r\n",
         };
         self.write_head(&mut bytes, 200, &[headers, framing]);
         bytes.extend_from_slice(b"\r\n");
@@ -276,6 +277,16 @@ impl<'a> Exchange<'a> {
     pub fn answer_head(self, headers: &str) -> After {
         let (bytes, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
         self.send(&bytes, closes)
+    }
+
+    /// Sends that head and then `pieces`, each made when the client has taken those before it. Their framing is the
+    /// caller's: for HTTP/1.1 chunks, of which the last ends the answer.
+    pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
+        let (head, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        let mut writer = self.request.into_writer();
+        let mut write = |piece: Vec<u8>| writer.write_all(&piece).and_then(|()| writer.flush());
+        let written = iter::once(head).chain(pieces).try_for_each(&mut write);
+        if written.is_err() || closes { After::Close } else { After::KeepAlive }
     }
 
     fn send(self, bytes: &[u8], closes: bool) -> After {

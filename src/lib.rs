@@ -22,6 +22,10 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there is no
+//! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
+//! asks for what was said ([`said`]) gets the same without joining.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -69,6 +73,10 @@
 //! * tiny_http refuses some valid heads (a tab or a non-ASCII byte in a header's value, a dot in its name) with an empty
 //!   400, answers a client that half-closes or idles with a stray 400, and trusts a hostile client in ways that a gate in
 //!   front of it (between [`pool`] and [`route`]) is to close. Until that stands, keep aloud off the open internet.
+//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
+//!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
+//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
+//!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
@@ -102,5 +110,10 @@ pub mod sync;
 
 pub mod frame;
 pub mod letterbox;
+
+#[cfg(not(loom))]
+pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
+#[cfg(not(loom))]
+pub mod said;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Request, Server, SslContextWrap};
 
-use crate::config::{Config, HISTORY_BYTES, MOST_LISTENERS};
+use crate::config::{Config, MOST_LISTENERS};
 use crate::exchange::After;
 use crate::hub::{Hub, Limits};
 use crate::journal;
@@ -82,8 +82,8 @@ impl Pool {
         let most_open = (free / DESCRIPTORS_EACH).max(2);
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
-        let (queue, history) = (config.queue, config.history);
-        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
+        let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
+        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
         let shared = Arc::new(Shared {
             service: Service { config, hub },
             listening,

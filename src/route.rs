@@ -9,7 +9,7 @@ use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
 use crate::socket::Socket;
-use crate::{listen, say};
+use crate::{listen, said, say};
 
 /// Seconds after which a client that found no room is asked to come back.
 const RETRY_AFTER: &str = "5";
@@ -28,6 +28,7 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Said(&'a str),
 }
 
 impl Route<'_> {
@@ -37,7 +38,7 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen") = (channel, first)
+        if let (Some(channel), "say" | "listen" | "said") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -52,6 +53,7 @@ impl Route<'_> {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
@@ -62,7 +64,7 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Said(_) => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
         }
     }
@@ -98,6 +100,7 @@ impl Service {
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Said(channel) => said::said(exchange, channel, &self.hub, spare_thread),
         }
     }
 
@@ -117,7 +120,9 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             what was said:       {curl} '{host}/said?last=5'\n\
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n"
         )
     }
 }
@@ -155,15 +160,17 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/said", Route::Said(""));
+        check("/said/a/b", Route::Said("a/b"));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
+        for path in ["/nothing", "/sayx", "/saids", "/listening", "say", "//say", "/a/b", "*"] {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in ["/say/", "/listen/", "/said/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
             check(path, 400);
         }
     }

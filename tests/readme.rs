@@ -4,6 +4,7 @@
 //! listener is started when its turn comes and compared when the next heading is reached; all others are run at once.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -76,7 +77,7 @@ fn check(server: &Server, example: &Example) {
 }
 
 fn start(server: &Server, example: Example) -> Running {
-    let mut process = shell(server, &format!("exec {}", example.command)).spawn().unwrap();
+    let mut process = shell(server, &example.command).process_group(0).spawn().unwrap();
     let mut output = process.stdout.take().unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
     let heard_by_thread = heard.clone();
@@ -94,7 +95,9 @@ fn finish(mut listener: Running) {
     wait_until(&format!("{} prints\n{}", listener.example.command, listener.example.expected), || {
         matches(heard().trim_end(), listener.example.expected.trim_end())
     });
-    listener.process.kill().unwrap();
+    // The whole pipeline, of which the process is the shell.
+    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{}", listener.process.id())]).status().unwrap();
+    assert!(killed.success());
     listener.process.wait().unwrap();
 }
 

@@ -8,5 +8,6 @@ mod front_door;
 mod listen;
 mod readers;
 mod readme;
+mod resume;
 mod say;
 mod stop;
