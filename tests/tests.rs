@@ -2,10 +2,12 @@
 
 mod support;
 
+mod browser;
 mod crowd;
 mod faults;
 mod front_door;
 mod listen;
+mod proxy;
 mod readers;
 mod readme;
 mod resume;
