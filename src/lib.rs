@@ -24,6 +24,10 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there is no
+//! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
+//! asks for what was said ([`said`]) gets the same without joining.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -79,6 +83,10 @@
 //!
 //! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a dot
 //!   in its name.
+//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
+//!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
+//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
+//!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
@@ -124,8 +132,13 @@ pub mod sync;
 
 pub mod frame;
 pub mod letterbox;
+
+#[cfg(not(loom))]
+pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
+#[cfg(not(loom))]
+pub mod said;
 
 #[cfg(not(loom))]
 pub mod status;

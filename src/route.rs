@@ -11,7 +11,7 @@ use crate::gate::path_of;
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
 use crate::socket::Socket;
-use crate::{listen, say, status};
+use crate::{listen, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -25,7 +25,6 @@ pub struct Service {
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// What the connection does then.
     pub after: After,
@@ -39,10 +38,10 @@ impl From<After> for Outcome {
     }
 }
 
-/// Whether answering `request` may take long, so that it needs a thread of its own.
-pub fn lasts(request: &Request) -> bool {
+/// Whether the answer to `request` may be long, so that whoever sends it has to wait for the client.
+pub fn answers_at_length(request: &Request) -> bool {
     let path = path_of(request.url()).split('?').next().unwrap_or("");
-    matches!(Route::of(path), Ok(Route::Listen(_)))
+    matches!(Route::of(path), Ok(Route::Said(_)))
 }
 
 /// The longest body that may be sent to `path`, in bytes.
@@ -58,6 +57,7 @@ enum Route<'a> {
     Listen(&'a str),
     Health,
     Metrics,
+    Said(&'a str),
 }
 
 impl Route<'_> {
@@ -67,7 +67,7 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen") = (channel, first)
+        if let (Some(channel), "say" | "listen" | "said") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -84,6 +84,7 @@ impl Route<'_> {
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
+            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
@@ -94,7 +95,7 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
         }
     }
@@ -104,7 +105,7 @@ impl Route<'_> {
         match self {
             Route::Help | Route::Health => Door::Open,
             Route::Say(_) => Door::Say,
-            Route::Listen(_) | Route::Metrics => Door::Listen,
+            Route::Listen(_) | Route::Said(_) | Route::Metrics => Door::Listen,
         }
     }
 }
@@ -146,6 +147,7 @@ impl Service {
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
             Route::Health => exchange.answer(status::health(&self.hub)).into(),
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
+            Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
         }
     }
 
@@ -167,7 +169,9 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n{token}"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             what was said:       {curl} '{host}/said?last=5'\n\
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n{token}"
         )
     }
 }
@@ -207,15 +211,18 @@ mod tests {
         check("/listen/a", Route::Listen("a"));
         check("/health", Route::Health);
         check("/metrics", Route::Metrics);
+        check("/said", Route::Said(""));
+        check("/said/a/b", Route::Said("a/b"));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"] {
+        for path in ["/nothing", "/sayx", "/saids", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"]
+        {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in ["/say/", "/listen/", "/said/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
             check(path, 400);
         }
     }

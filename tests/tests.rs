@@ -2,12 +2,15 @@
 
 mod support;
 
+mod browser;
 mod crowd;
 mod faults;
 mod front_door;
 mod listen;
+mod proxy;
 mod readers;
 mod readme;
+mod resume;
 mod say;
 mod status;
 mod stop;
