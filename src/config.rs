@@ -40,10 +40,41 @@ pub struct Config {
     pub idle: Duration,
     /// The largest body `/say` takes, in bytes.
     pub max_body: usize,
+    /// What CI webhooks have to prove that they know; `None`: nothing.
+    pub hook_secret: Option<Secret>,
     /// The `Access-Control-Allow-Origin` of every answer.
     pub allow_origin: String,
     /// What gets into the log.
     pub log: LevelFilter,
+}
+
+/// A secret, which is not shown.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The secret that `text` is, or that the file holds where `text` is `@FILE`; one line break at its end is no part of
+    /// it. `None` where it is empty or cannot be read.
+    fn read(text: &str) -> Option<Secret> {
+        let mut bytes = match text.strip_prefix('@') {
+            Some(path) => std::fs::read(path).ok()?,
+            None => text.as_bytes().to_vec(),
+        };
+        bytes.pop_if(|last| *last == b'\n');
+        bytes.pop_if(|last| *last == b'\r');
+        (!bytes.is_empty()).then_some(Secret(bytes))
+    }
+
+    /// What it is.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(not shown)")
+    }
 }
 
 /// Where to listen.
@@ -78,6 +109,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
+            hook_secret: None,
             allow_origin: "*".to_owned(),
             log: LevelFilter::Info,
         }
@@ -93,6 +125,9 @@ struct Flag {
     /// Puts a value into the config, or says what would be a good one.
     set: fn(&mut Config, &str) -> Result<(), &'static str>,
 }
+
+/// The default of a flag without which the server does without.
+const NONE: &str = "none";
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -163,6 +198,16 @@ const FLAGS: &[Flag] = &[
         meaning: "largest body /say takes",
         set: |config, text| {
             config.max_body = whole(text, 1..=16 * 1024 * 1024).ok_or("a whole number of bytes from 1 to 16777216")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "hook-secret",
+        value: "S",
+        default: NONE,
+        meaning: "what CI webhooks have to prove that they know; @FILE reads it from a file",
+        set: |config, text| {
+            config.hook_secret = Some(Secret::read(text).ok_or("a secret, or @FILE with a file that holds one")?);
             Ok(())
         },
     },
@@ -308,7 +353,7 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults_that_hold() {
         let plain = format!("{:?}", config(&[], &[]));
-        for flag in FLAGS {
+        for flag in FLAGS.iter().filter(|flag| flag.default != NONE) {
             let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
             if flag.name == "max-listeners" {
                 assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS));

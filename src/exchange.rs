@@ -169,7 +169,17 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// 413 where it is longer, 408 where it does not come, 400 where it ends early or its framing is broken.
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let limit = self.config.max_body;
+        self.body_up_to(self.config.max_body).map_err(|refusal| match refusal.status {
+            413 => Refusal { line: refusal.line + ", or start the server with --max-body", ..refusal },
+            _ => refusal,
+        })
+    }
+
+    /// The same with at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn body_up_to(&mut self, limit: usize) -> Result<Vec<u8>, Refusal> {
         let mut body = vec![];
         match self.request.body_length() {
             Some(length) if length > limit => return Err(too_long(limit)),
@@ -309,7 +319,7 @@ impl<'a> Exchange<'a> {
 }
 
 fn too_long(limit: usize) -> Refusal {
-    Refusal::new(413, format!("the body is longer than {limit} bytes; send less, or start the server with --max-body"))
+    Refusal::new(413, format!("the body is longer than {limit} bytes; send less"))
 }
 
 fn cut_off() -> Refusal {

@@ -61,7 +61,7 @@
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
 //!   `socket.rs`; no `unsafe` outside it, and there one line.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
-//!   URL, fields, the time a listener may take nothing, the time to stop, log lines about the same trouble.
+//!   URL, fields, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log lines about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -91,6 +91,8 @@ pub mod route;
 
 #[cfg(not(loom))]
 pub mod form;
+#[cfg(not(loom))]
+pub mod hook;
 #[cfg(not(loom))]
 pub mod say;
 

@@ -132,7 +132,7 @@ impl Request {
             None => negotiate(exchange.header("Accept").unwrap_or("")),
         };
         let events = match exchange.query_value("event").as_deref() {
-            None => Events::AllButHost,
+            None => Events::AllButQuiet,
             Some("*") => Events::All,
             Some(list) => match list.split(',').find(|name| !is_plain_name(name)) {
                 None => Events::Only(list.split(',').map(str::to_owned).collect()),

@@ -19,6 +19,7 @@ use tiny_http::{Request, Server, SslContextWrap};
 
 use crate::config::{Config, HISTORY_BYTES, MOST_LISTENERS};
 use crate::exchange::After;
+use crate::hook::Memory;
 use crate::hub::{Hub, Limits};
 use crate::journal;
 use crate::route::Service;
@@ -85,7 +86,7 @@ impl Pool {
         let (queue, history) = (config.queue, config.history);
         let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
         let shared = Arc::new(Shared {
-            service: Service { config, hub },
+            service: Service { config, hub, hooks: Memory::default() },
             listening,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
             turn: Mutex::new(()),

@@ -6,6 +6,7 @@ use tiny_http::{Method, Request};
 
 use crate::config::{Bind, Config, URL_LIMIT};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::hook::{self, Forge, Memory};
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
 use crate::socket::Socket;
@@ -20,6 +21,8 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+    /// What the forges have said lately.
+    pub hooks: Memory,
 }
 
 /// Where a path leads.
@@ -28,6 +31,7 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Hook(Forge, &'a str),
 }
 
 impl Route<'_> {
@@ -37,7 +41,12 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen") = (channel, first)
+        let (first, channel, forge) = match (first, channel.map(|below| below.split_once('/').ok_or(below))) {
+            ("hook", Some(Ok((forge, channel)))) => (first, Some(channel), Forge::named(forge)),
+            ("hook", Some(Err(forge))) => (first, None, Forge::named(forge)),
+            _ => (first, channel, None),
+        };
+        if let (Some(channel), "say" | "listen" | "hook") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -48,10 +57,11 @@ impl Route<'_> {
                 ),
             ));
         }
-        match (first, channel) {
-            ("", None) => Ok(Route::Help),
-            ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
-            ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+        match (first, channel, forge) {
+            ("", None, _) => Ok(Route::Help),
+            ("say", channel, _) => Ok(Route::Say(channel.unwrap_or(""))),
+            ("listen", channel, _) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("hook", channel, Some(forge)) => Ok(Route::Hook(forge, channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
@@ -64,6 +74,7 @@ impl Route<'_> {
         match self {
             Route::Help | Route::Listen(_) => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+            Route::Hook(..) => "POST, OPTIONS",
         }
     }
 }
@@ -98,6 +109,7 @@ impl Service {
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
         }
     }
 
@@ -155,15 +167,32 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
+        for path in [
+            "/nothing",
+            "/sayx",
+            "/listening",
+            "say",
+            "//say",
+            "/a/b",
+            "*",
+            "/hook",
+            "/hook/",
+            "/hook/svn",
+            "/hook/svn/a",
+        ] {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9", "/hook/gitlab/"]
+        {
             check(path, 400);
         }
     }

@@ -5,6 +5,7 @@ mod support;
 mod crowd;
 mod faults;
 mod front_door;
+mod hooks;
 mod listen;
 mod readers;
 mod readme;
