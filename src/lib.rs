@@ -22,6 +22,8 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -46,7 +48,7 @@
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and `Socket::open`, held
+//! `hook::Memory` (what forges have said), `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and `Socket::open`, held
 //! for one system call so that no number is used after it was given back.
 //!
 //! # Stopping, in order
@@ -61,7 +63,8 @@
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
 //!   `socket.rs`; no `unsafe` outside it, and there one line.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
-//!   URL, fields, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log lines about the same trouble.
+//!   URL, fields, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log lines
+//!   about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws

@@ -129,7 +129,8 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n"
         )
     }
 }

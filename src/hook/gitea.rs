@@ -13,7 +13,8 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     }
     // The event's fine name may come where the coarse one should: a synchronized pull request is one all the same.
     let event = if event == "pull_request_sync" { "pull_request" } else { event };
-    github::read(event, payload)
+    // Here a run that is run again may stay the same attempt, so what comes after its end is not late.
+    Some(Notice { ends_once: false, ..github::read(event, payload)? })
 }
 
 /// A run of Forgejo's Actions that has ended. One that mends a failed one is told of twice: as a success and as a

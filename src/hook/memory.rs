@@ -2,7 +2,6 @@
 //! forgotten first. After a restart nothing is known, so a state may be said a second time, never be missed.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
@@ -100,10 +99,7 @@ impl<T: Copy> Recent<T> {
     }
 
     /// Puts `value` in and returns the one it replaces; forgets the oldest where there are more than `most`.
-    fn put(&mut self, key: Key, value: T, most: usize) -> Option<T>
-    where
-        Key: Hash + Eq,
-    {
+    fn put(&mut self, key: Key, value: T, most: usize) -> Option<T> {
         let before = self.known.insert(key, value);
         if before.is_none() {
             self.order.push_back(key);

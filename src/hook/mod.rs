@@ -18,7 +18,7 @@ mod gitea;
 mod github;
 mod gitlab;
 mod memory;
-mod notice;
+pub mod notice;
 mod payload;
 mod proof;
 mod push;

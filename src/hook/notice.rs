@@ -123,6 +123,7 @@ impl Notice {
 
     fn fields(self, forge: Forge) -> Vec<(String, String)> {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let is_hash = |sha: &String| !sha.is_empty() && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         let short = |sha: String| sha.chars().take(SHORT_SHA).collect();
         let fields = [
             ("forge", Some(forge.name().to_owned())),
@@ -136,7 +137,7 @@ impl Notice {
             ("who", self.who),
             ("duration", number(self.duration)),
             ("url", self.url),
-            ("sha", self.sha.map(short)),
+            ("sha", self.sha.filter(is_hash).map(short)),
         ];
         fields.into_iter().chain(self.more).filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
