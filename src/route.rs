@@ -41,10 +41,12 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        let (first, channel, forge) = match (first, channel.map(|below| below.split_once('/').ok_or(below))) {
-            ("hook", Some(Ok((forge, channel)))) => (first, Some(channel), Forge::named(forge)),
-            ("hook", Some(Err(forge))) => (first, None, Forge::named(forge)),
-            _ => (first, channel, None),
+        // A hook's path names the forge before the channel.
+        let (forge, channel) = match (first, channel) {
+            ("hook", Some(below)) => {
+                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
+            }
+            _ => ("", channel),
         };
         if let (Some(channel), "say" | "listen" | "hook") = (channel, first)
             && !is_channel(channel)
@@ -57,11 +59,13 @@ impl Route<'_> {
                 ),
             ));
         }
-        match (first, channel, forge) {
-            ("", None, _) => Ok(Route::Help),
-            ("say", channel, _) => Ok(Route::Say(channel.unwrap_or(""))),
-            ("listen", channel, _) => Ok(Route::Listen(channel.unwrap_or(""))),
-            ("hook", channel, Some(forge)) => Ok(Route::Hook(forge, channel.unwrap_or(""))),
+        if let Some(forge) = Forge::named(forge) {
+            return Ok(Route::Hook(forge, channel.unwrap_or("")));
+        }
+        match (first, channel) {
+            ("", None) => Ok(Route::Help),
+            ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
+            ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
                 format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),

@@ -23,7 +23,8 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
 
 /// The event of a recorded delivery that comes without its headers.
 fn guess(payload: Payload<'_>) -> Option<&'static str> {
-    let by_object = ["workflow_job", "workflow_run", "deployment_status", "release", "pull_request"];
+    // A deployment's status may hold the run that deploys, a run its pull request: the more special comes first.
+    let by_object = ["deployment_status", "workflow_job", "workflow_run", "release", "pull_request"];
     if let Some(event) = by_object.into_iter().find(|event| payload.has(&format!("/{event}"))) {
         return Some(event);
     }
