@@ -35,7 +35,7 @@ impl Ask {
             Some(name) => named_format(&name)?,
             None => negotiate(exchange.header("Accept").unwrap_or("")),
         };
-        let events = exchange.query_value("event").map_or(Ok(Events::AllButHost), |list| events(&list))?;
+        let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
         let since = since(
             exchange.query_value("since").as_deref(),
             exchange.query_value("last").as_deref(),

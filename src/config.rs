@@ -54,6 +54,8 @@ pub struct Config {
     pub say_token: Option<Secret>,
     /// What has to be shown to hear or see what was said; `None`: nothing.
     pub listen_token: Option<Secret>,
+    /// What CI webhooks have to prove that they know; `None`: nothing.
+    pub hook_secret: Option<Secret>,
     /// The `Access-Control-Allow-Origin` of every answer.
     pub allow_origin: String,
     /// What gets into the log.
@@ -96,6 +98,7 @@ impl Default for Config {
             max_body: 65536,
             say_token: None,
             listen_token: None,
+            hook_secret: None,
             allow_origin: "*".to_owned(),
             log: LevelFilter::Info,
         }
@@ -238,6 +241,16 @@ const FLAGS: &[Flag] = &[
         meaning: "what has to be shown to hear or see what was said; @FILE reads it from a file",
         set: |config, text| {
             config.listen_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "hook-secret",
+        value: "S",
+        default: NONE,
+        meaning: "what CI webhooks have to prove that they know; @FILE reads it from a file",
+        set: |config, text| {
+            config.hook_secret = Some(Secret::read(text).map_err(Wrong::Secret)?);
             Ok(())
         },
     },

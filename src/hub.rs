@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::frame::Letter;
 use crate::history::{History, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Message, next_id, now_micros};
+use crate::message::{Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -98,8 +98,8 @@ pub struct Subscription {
 /// Which events a listener wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Events {
-    /// Everything but `host`: beats come often and say little to a reader.
-    AllButHost,
+    /// Everything but the [quiet ones](QUIET_EVENTS).
+    AllButQuiet,
     /// Everything.
     All,
     /// The named ones.
@@ -362,7 +362,7 @@ impl Subscription {
         in_channel
             && match &self.events {
                 Events::All => true,
-                Events::AllButHost => message.event != "host",
+                Events::AllButQuiet => !QUIET_EVENTS.contains(&&*message.event),
                 Events::Only(events) => events.iter().any(|event| *event == message.event),
             }
     }
@@ -381,7 +381,7 @@ mod tests {
     }
 
     fn everything() -> Subscription {
-        Subscription { channel: String::new(), events: Events::AllButHost }
+        Subscription { channel: String::new(), events: Events::AllButQuiet }
     }
 
     fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<Tape>, u64) {
@@ -464,7 +464,7 @@ mod tests {
         on("b", "for somebody else").unwrap();
         let tape = Tape::new(usize::MAX);
         let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
-        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButHost };
+        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
         let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
         hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
         let live = on("a", "live").unwrap();
@@ -545,9 +545,10 @@ mod tests {
             message.event = event.to_owned().into();
             assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
         };
-        check("", Events::AllButHost, "", "message", true);
-        check("", Events::AllButHost, "a/b", "ci", true);
-        check("", Events::AllButHost, "", "host", false);
+        check("", Events::AllButQuiet, "", "message", true);
+        check("", Events::AllButQuiet, "a/b", "ci", true);
+        check("", Events::AllButQuiet, "", "host", false);
+        check("", Events::AllButQuiet, "", "ci.update", false);
         check("", Events::All, "", "host", true);
         check("a", Events::All, "a", "message", true);
         check("a", Events::All, "a/b", "message", true);

@@ -28,6 +28,8 @@
 //! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
 //! asks for what was said ([`said`]) gets the same without joining.
 //!
+//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -53,7 +55,7 @@
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
+//! `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
 //! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # What is counted
@@ -75,7 +77,7 @@
 //!   `socket.rs`; no `unsafe` outside it, and there two lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
-//!   body and fields of a request and the time for them, the time a listener may take nothing, the time to stop, log
+//!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
 //!   lines about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
@@ -120,6 +122,8 @@ pub mod route;
 
 #[cfg(not(loom))]
 pub mod form;
+#[cfg(not(loom))]
+pub mod hook;
 #[cfg(not(loom))]
 pub mod say;
 

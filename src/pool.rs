@@ -23,6 +23,7 @@ use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_sile
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
+use crate::hook::Memory;
 use crate::hub::{BIG_ROOM, Hub, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
@@ -142,7 +143,7 @@ impl Pool {
         let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
-            service: Service { config, hub },
+            service: Service { config, hub, hooks: Memory::default() },
             listening,
             watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,

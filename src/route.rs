@@ -8,6 +8,7 @@ use crate::config::{Bind, Config};
 use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::gate::path_of;
+use crate::hook::{self, Forge, Memory};
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
 use crate::socket::Socket;
@@ -22,6 +23,8 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+    /// What the forges have said lately.
+    pub hooks: Memory,
 }
 
 /// What came of a request.
@@ -45,8 +48,11 @@ pub fn answers_at_length(request: &Request) -> bool {
 }
 
 /// The longest body that may be sent to `path`, in bytes.
-pub fn most_body(_path: &str, config: &Config) -> usize {
-    config.max_body
+pub fn most_body(path: &str, config: &Config) -> usize {
+    match Route::of(path.split('?').next().unwrap_or(path)) {
+        Ok(Route::Hook(..)) => hook::BODY_LIMIT,
+        _ => config.max_body,
+    }
 }
 
 /// Where a path leads.
@@ -58,6 +64,7 @@ enum Route<'a> {
     Health,
     Metrics,
     Said(&'a str),
+    Hook(Forge, &'a str),
 }
 
 impl Route<'_> {
@@ -67,7 +74,14 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen" | "said") = (channel, first)
+        // A hook's path names the forge before the channel.
+        let (forge, channel) = match (first, channel) {
+            ("hook", Some(below)) => {
+                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
+            }
+            _ => ("", channel),
+        };
+        if let (Some(channel), "say" | "listen" | "said" | "hook") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -77,6 +91,9 @@ impl Route<'_> {
                     shown(channel)
                 ),
             ));
+        }
+        if let Some(forge) = Forge::named(forge) {
+            return Ok(Route::Hook(forge, channel.unwrap_or("")));
         }
         match (first, channel) {
             ("", None) => Ok(Route::Help),
@@ -97,14 +114,17 @@ impl Route<'_> {
         match self {
             Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+            Route::Hook(..) => "POST, OPTIONS",
         }
     }
 
     /// The door it lies behind: what tells nothing of what is said is open.
-    fn door(&self) -> Door {
+    fn door(&self, config: &Config) -> Door {
         match self {
             Route::Help | Route::Health => Door::Open,
-            Route::Say(_) => Door::Say,
+            // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
+            Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
+            Route::Say(_) | Route::Hook(..) => Door::Say,
             Route::Listen(_) | Route::Said(_) | Route::Metrics => Door::Listen,
         }
     }
@@ -135,7 +155,7 @@ impl Service {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
-        if let Err(refusal) = door::admit(route.door(), &exchange) {
+        if let Err(refusal) = door::admit(route.door(&self.config), &exchange) {
             return exchange.refuse(&refusal).into();
         }
         match route {
@@ -148,6 +168,7 @@ impl Service {
             Route::Health => exchange.answer(status::health(&self.hub)).into(),
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
+            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
         }
     }
 
@@ -171,7 +192,8 @@ impl Service {
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
              \x20                    {curl} -sN '{host}/listen?as=sse'\n\
              what was said:       {curl} '{host}/said?last=5'\n\
-             \x20                    {curl} -sN '{host}/listen?since=10m'\n{token}"
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n\
+             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
         )
     }
 }
@@ -213,16 +235,43 @@ mod tests {
         check("/metrics", Route::Metrics);
         check("/said", Route::Said(""));
         check("/said/a/b", Route::Said("a/b"));
+        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/saids", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"]
-        {
+        for path in [
+            "/nothing",
+            "/sayx",
+            "/saids",
+            "/listening",
+            "say",
+            "//say",
+            "/a/b",
+            "/health/a",
+            "/metrics/",
+            "*",
+            "/hook",
+            "/hook/",
+            "/hook/svn",
+            "/hook/svn/a",
+        ] {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/said/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in [
+            "/say/",
+            "/listen/",
+            "/said/",
+            "/say//a",
+            "/say/a/",
+            "/say/a%20b",
+            "/say/1/2/3/4/5/6/7/8/9",
+            "/hook/gitlab/",
+        ] {
             check(path, 400);
         }
     }

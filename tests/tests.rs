@@ -6,6 +6,7 @@ mod browser;
 mod crowd;
 mod faults;
 mod front_door;
+mod hooks;
 mod listen;
 mod proxy;
 mod readers;
