@@ -6,7 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::history::Gap;
+use crate::history::{Gap, Replay};
 use crate::message::Message;
 
 /// How a listener wants its messages.
@@ -110,7 +110,7 @@ pub fn retry_ms(around: u32) -> u32 {
 
 /// Tells a listener that there may be messages which it will not hear. For SSE it has no `id:`, so an `EventSource` keeps
 /// the id that it has, and who has not heard a message since is told of the gap again when it comes back once more.
-pub fn gap(gap: Gap, format: Format) -> Vec<u8> {
+fn gap(gap: Gap, format: Format) -> Vec<u8> {
     let write_ids = |mut object: Object<'_>| {
         object.text("after", &gap.after.to_string());
         if let Some(oldest) = gap.oldest {
@@ -139,12 +139,12 @@ pub fn gap(gap: Gap, format: Format) -> Vec<u8> {
     frame
 }
 
-/// Takes messages from the end of `past` and returns them in `format`, in one chunk if `chunked`: as many as fill `enough`
-/// bytes, at least one, or all.
-pub fn run(past: &mut Vec<Arc<Message>>, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
-    let mut payload = vec![];
+/// Takes from `replay` the gap, then messages, the oldest first, and returns them in `format`, in one chunk if `chunked`: as
+/// much as fills `enough` bytes, or all.
+pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
+    let mut payload = replay.gap.take().map_or(vec![], |told| gap(told, format));
     while payload.len() < enough
-        && let Some(message) = past.pop()
+        && let Some(message) = replay.messages.pop()
     {
         encode(&message, format, &mut payload);
     }
@@ -369,10 +369,13 @@ mod tests {
 
     #[test]
     fn a_run_is_one_chunk_of_what_is_enough() {
-        let mut past: Vec<_> = ["three", "two", "one"].map(|text| Arc::new(said("", text))).into();
-        assert_eq!(run(&mut past, Format::Lines, true, 6), b"a\r\none\r\ntwo\r\n\r\n");
-        assert_eq!(run(&mut past, Format::Lines, false, 6), b"three\r\n");
-        assert!(past.is_empty());
+        let messages = ["three", "two", "one"].map(|text| Arc::new(said("", text))).into();
+        let mut replay = Replay { gap: Some(Gap { after: 7, oldest: None }), messages };
+        let notice = gap(Gap { after: 7, oldest: None }, Format::Lines);
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), notice);
+        assert_eq!(run(&mut replay, Format::Lines, true, 6), b"a\r\none\r\ntwo\r\n\r\n");
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), b"three\r\n");
+        assert!(replay.is_empty());
     }
 
     #[test]

@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 
 use crate::frame::{self, Format, Letter};
 use crate::history::Replay;
-use crate::message::Message;
 use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
@@ -92,9 +91,9 @@ struct Pen {
     letters: Option<Receiver<Arc<Letter>>>,
     /// Bytes that stand before every letter: the head of the answer at first, later what a full socket did not take.
     half_sent: Vec<u8>,
-    /// What was said before the listener joined and goes out before every letter, the newest first: it is taken from the
-    /// end. Empty, and without memory, once it has gone out.
-    past: Vec<std::sync::Arc<Message>>,
+    /// What was said before the listener joined and goes out before every letter; `None` once all of it has. In a box,
+    /// because for most listeners and most of the time there is none.
+    past: Option<Box<Replay>>,
     /// The socket is full and the bell is rung: the listener's own thread waits, then writes all that lies there.
     stalled: bool,
     /// Why the connection is over, once a send has said so. The kernel says it once, to whoever happened to send; the
@@ -167,12 +166,7 @@ impl Letterbox {
     /// Puts what was said before in front of all letters, behind the head. Called by the hub before anybody else knows of
     /// this letterbox: nobody holds the pen.
     pub fn put_before(&self, replay: Replay) {
-        let mut pen = lock(&self.pen);
-        if let Some(gap) = replay.gap {
-            let notice = frame::framed(frame::gap(gap, pen.format), pen.chunked);
-            pen.half_sent.extend_from_slice(&notice);
-        }
-        pen.past = replay.messages;
+        lock(&self.pen).past = Some(Box::new(replay));
     }
 
     /// Has the processor fetch what [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
@@ -252,7 +246,7 @@ impl Owner {
         let pen = Pen {
             letters: Some(waiting),
             half_sent: head,
-            past: Vec::new(),
+            past: None,
             stalled: false,
             failed: None,
             last_sent: Instant::now(),
@@ -371,7 +365,7 @@ impl Drop for Owner {
         let mut pen = lock(&self.letterbox.pen);
         pen.letters = None;
         pen.half_sent = Vec::new();
-        pen.past = Vec::new();
+        pen.past = None;
     }
 }
 
@@ -398,12 +392,14 @@ impl Pen {
                     sent => self.half_sent.drain(..sent),
                 };
             }
-            if self.past.is_empty() {
-                break;
+            match &mut self.past {
+                Some(past) if !past.is_empty() => {
+                    self.half_sent = frame::run(past, self.format, self.chunked, BATCH_BYTES);
+                }
+                _ => break,
             }
-            self.half_sent = frame::run(&mut self.past, self.format, self.chunked, BATCH_BYTES);
         }
-        (self.half_sent, self.past) = (Vec::new(), Vec::new());
+        (self.half_sent, self.past) = (Vec::new(), None);
         loop {
             let waiting = letterbox.waiting.load(Ordering::Relaxed);
             if waiting <= 0 {
@@ -579,7 +575,7 @@ pub(crate) mod tests {
         let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
         let notice = "aloud: messages after 7 may be missing; none is kept\r\n";
         assert_eq!(tape.text(), format!("head\r\n{notice}{expected}live\r\n"));
-        assert_eq!(lock(&owner.letterbox().pen).past.capacity(), 0, "nothing is left of it");
+        assert_eq!(lock(&owner.letterbox().pen).past, None, "nothing is left of it");
     }
 
     #[cfg(not(loom))]

@@ -26,15 +26,12 @@ pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     }
     let (format, chunked) = (ask.format, exchange.chunked());
     let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
-    let mut opening = frame::opening(format);
-    if let Some(gap) = replay.gap {
-        opening.extend(frame::gap(gap, format));
-    }
+    let opening = frame::framed(frame::opening(format), chunked);
     let messages = iter::from_fn(|| {
-        let some_left = !replay.messages.is_empty();
-        some_left.then(|| frame::run(&mut replay.messages, format, chunked, PIECE_BYTES))
+        let some_left = !replay.is_empty();
+        some_left.then(|| frame::run(&mut replay, format, chunked, PIECE_BYTES))
     });
     let end = if chunked { LAST_CHUNK.to_vec() } else { vec![] };
-    let pieces = iter::once(frame::framed(opening, chunked)).chain(messages).chain([end]);
+    let pieces = iter::once(opening).chain(messages).chain([end]);
     exchange.answer_in_pieces(&ask.headers(), pieces)
 }
