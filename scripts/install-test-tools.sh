@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, Node, Python's venv, busybox, shellcheck and Chromium from Debian's
-# packages (as root), and from npm and PyPI what tests/readers lists. Where everything is there it does nothing, at once.
+# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, Node, Python's venv, busybox, shellcheck and
+# Chromium from Debian's packages (as root), and from npm and PyPI what tests/readers lists. Where everything is there it
+# does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
 missing=()
 command -v curl >/dev/null || missing+=(curl)
+command -v jq >/dev/null || missing+=(jq)
+[ -x /usr/sbin/nginx ] || missing+=(nginx)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v busybox >/dev/null || missing+=(busybox)

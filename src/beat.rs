@@ -10,14 +10,18 @@ use crate::form::{self, Pairs};
 use crate::hosts::{self, Beat, Standing};
 use crate::journal;
 use crate::message::Message;
-use crate::route::{Service, refusal_of};
+use crate::route::{Outcome, Service, refusal_of};
 use crate::sync::lock;
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
 const NOTE_WIDTH: usize = 60;
 
+/// Changes published before they are carried: no more than the smallest letterbox holds. Where a network fails, ten
+/// thousand hosts are late in the same second, and no listener is to lose its stream by that.
+const AT_ONCE: usize = 8;
+
 /// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
-pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> After {
+pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
     let read = exchange.body().and_then(|body| {
         let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
         Beat::read(pairs)
@@ -33,7 +37,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> After 
             if refusal.status == 503 {
                 journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
             }
-            return exchange.refuse(&refusal);
+            return exchange.refuse(&refusal).into();
         }
     };
     let answer = match (exchange.wants_json(), complaint) {
@@ -45,22 +49,16 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> After 
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
         (false, None) => Answer::new(200, TEXT, "ok."),
     };
-    let after = exchange.answer(answer);
-    service.hub.lend_a_hand(reached);
-    after
+    Outcome { after: exchange.answer(answer), reached }
 }
 
 /// Forgets `host` and tells those who follow the beats.
-pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> After {
+pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
     let unknown = || Refusal::new(404, format!("no host {} is known; GET /hosts lists them", shown(host)));
     let told = service.say_of_hosts(|_| service.hosts.forget(host).map(|message| vec![message]).ok_or_else(unknown));
     match told {
-        Ok(reached) => {
-            let after = exchange.answer(Answer::new(200, TEXT, "ok."));
-            service.hub.lend_a_hand(reached);
-            after
-        }
-        Err(refusal) => exchange.refuse(&refusal),
+        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "ok.")), reached },
+        Err(refusal) => exchange.refuse(&refusal).into(),
     }
 }
 
@@ -83,8 +81,11 @@ impl Service {
     fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<Message>, Refusal>) -> Result<usize, Refusal> {
         let _turn = lock(&self.hosts_turn);
         let mut reached = 0;
-        for message in happens(Instant::now())? {
+        for (number, message) in happens(Instant::now())?.into_iter().enumerate() {
             reached = reached.max(self.hub.publish(message).map_err(refusal_of)?.listeners);
+            if (number + 1) % AT_ONCE == 0 {
+                self.hub.lend_a_hand(reached);
+            }
         }
         Ok(reached)
     }

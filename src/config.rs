@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::secret::Secret;
+
 /// The longest URL taken, in bytes; what is longer belongs in a body.
 pub const URL_LIMIT: usize = 8 * 1024;
 
@@ -17,7 +19,11 @@ pub const FIELDS_LIMIT: usize = 32;
 /// The most listeners, unless told otherwise and if the open-file limit allows.
 pub const MOST_LISTENERS: usize = 10_000;
 
-/// The most bytes the history keeps.
+/// The most connections from one address, unless told otherwise. This machine's own address has no limit then: a
+/// proxy on it speaks for everyone.
+pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
+
+/// The most bytes the history keeps, unless told otherwise: a thousand messages of 8 KiB.
 pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long stopping may take. After that the process ends, whatever is still under way.
@@ -30,16 +36,26 @@ pub struct Config {
     pub bind: Bind,
     /// The most who may listen at once; `None`: [`MOST_LISTENERS`], or what the open-file limit allows if less.
     pub max_listeners: Option<usize>,
+    /// The most connections from one address; `None`: [`MOST_FROM_ONE_ADDRESS`], but any number from this machine.
+    pub max_per_address: Option<usize>,
     /// Messages that may wait for one listener.
     pub queue: usize,
     /// Messages kept for replay.
     pub history: usize,
+    /// The most that these may weigh together, in bytes.
+    pub history_bytes: usize,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// A connection silent that long between requests is closed.
     pub idle: Duration,
     /// The largest body `/say` takes, in bytes.
     pub max_body: usize,
+    /// What has to be shown to say something; `None`: nothing.
+    pub say_token: Option<Secret>,
+    /// What has to be shown to hear or see what was said; `None`: nothing.
+    pub listen_token: Option<Secret>,
+    /// What CI webhooks have to prove that they know; `None`: nothing.
+    pub hook_secret: Option<Secret>,
     /// The `Access-Control-Allow-Origin` of every answer.
     pub allow_origin: String,
     /// What gets into the log.
@@ -73,11 +89,16 @@ impl Default for Config {
         Config {
             bind: Bind::EveryInterface(4000),
             max_listeners: None,
+            max_per_address: None,
             queue: 256,
             history: 1000,
+            history_bytes: HISTORY_BYTES,
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
+            say_token: None,
+            listen_token: None,
+            hook_secret: None,
             allow_origin: "*".to_owned(),
             log: LevelFilter::Info,
         }
@@ -90,9 +111,26 @@ struct Flag {
     value: &'static str,
     default: &'static str,
     meaning: &'static str,
-    /// Puts a value into the config, or says what would be a good one.
-    set: fn(&mut Config, &str) -> Result<(), &'static str>,
+    /// Puts a value into the config.
+    set: fn(&mut Config, &str) -> Result<(), Wrong>,
 }
+
+/// What is wrong with a value.
+enum Wrong {
+    /// It is shown, with this as what would be a good one.
+    Give(&'static str),
+    /// It is a secret and not shown; this says what is wrong with it, and what would be a good one.
+    Secret(String),
+}
+
+impl From<&'static str> for Wrong {
+    fn from(good: &'static str) -> Wrong {
+        Wrong::Give(good)
+    }
+}
+
+/// The default of a flag without which the server does without.
+const NONE: &str = "none";
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -117,6 +155,16 @@ const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "max-per-address",
+        value: "N",
+        default: "1000",
+        meaning: "the most connections from one address; if not given, this machine's own is not counted",
+        set: |config, text| {
+            config.max_per_address = Some(whole(text, 1..=1_000_000).ok_or("a whole number from 1 to 1000000")?);
+            Ok(())
+        },
+    },
+    Flag {
         name: "queue",
         value: "N",
         default: "256",
@@ -130,9 +178,19 @@ const FLAGS: &[Flag] = &[
         name: "history",
         value: "N",
         default: "1000",
-        meaning: "messages kept for replay, at most 8 MiB of them",
+        meaning: "messages kept for those who come back or ask for what was said; the oldest goes first",
         set: |config, text| {
             config.history = whole(text, 0..=1_000_000).ok_or("a whole number from 0 to 1000000")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "history-bytes",
+        value: "BYTES",
+        default: "8388608",
+        meaning: "the most that the messages kept may weigh together",
+        set: |config, text| {
+            config.history_bytes = whole(text, 0..=1 << 30).ok_or("a whole number of bytes from 0 to 1073741824")?;
             Ok(())
         },
     },
@@ -163,6 +221,36 @@ const FLAGS: &[Flag] = &[
         meaning: "largest body /say takes",
         set: |config, text| {
             config.max_body = whole(text, 1..=16 * 1024 * 1024).ok_or("a whole number of bytes from 1 to 16777216")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "say-token",
+        value: "T",
+        default: NONE,
+        meaning: "what has to be shown to say something; @FILE reads it from a file",
+        set: |config, text| {
+            config.say_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "listen-token",
+        value: "T",
+        default: NONE,
+        meaning: "what has to be shown to hear or see what was said; @FILE reads it from a file",
+        set: |config, text| {
+            config.listen_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "hook-secret",
+        value: "S",
+        default: NONE,
+        meaning: "what CI webhooks have to prove that they know; @FILE reads it from a file",
+        set: |config, text| {
+            config.hook_secret = Some(Secret::read(text).map_err(Wrong::Secret)?);
             Ok(())
         },
     },
@@ -237,7 +325,10 @@ pub fn read(
 
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
     let text = value.to_string_lossy();
-    (flag.set)(config, &text).map_err(|good| format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()))
+    (flag.set)(config, &text).map_err(|wrong| match wrong {
+        Wrong::Give(good) => format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()),
+        Wrong::Secret(line) => format!("aloud: {source} {line}"),
+    })
 }
 
 fn complaint(what: &str) -> String {
@@ -264,7 +355,7 @@ pub fn help() -> String {
     );
     for flag in FLAGS {
         let name = format!("--{} {}", flag.name, flag.value);
-        let _ = writeln!(text, "  {name:<20}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
+        let _ = writeln!(text, "  {name:<21}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
     }
     text.push_str("  --help, --version\n");
     text
@@ -308,10 +399,13 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults_that_hold() {
         let plain = format!("{:?}", config(&[], &[]));
-        for flag in FLAGS {
+        for flag in FLAGS.iter().filter(|flag| flag.default != NONE) {
             let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
-            if flag.name == "max-listeners" {
-                assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS));
+            // What is given counts for this machine too; what is not depends on it.
+            match flag.name {
+                "max-listeners" => assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS)),
+                "max-per-address" => assert_eq!(set.max_per_address.take(), Some(MOST_FROM_ONE_ADDRESS)),
+                _ => {}
             }
             assert_eq!(format!("{set:?}"), plain, "--{}", flag.name);
         }
@@ -350,6 +444,26 @@ mod tests {
             &[],
             &["--idle"],
             "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed",
+        );
+    }
+
+    #[test]
+    fn a_secret_is_shown_neither_when_it_is_good_nor_when_it_is_bad() {
+        let good = config(&[("ALOUD_LISTEN_TOKEN", "hush")], &["--say-token", "hush"]);
+        assert!(good.say_token.as_ref().is_some_and(|token| token.is(b"hush")));
+        assert!(good.listen_token.as_ref().is_some_and(|token| token.is(b"hush")));
+        assert!(!format!("{good:?}").contains("hush"), "{good:?}");
+        let give = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
+        let check = |environment: &[(&str, &str)], arguments: &[&str], expected: &str| {
+            assert_eq!(read_all(environment, arguments).unwrap_err(), format!("aloud: {expected}; {give}"));
+        };
+        check(&[], &["--say-token="], "--say-token is empty");
+        check(&[("ALOUD_SAY_TOKEN", "")], &[], "ALOUD_SAY_TOKEN is empty");
+        check(&[], &["--say-token", "hush hush"], "--say-token holds a space or what is no visible ASCII character");
+        check(
+            &[],
+            &["--listen-token", "@"],
+            "--listen-token cannot be read from \"\" (No such file or directory (os error 2))",
         );
     }
 

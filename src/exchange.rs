@@ -4,28 +4,30 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::iter;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tiny_http::{HTTPVersion, Method, Request, StatusCode};
 
 use crate::config::Config;
+use crate::counters::Counters;
+use crate::gate::path_of;
+use crate::letterbox::{STALL_LIMIT, Wire};
+use crate::listen::Listener;
 use crate::socket::Socket;
-
-/// tiny_http reads bodies up to this length with the head, unless the client waits to be asked for it.
-const READ_WITH_HEAD: usize = 1024;
 
 /// Text, as every answer but a stream is.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What a connection does after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It waits for the next request.
     KeepAlive,
     /// It ends.
     Close,
+    /// It is a listener's, and needs a thread of its own.
+    Listen(Box<Listener>),
 }
 
 /// An answer with a body that is whole in memory. Written by us, not by tiny_http's `Response`, which drops
@@ -76,6 +78,19 @@ impl Refusal {
         self.header = Some((name, value.into()));
         self
     }
+
+    fn answer(&self, json: bool) -> Answer {
+        let answer = if json {
+            let body = serde_json::json!({ "error": self.line }).to_string();
+            Answer::new(self.status, "application/json", body)
+        } else {
+            Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
+        };
+        match &self.header {
+            Some((name, value)) => answer.with(name, value),
+            None => answer,
+        }
+    }
 }
 
 /// What a client sent, safe to show: control characters escaped, and no longer than a name may be.
@@ -84,18 +99,34 @@ pub fn shown(text: &str) -> String {
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
 }
 
-/// A request on its way to an answer.
+/// A request on its way to an answer. The gate has let it through, so its framing is sound and, unless it is long, its
+/// body is there.
 pub struct Exchange<'a> {
     request: Request,
-    socket: Option<&'a Arc<Socket>>,
+    socket: &'a Arc<Socket>,
     config: &'a Config,
+    counters: &'a Counters,
     body_read: bool,
+    last: bool,
+    patient: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes over a request that came on `socket`, where that is known.
-    pub fn new(request: Request, socket: Option<&'a Arc<Socket>>, config: &'a Config) -> Exchange<'a> {
-        Exchange { request, socket, config, body_read: false }
+    /// Takes over a request that came on `socket`, the `last` one that is answered there.
+    /// Refusals are counted in `counters`.
+    pub fn new(
+        request: Request,
+        socket: &'a Arc<Socket>,
+        config: &'a Config,
+        counters: &'a Counters,
+        last: bool,
+    ) -> Exchange<'a> {
+        Exchange { request, socket, config, counters, body_read: false, last, patient: false }
+    }
+
+    /// The same, with a thread of its own, which may wait for the client to take the answer.
+    pub fn patient(self) -> Exchange<'a> {
+        Exchange { patient: true, ..self }
     }
 
     /// What the user set.
@@ -108,9 +139,9 @@ impl<'a> Exchange<'a> {
         self.request.method()
     }
 
-    /// Path and query as sent.
+    /// Path and query, also where a whole URL was asked for.
     pub fn url(&self) -> &str {
-        self.request.url()
+        path_of(self.request.url())
     }
 
     /// The path, without the query.
@@ -143,17 +174,14 @@ impl<'a> Exchange<'a> {
         *self.request.http_version() >= HTTPVersion(1, 1)
     }
 
-    /// The connection's socket, where it is known.
-    pub fn socket(&self) -> Option<&'a Arc<Socket>> {
+    /// The connection's socket.
+    pub fn socket(&self) -> &'a Arc<Socket> {
         self.socket
     }
 
     /// Who asks, for the log.
     pub fn peer(&self) -> String {
-        match self.request.remote_addr() {
-            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).to_string(),
-            None => "a client of the socket file".to_owned(),
-        }
+        self.socket.peer()
     }
 
     fn connection_says(&self, word: &str) -> bool {
@@ -164,72 +192,52 @@ impl<'a> Exchange<'a> {
         self.header("Transfer-Encoding").is_some()
     }
 
-    /// Reads the whole body, at most `config.max_body` bytes. To be called once.
+    /// Reads the whole body, whose length the gate has checked. To be called once.
     ///
     /// # Errors
-    /// 413 where it is longer, 408 where it does not come, 400 where it ends early or its framing is broken.
+    /// 408 where the rest of it does not come, 400 where it ends early.
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let limit = self.config.max_body;
+        self.body_read = true;
         let mut body = vec![];
         match self.request.body_length() {
-            Some(length) if length > limit => return Err(too_long(limit)),
             // tiny_http takes an early end for an end, and the raw socket for the body of an upgrade: count.
             Some(length) => {
                 let mut reader = self.request.as_reader().take(length as u64);
                 reader.read_to_end(&mut body).map_err(unreadable)?;
                 if body.len() < length {
-                    return Err(cut_off());
+                    return Err(Refusal::new(400, "the body ended early; send all of it and wait for the answer"));
                 }
             }
-            None if !self.has_chunked_body() => {}
-            None if self.connection_says("upgrade") => {
-                return Err(Refusal::new(
-                    400,
-                    "a chunked body cannot come with an upgrade; leave out Connection: upgrade",
-                ));
-            }
-            None => {
-                let mut reader = self.request.as_reader().take(limit as u64 + 1);
-                reader.read_to_end(&mut body).map_err(unreadable)?;
-                if body.len() > limit {
-                    return Err(too_long(limit));
-                }
-                // A connection that ends inside a chunk looks like the end of the body. Whoever has closed its side
-                // already may have been cut off.
-                if self.socket.is_none_or(|socket| socket.peer_has_finished()) {
-                    return Err(cut_off());
-                }
-            }
+            None if self.has_chunked_body() => drop(self.request.as_reader().read_to_end(&mut body)),
+            None => {}
         }
-        self.body_read = true;
         Ok(body)
     }
 
-    /// Whether bytes of this request may still be on their way, so that nothing after it can be trusted.
-    pub fn body_is_unread(&self) -> bool {
-        let awaits = self.header("Expect").is_some();
-        let length = self.request.body_length().unwrap_or(0);
-        !self.body_read && (self.has_chunked_body() || length > READ_WITH_HEAD || (awaits && length > 0))
+    /// Whether the request has a body.
+    pub fn has_body(&self) -> bool {
+        self.has_chunked_body() || self.request.body_length().is_some_and(|length| length > 0)
     }
 
     /// Whether the connection ends after the answer: because the client says so, or is of HTTP/1.0 and does not ask to
     /// keep it (RFC 9112 section 9.3).
     fn closes(&self) -> bool {
-        self.connection_says("close")
+        self.last
+            || self.connection_says("close")
             || self.connection_says("upgrade")
             || (!self.chunked() && !self.connection_says("keep-alive"))
     }
 
     /// Sends `answer`.
     pub fn answer(self, answer: Answer) -> After {
-        let (unread, closes) = (self.body_is_unread(), self.closes());
+        let closes = self.closes();
         let mut bytes = Vec::with_capacity(512 + answer.body.len());
-        let connection = match (unread || closes, self.chunked()) {
+        let connection = match (closes, self.chunked()) {
             (true, _) => "Connection: close\r\n",
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
-        self.write_head(&mut bytes, answer.status, &[&answer.headers, connection]);
+        write_head(self.config, &mut bytes, answer.status, &[&answer.headers, connection]);
         if !matches!(answer.status, 204 | 304) {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
@@ -237,37 +245,25 @@ impl<'a> Exchange<'a> {
         if *self.method() != Method::Head {
             bytes.extend_from_slice(answer.body.as_bytes());
         }
-        if unread && let Some(socket) = self.socket {
-            // Not through tiny_http, which would read the rest of the body before it lets us write.
-            socket.answer_and_close(&bytes);
-            return After::Close;
-        }
-        self.send(&bytes, unread || closes)
+        self.send(&bytes, closes)
     }
 
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(self, refusal: &Refusal) -> After {
-        let mut answer = if self.wants_json() {
-            let body = serde_json::json!({ "error": refusal.line }).to_string();
-            Answer::new(refusal.status, "application/json", body)
-        } else {
-            Answer::new(refusal.status, TEXT, format!("aloud: {}\n", refusal.line))
-        };
-        if let Some((name, value)) = &refusal.header {
-            answer = answer.with(name, value);
-        }
-        self.answer(answer)
+        self.counters.refused(refusal.status);
+        let json = self.wants_json();
+        self.answer(refusal.answer(json))
     }
 
     /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's.
     pub fn stream_head(&self, headers: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        let framing = if self.chunked() {
-            "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
-        } else {
-            "Connection: close\r\n"
+        let framing = match (self.chunked(), self.closes()) {
+            (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+            (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
+            (false, _) => "Connection: close\r\n",
         };
-        self.write_head(&mut bytes, 200, &[headers, framing]);
+        write_head(self.config, &mut bytes, 200, &[headers, framing]);
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
@@ -278,42 +274,66 @@ impl<'a> Exchange<'a> {
         self.send(&bytes, closes)
     }
 
+    /// Sends that head and then `pieces`, each made when the client has taken those before it. Their framing is the
+    /// caller's: for HTTP/1.1 chunks, of which the last ends the answer.
+    pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
+        let (head, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
+        self.finish(all_sent && !closes)
+    }
+
     fn send(self, bytes: &[u8], closes: bool) -> After {
-        let mut writer = self.request.into_writer();
-        let written = writer.write_all(bytes).and_then(|()| writer.flush());
-        if written.is_err() || closes { After::Close } else { After::KeepAlive }
+        let all_sent = self.send_all(bytes);
+        self.finish(all_sent && !closes)
     }
 
-    /// Drops a request whose answer was written to the socket, with everything that was to be said on it. The connection
-    /// is shut first, because tiny_http answers 500 to what it takes for unanswered.
-    pub fn leave_unanswered(self) {
-        if let Some(socket) = self.socket {
-            socket.cut();
+    /// Sends `bytes` to the socket, past tiny_http's writer: no wait that we do not want, no copy. A client that does not
+    /// take its answer is waited for only where that holds up nobody else. False where it has not taken all.
+    fn send_all(&self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match self.socket.send_now(bytes) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.patient => {
+                    if self.socket.wait_until_writable(STALL_LIMIT).is_err() {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
         }
+        true
     }
 
-    /// Gives the request up for its writer. Nobody else may write to the connection while the writer lives, and
-    /// tiny_http writes nothing of its own.
-    pub fn into_writer(self) -> Box<dyn Write + Send> {
-        self.request.into_writer()
+    fn finish(mut self, keep_alive: bool) -> After {
+        if !self.body_read && self.has_chunked_body() {
+            let _ = self.body(); // or what is left of it would be taken for the next request
+        }
+        self.let_go();
+        if keep_alive { After::KeepAlive } else { After::Close }
     }
 
-    fn write_head(&self, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
-        let reason = StatusCode(status).default_reason_phrase();
-        let date = httpdate::HttpDate::from(SystemTime::now());
-        let origin = &self.config.allow_origin;
-        let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
-        let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
-        [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+    /// Drops the request, answered on the socket: tiny_http, which says 500 to what it takes for unanswered, writes
+    /// nothing once its writer was taken.
+    pub fn let_go(self) {
+        drop(self.request.into_writer());
     }
 }
 
-fn too_long(limit: usize) -> Refusal {
-    Refusal::new(413, format!("the body is longer than {limit} bytes; send less, or start the server with --max-body"))
+/// What refuses a client whose request nobody could read: the last thing on its connection.
+pub fn refusal_alone(config: &Config, refusal: &Refusal) -> Vec<u8> {
+    let (mut bytes, answer) = (vec![], refusal.answer(false));
+    write_head(config, &mut bytes, answer.status, &[&answer.headers, "Connection: close\r\n"]);
+    let _ = write!(bytes, "Content-Length: {}\r\n\r\n{}", answer.body.len(), answer.body);
+    bytes
 }
 
-fn cut_off() -> Refusal {
-    Refusal::new(400, "the body ended early; send as much as Content-Length says and wait for the answer")
+fn write_head(config: &Config, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
+    let reason = StatusCode(status).default_reason_phrase();
+    let date = httpdate::HttpDate::from(SystemTime::now());
+    let origin = &config.allow_origin;
+    let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
+    let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
+    [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
 }
 
 fn unreadable(error: std::io::Error) -> Refusal {

@@ -4,16 +4,18 @@
 //! # The journey of a message
 //!
 //! ```text
-//!  speaker                                                                            listener
-//!  POST /say ─▶ pool ─▶ route ─▶ say ─▶ form ─▶ message ─▶ hub ─▶ letterbox ─▶ frame ─▶ GET /listen
-//!                                        │                  │         ▲
-//!                              "ok." ◀───┘                  │         └─ carried by the speaker's own hand;
-//!                                                           ▼            the listener's thread sleeps
-//!                                                        history
+//!  speaker                                                                                   listener
+//!  POST /say ─▶ pool ─▶ gate ─▶ route ─▶ say ─▶ form ─▶ message ─▶ hub ─▶ letterbox ─▶ frame ─▶ GET /listen
+//!                                         │                         │         ▲
+//!                               "ok." ◀───┘                         │         └─ carried by the speaker's own hand;
+//!                                                                   ▼            the listener's thread sleeps
+//!                                                                history
 //! ```
 //!
-//! 1. A thread of the [`pool`] has accepted the connection and serves it to its end. [`route`] finds the function that
-//!    answers; [`exchange`] reads the body within bounds; [`form`] makes a [`message`](message::Message) of it.
+//! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
+//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`] looks whether a whole, well-formed
+//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and [`door`] who
+//!    may pass; [`exchange`] reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -22,6 +24,11 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there is no
+//! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
+//! asks for what was said ([`said`]) gets the same without joining.
+//!
+//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
 //! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
 //! any other; [`page`] is the dashboard, a listener in a browser.
 //!
@@ -31,13 +38,14 @@
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | conversation, while it waits | at least one for each core | the turn to accept; with it, `accept` | the one before it; a connection | more than two for each core wait, or the server stops |
-//! | conversation, while it serves | one for each open connection | the next request; a listener: its own bell | bytes; the bell, or the heartbeat's time | the connection ends; then it waits again |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
+//! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
 //! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
-//! A thread that accepts becomes the conversation and first starts another if too few are left waiting (leader and
-//! followers). If no thread can be started, or the descriptors are spent, those that are connected are served on, the
-//! log says so, and newcomers wait until somebody leaves.
+//! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
+//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be started,
+//! that client is told so, and all others are served. If the descriptors are spent, the connections that have been silent
+//! longest make room for newcomers.
 //!
 //! # The locks
 //!
@@ -50,19 +58,31 @@
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
 //! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
-//! (who walks), `Shared::turn` (who accepts), `Shared::descriptors` and `Shared::open` (the pool's books), and
-//! `Socket::open`, held for one system call so that no number is used after it was given back.
+//! (who walks), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
+//! `Shared::descriptors` (the pool's books), and `Socket::open`, held for one system call so that no number is used after
+//! it was given back.
+//!
+//! # What is counted
+//!
+//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports them
+//! as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down, which wakes who accepts). The hub is closed: whoever speaks
-//! now is refused, every listener delivers what its letterbox holds and ends its stream with the last chunk. Idle
-//! connections are cut. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
+//! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
+//! whoever speaks now is refused, every listener delivers what its letterbox holds and ends its stream with the last
+//! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
+//! exits 130 at once.
 //!
 //! # What is absent
 //!
 //! * No async runtime, and no thread beside a listener's own.
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
+//!   `socket.rs`; no `unsafe` outside it, and there two lines.
+//! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
+//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
+//!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
+//!   lines about the same trouble.
 //!   `socket.rs`; no `unsafe` outside it, and there one line.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
 //!   URL, fields, hosts and their figures, the time a listener may take nothing, the time to stop, log lines about the
@@ -71,9 +91,12 @@
 //!
 //! # Known flaws
 //!
-//! * tiny_http refuses some valid heads (a tab or a non-ASCII byte in a header's value, a dot in its name) with an empty
-//!   400, answers a client that half-closes or idles with a stray 400, and trusts a hostile client in ways that a gate in
-//!   front of it (between [`pool`] and [`route`]) is to close. Until that stands, keep aloud off the open internet.
+//! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a dot
+//!   in its name.
+//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
+//!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
+//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
+//!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
@@ -84,13 +107,24 @@
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+pub mod secret;
 
 #[cfg(not(loom))]
 pub mod socket;
 
 #[cfg(not(loom))]
+pub mod watch;
+
+#[cfg(not(loom))]
+pub mod connections;
+#[cfg(not(loom))]
 pub mod pool;
 
+#[cfg(not(loom))]
+pub mod gate;
+
+#[cfg(not(loom))]
+pub mod door;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
@@ -98,6 +132,8 @@ pub mod route;
 
 #[cfg(not(loom))]
 pub mod form;
+#[cfg(not(loom))]
+pub mod hook;
 #[cfg(not(loom))]
 pub mod say;
 
@@ -110,11 +146,20 @@ pub mod page;
 
 pub mod message;
 
+pub mod counters;
 pub mod history;
 pub mod hub;
 pub mod sync;
 
 pub mod frame;
 pub mod letterbox;
+
+#[cfg(not(loom))]
+pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
+#[cfg(not(loom))]
+pub mod said;
+
+#[cfg(not(loom))]
+pub mod status;

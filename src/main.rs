@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use aloud::config::{self, Config, STOP_LIMIT, Wish};
-use aloud::journal;
 use aloud::pool::Pool;
+use aloud::{door, journal};
 use crossbeam_channel::{Receiver, bounded};
 
 /// How the process ends.
@@ -36,15 +36,17 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Exit {
     journal::start(config.log);
     let signals = signals();
-    let bind = config.bind.to_string();
-    let pool = match Pool::start(config) {
+    let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,
         Err(error) => {
-            eprintln!("aloud: cannot listen at {bind} ({error}); give another address with --bind");
+            eprintln!("aloud: cannot listen at {} ({error}); give another address with --bind", config.bind);
             return Exit::CannotStart;
         }
     };
     log::info!("Running at {}", pool.name());
+    if let Some(line) = door::warning(&config, pool.address()) {
+        log::warn!("{line}");
+    }
     let _ = signals.recv();
     drop(signals); // the next signal finds nobody
     log::info!("Stopping");

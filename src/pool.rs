@@ -1,6 +1,7 @@
-//! tiny_http accepts on a pool of threads: leader and followers. One thread at a time holds the turn to accept; the
-//! others wait for the turn. The one that has accepted a connection serves it to the end, on the same thread, and first
-//! makes sure that enough others are left waiting. Never looks inside a request.
+//! A pool of threads on which tiny_http accepts and answers. Whoever waits for a client waits here, in one place (see
+//! `watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken its
+//! place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that lasts
+//! gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
 //!
 //! tiny_http's own `Server::recv` is not used: its pool strands connections that come in a burst and goes deaf when
 //! descriptors run out. `Server::accept_connection` accepts one connection in the calling thread.
@@ -10,21 +11,26 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Request, Server, SslContextWrap};
 
-use crate::config::{Config, HISTORY_BYTES, MOST_LISTENERS};
-use crate::exchange::After;
-use crate::hosts::Hosts;
-use crate::hub::{Hub, Limits};
+use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
+use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
+use crate::counters::Counters;
+use crate::exchange::{After, Exchange, Refusal, refusal_alone};
+use crate::gate::{Bounds, Gate, Look, Stage};
+use crate::hub::{BIG_ROOM, Hub, Limits};
 use crate::journal;
-use crate::route::Service;
+use crate::letterbox::Wire;
+use crate::listen::Listener;
+use crate::route::{self, Outcome, Service};
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
+use crate::watch::{Event, Watch};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
 const STACK_BYTES: usize = 256 * 1024;
@@ -33,13 +39,16 @@ const STACK_BYTES: usize = 256 * 1024;
 const DESCRIPTORS_EACH: usize = 2;
 
 /// Descriptors kept free for everything that is no connection: the one that accept reserves, the log, libraries.
-const DESCRIPTORS_SPARE: usize = 8;
+const DESCRIPTORS_SPARE: usize = 16;
 
 /// Of all connections, one in so many is kept for those who speak: listeners cannot take them all.
 const SPEAKERS_PART: usize = 8;
 
-/// The pause after accepting failed, so that a lasting failure costs no core.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
+const MOST_WAITING_PART: usize = 4;
+
+/// How long a thread waits beside enough others before it ends.
+const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// How often the keeper looks around when nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);
@@ -52,23 +61,67 @@ pub struct Pool {
 }
 
 /// What all threads of the pool share.
-struct Shared {
+pub struct Shared {
     service: Service,
     listening: Listening,
+    watch: Watch,
     tls: SslContextWrap,
-    /// Held while accepting, by one thread at a time: only then are descriptors made, so a new one can be recognised.
-    turn: Mutex<()>,
     /// Whose descriptor is which. Held for moments, also while somebody accepts.
     descriptors: Mutex<Descriptors>,
-    /// Connections open now; waited on by who has the turn while there are as many as the descriptors allow.
-    open: Mutex<usize>,
-    one_closed: Condvar,
+    connections: Mutex<Connections>,
     most_open: usize,
-    /// Threads that accept or wait for the turn.
+    most_from_one_address: Option<usize>,
+    /// Set while newcomers are not watched for, because there is no room; they are again when somebody leaves.
+    full: AtomicBool,
+    /// Threads that wait or answer.
+    threads: AtomicUsize,
+    /// Of those, the ones that wait.
     waiting: AtomicUsize,
-    /// At least so many threads shall wait: one per core.
+    /// At least so many threads wait or answer: one per core.
     cores: usize,
     stopping: AtomicBool,
+    /// Cloned into every thread; see [`Pool::ended`]. Taken away at the stop.
+    alive: Mutex<Option<Sender<Infallible>>>,
+}
+
+/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first tiny_http closes
+/// the connection, then its place and its numbers are given back.
+pub struct Connection {
+    /// tiny_http's connection, whose type has no public name; `None` where a request could not be read.
+    requests: Box<dyn Iterator<Item = Option<Request>> + Send>,
+    gate: Gate,
+    place: Place,
+}
+
+/// What a thread of its own is for.
+enum Task {
+    /// To answer a request at length, or one whose body is long; the last one on its connection if that is set.
+    Answer(Request, bool),
+    /// To listen.
+    Listen(Box<Listener>),
+}
+
+/// One of the connections that may be open at once, and the numbers that go with it.
+struct Place {
+    shared: Arc<Shared>,
+    found: Found,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let socket = &self.place.found.socket;
+        socket.let_go();
+        self.place.shared.connections().remove(socket.number());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.descriptors().give_back(&self.found);
+        shared.counters().connections.one_less();
+        shared.look_for_newcomers_again();
+    }
 }
 
 impl Pool {
@@ -77,31 +130,35 @@ impl Pool {
     /// # Errors
     /// When the address cannot be listened at, or not one thread can be started.
     pub fn start(config: Config) -> io::Result<Pool> {
-        let listening = Listening::open(&config.bind, config.idle)?;
-        let descriptors = Descriptors::new(&listening, config.idle);
+        let listening = Listening::open(&config.bind)?;
+        let watch = Watch::new(&listening)?;
+        let descriptors = Descriptors::new(&listening);
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
         let most_open = (free / DESCRIPTORS_EACH).max(2);
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
-        let (queue, history) = (config.queue, config.history);
-        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
+        let (alive, ended) = bounded(0);
+        let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
+        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
         let shared = Arc::new(Shared {
-            service: Service { config, hub, hosts: Hosts::default(), hosts_turn: Mutex::new(()) },
+            most_from_one_address: config.max_per_address,
+            service: Service::new(config, hub),
             listening,
+            watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
-            turn: Mutex::new(()),
             descriptors: Mutex::new(descriptors),
-            open: Mutex::new(0),
-            one_closed: Condvar::new(),
+            connections: Mutex::default(),
             most_open,
+            full: AtomicBool::new(false),
+            threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             cores: thread::available_parallelism().map_or(1, usize::from),
             stopping: AtomicBool::new(false),
+            alive: Mutex::new(Some(alive)),
         });
-        let (alive, ended) = bounded(0);
-        start_keeper(&shared, called, alive.clone())?;
-        start_waiting_thread(&shared, &alive)?;
-        replenish(&shared, &alive);
+        shared.start_keeper(called)?;
+        shared.start_waiting_thread()?;
+        shared.replenish();
         Ok(Pool { shared, ended })
     }
 
@@ -116,16 +173,19 @@ impl Pool {
     }
 
     /// Stops: accepts nobody, lets requests under way be answered, has listeners hear what their letterboxes hold, ends
-    /// their streams properly, and joins every thread; all that for at most `limit`. True if everyone has ended by then.
+    /// their streams properly, and waits for every thread; all that for at most `limit`. True if everyone has ended by
+    /// then.
     pub fn stop(self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::SeqCst);
         shared.listening.shut();
-        drop(shared.open()); // whoever waits for a place has seen that we stop, or waits and is woken
-        shared.one_closed.notify_all();
+        shared.watch.stop();
         shared.service.hub.close();
-        shared.descriptors().sockets().for_each(|socket| socket.cut_if_idle());
+        // Who parks a connection looks afterwards whether the server stops; so it is found here or there.
+        let all = shared.connections().all();
+        all.iter().for_each(|slot| drop(slot.take()));
+        drop(lock(&shared.alive).take());
         let ended = self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
         if let crate::config::Bind::Unix(path) = &shared.service.config.bind {
             let _ = std::fs::remove_file(path);
@@ -134,164 +194,385 @@ impl Pool {
     }
 }
 
-/// Starts a thread that waits for a connection.
-fn start_waiting_thread(shared: &Arc<Shared>, alive: &Sender<Infallible>) -> io::Result<()> {
-    let (of_thread, alive) = (shared.clone(), alive.clone());
-    shared.waiting.fetch_add(1, Ordering::SeqCst);
-    let started = thread::Builder::new()
-        .name("conversation".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || wait_and_serve(&of_thread, &alive));
-    if started.is_err() {
-        shared.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-    started.map(drop)
-}
-
-/// Makes up for threads that are missing among the waiting ones.
-fn replenish(shared: &Arc<Shared>, alive: &Sender<Infallible>) {
-    while shared.waiting.load(Ordering::SeqCst) < shared.cores && !shared.stopping() {
-        if let Err(error) = start_waiting_thread(shared, alive) {
-            journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); serving those that are connected"));
-            return;
-        }
-    }
-}
-
-/// The life of a thread: wait, become the conversation, wait again, until enough others wait.
-fn wait_and_serve(shared: &Arc<Shared>, alive: &Sender<Infallible>) {
-    while let Some(connection) = shared.accept() {
-        shared.waiting.fetch_sub(1, Ordering::SeqCst);
-        replenish(shared, alive);
-        // The connection is closed inside, so that a panic closes it too.
-        if catch_unwind(AssertUnwindSafe(|| shared.converse(connection))).is_err() {
-            log::error!("a conversation ended early; all others go on");
-        }
-        if shared.waiting.fetch_add(1, Ordering::SeqCst) >= 2 * shared.cores {
-            break;
-        }
-    }
-    shared.waiting.fetch_sub(1, Ordering::SeqCst);
-}
-
-/// The keeper lends speakers a second hand, carries what they have left to it, starts threads that could not be started
-/// before, and says what trouble was only counted and which hosts have fallen silent.
-fn start_keeper(shared: &Arc<Shared>, called: Receiver<()>, alive: Sender<Infallible>) -> io::Result<()> {
-    let shared = shared.clone();
-    let keeper = move || {
-        while !shared.stopping() {
-            if sleep_until_rung(&called, KEEPER_TICK) {
-                shared.service.hub.lend_a_second_hand();
-            } else {
-                replenish(&shared, &alive);
-                journal::settle_all();
-            }
-            shared.service.tick();
-        }
-    };
-    thread::Builder::new().name("keeper".to_owned()).stack_size(STACK_BYTES).spawn(keeper).map(drop)
-}
-
-/// An open connection. Fields are dropped in this order: first tiny_http closes the connection, then its place and its
-/// numbers are given back.
-struct Connection {
-    /// tiny_http's connection, whose type has no public name; `None` where a request could not be read.
-    requests: Box<dyn Iterator<Item = Option<Request>>>,
-    place: Place,
-}
-
-/// One of the connections that may be open at once, and the numbers that go with it.
-struct Place {
-    shared: Arc<Shared>,
-    found: Option<Found>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(found) = &self.place.found {
-            found.socket.let_go();
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(found) = &self.found {
-            self.shared.descriptors().give_back(found);
-        }
-        *self.shared.open() -= 1;
-        self.shared.one_closed.notify_one();
-    }
-}
-
+/// The threads.
 impl Shared {
-    /// Waits for the turn, then for a connection; `None` when the server stops. Not inlined, nor is `converse`: what
-    /// tiny_http needs of the stack would lie under every listener for as long as it listens.
-    #[inline(never)]
-    fn accept(self: &Arc<Shared>) -> Option<Connection> {
-        let _turn = lock(&self.turn);
-        while self.wait_for_a_place() {
+    fn start_thread(self: &Arc<Shared>, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let alive = lock(&self.alive).clone();
+        let counted = self.clone();
+        let life = move || {
+            counted.counters().threads.one_more();
+            // What a thread holds is dropped inside, so that a panic closes its connection too.
+            if catch_unwind(AssertUnwindSafe(life)).is_err() {
+                log::error!("a conversation ended early; all others go on");
+            }
+            counted.counters().threads.one_less();
+            drop((counted, alive));
+        };
+        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(life).map(drop)
+    }
+
+    /// Starts a thread that waits for something to happen.
+    fn start_waiting_thread(self: &Arc<Shared>) -> io::Result<()> {
+        let shared = self.clone();
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        let started = self.start_thread("waiting", move || shared.wait_and_serve());
+        if started.is_err() {
+            self.threads.fetch_sub(1, Ordering::SeqCst);
+        }
+        started
+    }
+
+    /// Makes up for threads that are missing.
+    fn replenish(self: &Arc<Shared>) {
+        while self.threads.load(Ordering::SeqCst) < self.cores && !self.stopping() {
+            if let Err(error) = self.start_waiting_thread() {
+                journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); the others do its work"));
+                return;
+            }
+        }
+    }
+
+    /// Before a thread does something that takes a while: makes sure that another one waits.
+    fn leave_somebody_waiting(self: &Arc<Shared>) {
+        let enough = self.cores * MOST_WAITING_PART;
+        if self.waiting.load(Ordering::SeqCst) == 0 && self.threads.load(Ordering::SeqCst) < enough {
+            let _ = self.start_waiting_thread(); // or else those that are here do the work
+        }
+    }
+
+    /// The life of a thread: wait for something to happen, see to it, wait again, until enough others wait.
+    fn wait_and_serve(self: &Arc<Shared>) {
+        let mut scratch = Vec::new();
+        loop {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let event = self.watch.wait(SPARE_TIME);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            match event {
+                Event::Nothing if self.threads.fetch_sub(1, Ordering::SeqCst) > self.cores => return,
+                Event::Nothing => {
+                    self.threads.fetch_add(1, Ordering::SeqCst); // not too many after all
+                }
+                Event::Stop => return,
+                Event::Newcomer => self.accept_newcomers(),
+                Event::Arrival { key, left } => {
+                    let serve = || self.serve_arrival(key, left, &mut scratch);
+                    if catch_unwind(AssertUnwindSafe(serve)).is_err() {
+                        log::error!("a conversation ended early; all others go on");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is over,
+    /// says which hosts have fallen silent, and makes up for what could not be done before.
+    fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
+        let shared = self.clone();
+        let mut next_tick = Instant::now() + KEEPER_TICK;
+        self.start_thread("keeper", move || {
+            while !shared.stopping() {
+                if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
+                    shared.service.hub.lend_a_second_hand();
+                }
+                if Instant::now() >= next_tick {
+                    next_tick = Instant::now() + KEEPER_TICK;
+                    shared.replenish();
+                    shared.look_for_newcomers_again();
+                    shared.end_overdue();
+                    shared.service.tick();
+                    journal::settle_all();
+                }
+            }
+        })
+    }
+}
+
+/// Newcomers.
+impl Shared {
+    /// Accepts connections until nobody waits. One thread at a time: see `watch.rs`.
+    fn accept_newcomers(self: &Arc<Shared>) {
+        while !self.stopping() {
+            if !self.make_room() {
+                return self.wait_for_room(format_args!("{} connections are open, as many as may", self.most_open));
+            }
             let guess = self.descriptors().guess();
             // tiny_http panics where it cannot make its second descriptor.
             let accepted =
                 catch_unwind(AssertUnwindSafe(|| Server::accept_connection(&self.listening.listener, &self.tls)));
             match accepted {
-                Ok(Ok(Some(connection))) => {
-                    *self.open() += 1;
-                    let found = self.descriptors().find(guess);
-                    if found.is_none() {
-                        journal::ACCEPTING
-                            .warn("cannot tell a new connection's descriptor; it is served without a helping hand");
-                    }
-                    let requests = Box::new(connection.map(Result::ok));
-                    return Some(Connection { requests, place: Place { shared: self.clone(), found } });
-                }
+                Ok(Ok(Some(connection))) => self.take_in(Box::new(connection.map(Result::ok)), guess),
                 Ok(Ok(None)) => {}
-                Ok(Err(error)) if is_passing(&error) || self.stopping() => {}
-                Ok(Err(error)) => self.back_off(&error.to_string()),
-                Err(_) => self.back_off("no descriptor is left"),
+                Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Ok(Err(error)) if is_passing(&error) => {}
+                Ok(Err(error)) => return self.wait_for_room(format_args!("cannot accept a connection ({error})")),
+                Err(_) => return self.wait_for_room(format_args!("no descriptor is left")),
             }
         }
-        None
+        self.watch.await_newcomers(&self.listening);
     }
 
-    /// Waits until one more connection may be open; false when the server stops.
-    fn wait_for_a_place(&self) -> bool {
-        let mut open = self.open();
-        if *open >= self.most_open {
-            journal::ACCEPTING
-                .warn(format_args!("{open} connections are open, as many as may; the next one has to wait"));
+    /// Makes sure that one more connection may be open, at the cost of those that have been silent longest.
+    fn make_room(&self) -> bool {
+        let all = {
+            let connections = self.connections();
+            if connections.open() < self.most_open {
+                return true;
+            }
+            connections.all()
+        };
+        let closed = longest_silent(all, None).iter().filter_map(|slot| slot.take()).count(); // dropped, so closed
+        if closed > 0 {
+            journal::ACCEPTING.warn(format_args!("closed {closed} silent connections to make room for newcomers"));
         }
-        while *open >= self.most_open && !self.stopping() {
-            open = self.one_closed.wait(open).unwrap_or_else(|poisoned| poisoned.into_inner());
+        closed > 0
+    }
+
+    /// Watches for newcomers no more, until a connection is closed or the keeper looks around.
+    fn wait_for_room(&self, why: std::fmt::Arguments<'_>) {
+        journal::ACCEPTING.warn(format_args!("{why}; serving those that are connected"));
+        self.full.store(true, Ordering::SeqCst);
+    }
+
+    fn look_for_newcomers_again(&self) {
+        if self.full.swap(false, Ordering::SeqCst) && !self.stopping() {
+            self.watch.await_newcomers(&self.listening);
         }
-        !self.stopping()
     }
 
-    fn back_off(&self, why: &str) {
-        journal::ACCEPTING.warn(format_args!("cannot accept a connection ({why}); serving those that are connected"));
-        thread::sleep(BACK_OFF);
+    /// Finds the socket of a new connection and has it watched.
+    fn take_in(self: &Arc<Shared>, requests: Box<dyn Iterator<Item = Option<Request>> + Send>, guess: i32) {
+        let Some(found) = self.descriptors().find(guess) else {
+            return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
+        };
+        let (socket, address) = (found.socket.clone(), found.socket.peer_address().map(|address| address.ip()));
+        let slot = Arc::new(Slot::new(socket.clone(), address));
+        let count = self.connections().insert(slot.clone());
+        self.counters().connections.one_more();
+        let gate = Gate::new(&socket);
+        let connection = Connection { requests, gate, place: Place { shared: self.clone(), found } };
+        let most = match self.most_from_one_address {
+            Some(most) => most,
+            None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
+            None => MOST_FROM_ONE_ADDRESS,
+        };
+        let silent = if count > most { longest_silent(self.connections().all(), address) } else { vec![] };
+        if count > most && silent.iter().filter_map(|slot| slot.take()).count() == 0 {
+            let line = format!("{most} connections come from your address, as many as may; close some");
+            let refusal = Refusal::new(503, line).with("Retry-After", route::RETRY_AFTER);
+            drop(self.refuse(connection, &refusal)); // most likely it has not sent anything yet, so sees the answer
+            return;
+        }
+        slot.park(connection, Awaited::Request(Stage::Idle), Instant::now());
+        if self.watch.add(&socket).is_err() {
+            drop(slot.take());
+        }
+    }
+}
+
+/// Conversations.
+impl Shared {
+    /// Something has come on a connection, or its peer has `left`.
+    #[inline(never)] // the pages of stack that it needs are not to be needed twice
+    fn serve_arrival(self: &Arc<Shared>, key: u64, left: bool, scratch: &mut Vec<u8>) {
+        let Some(slot) = self.connections().get(key) else { return };
+        if left {
+            slot.socket.note_peer_left();
+        }
+        if let Some((connection, awaited, since)) = slot.take() {
+            self.serve(&slot, connection, awaited, since, scratch);
+        }
     }
 
-    /// Serves a connection to its end.
-    #[inline(never)]
-    fn converse(&self, mut connection: Connection) {
-        let socket = connection.place.found.as_ref().map(|found| found.socket.clone());
-        let set_busy = |busy| socket.iter().for_each(|socket: &Arc<Socket>| socket.set_busy(busy));
+    /// Serves a connection until it has to wait, has ended, or has got a thread of its own.
+    fn serve(
+        self: &Arc<Shared>,
+        slot: &Arc<Slot>,
+        mut connection: Connection,
+        mut awaited: Awaited,
+        mut since: Instant,
+        scratch: &mut Vec<u8>,
+    ) {
         loop {
-            // Idle first, then the look whether the server stops: the one who stops it does these in the other order,
-            // so either it finds the connection idle and cuts it, or we find that it stops.
-            set_busy(false);
-            if self.stopping() {
-                return;
+            let (returned, awaits) = match awaited {
+                Awaited::Request(_) => match self.look(slot, connection, scratch) {
+                    Some(result) => result,
+                    None => return,
+                },
+                Awaited::Goodbye(bytes) => match throw_away(&connection, bytes) {
+                    Some(bytes) => (connection, Awaited::Goodbye(bytes)),
+                    None => return,
+                },
+            };
+            connection = returned;
+            if awaits != awaited || awaits == Awaited::Request(Stage::Idle) {
+                (awaited, since) = (awaits, Instant::now());
             }
-            let Some(Some(request)) = connection.requests.next() else { return };
-            set_busy(true);
-            let spare_thread = self.waiting.load(Ordering::SeqCst) > 0;
-            if self.service.answer(request, socket.as_ref(), spare_thread) == After::Close {
-                return;
+            match self.park(slot, connection, awaited, since) {
+                Some(again) => connection = again,
+                None => return,
             }
         }
+    }
+
+    /// Looks through the gate and answers what is there; returns the connection with what it waits for then.
+    fn look(
+        self: &Arc<Shared>,
+        slot: &Arc<Slot>,
+        mut connection: Connection,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(Connection, Awaited)> {
+        let bounds = Bounds { most_body: &|path| route::most_body(path, &self.service.config) };
+        loop {
+            let (requests, last) = match connection.gate.look(&slot.socket, scratch, &bounds) {
+                Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
+                Look::Ended => return None,
+                Look::Refused(refusal) => return self.refuse(connection, &refusal),
+                Look::LongBody => {
+                    slot.limit(Instant::now() + REQUEST_LIMIT);
+                    let request = connection.next_request()?;
+                    return self.on_its_own_thread(slot, connection, Task::Answer(request, false));
+                }
+                Look::Whole { requests, last } => (requests, last),
+            };
+            for number in 1..=requests {
+                let request = connection.next_request()?;
+                let last = last && number == requests;
+                if route::answers_at_length(&request) {
+                    let last = last || number < requests;
+                    return self.on_its_own_thread(slot, connection, Task::Answer(request, last));
+                }
+                match self.answer(self.service.exchange(request, &slot.socket, last)) {
+                    After::KeepAlive => {}
+                    After::Close => return self.say_goodbye(connection),
+                    After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
+                }
+            }
+            // The end of a connection is told once; whoever has just heard of it has to see to it.
+            if !slot.socket.has_peer_left() {
+                return Some((connection, Awaited::Request(Stage::Idle)));
+            }
+        }
+    }
+
+    /// Answers a request; after that, where it said something, lends a hand in carrying it.
+    #[inline(never)] // as with `go_on`
+    fn answer(self: &Arc<Shared>, exchange: Exchange<'_>) -> After {
+        let Outcome { after, reached } = self.service.answer(exchange);
+        if reached >= BIG_ROOM {
+            self.leave_somebody_waiting();
+        }
+        self.service.hub.lend_a_hand(reached);
+        after
+    }
+
+    /// Gives a conversation that lasts a thread of its own. Where there is none, the client is told so.
+    fn on_its_own_thread(
+        self: &Arc<Shared>,
+        slot: &Arc<Slot>,
+        connection: Connection,
+        task: Task,
+    ) -> Option<(Connection, Awaited)> {
+        let (shared, of_thread) = (self.clone(), slot.clone());
+        // Left where either thread can take it: what a thread that cannot be started was given is lost.
+        let given = Arc::new(Mutex::new(Some((connection, task))));
+        let taken = given.clone();
+        let started = self.start_thread("conversation", move || {
+            let given = lock(&taken).take();
+            drop(taken);
+            if let Some((connection, task)) = given {
+                shared.converse(&of_thread, connection, task);
+            }
+        });
+        let error = started.err()?;
+        let (connection, task) = lock(&given).take()?;
+        journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
+        let refusal = Refusal::new(503, "no thread is left; try again in a moment");
+        let refusal = refusal.with("Retry-After", route::RETRY_AFTER);
+        match task {
+            Task::Answer(request, _) => {
+                self.service.exchange(request, &slot.socket, true).refuse(&refusal);
+                self.say_goodbye(connection)
+            }
+            Task::Listen(listener) => {
+                listener.leave(&self.service.hub);
+                self.refuse(connection, &refusal)
+            }
+        }
+    }
+
+    /// The life of a thread that has one conversation.
+    fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, task: Task) {
+        let after = match task {
+            Task::Listen(listener) => After::Listen(listener),
+            Task::Answer(request, last) => self.answer(self.service.exchange(request, &slot.socket, last).patient()),
+        };
+        if let After::Listen(listener) = &after {
+            listener.listen(&self.service.hub, &self.service.config);
+        }
+        self.go_on(slot, connection, after);
+    }
+
+    /// After a conversation that lasted: waits for the next request, or ends.
+    #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
+    fn go_on(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, after: After) {
+        let awaits = match after {
+            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
+            After::Close => self.say_goodbye(connection),
+            After::Listen(listener) => {
+                drop(listener); // nobody writes any more
+                self.say_goodbye(connection)
+            }
+        };
+        if let Some((connection, awaited)) = awaits {
+            self.serve(slot, connection, awaited, Instant::now(), &mut Vec::new());
+        }
+    }
+
+    /// Parks a connection, unless something came meanwhile: then it comes back.
+    fn park(&self, slot: &Slot, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
+        let back = slot.park(connection, awaited, since);
+        if back.is_none() && self.stopping() {
+            drop(slot.take());
+        }
+        back
+    }
+
+    /// Answers what is no request, or came too late, and closes.
+    fn refuse(&self, connection: Connection, refusal: &Refusal) -> Option<(Connection, Awaited)> {
+        self.counters().refused(refusal.status);
+        log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
+        let answer = refusal_alone(&self.service.config, refusal);
+        let _ = connection.socket().send_now(&answer); // who takes nothing, not even this, does without
+        self.say_goodbye(connection)
+    }
+
+    /// Closes our side. Where the client may still be sending, what comes is thrown away for a moment.
+    fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+        if connection.socket().unread().ok()? == 0 {
+            return None;
+        }
+        connection.socket().finish_sending();
+        let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
+        Some((connection, Awaited::Goodbye(left)))
+    }
+
+    /// Closes connections whose time is over.
+    fn end_overdue(self: &Arc<Shared>) {
+        let (now, all) = (Instant::now(), self.connections().all());
+        for slot in all {
+            let Some((connection, awaited)) = slot.take_overdue(now, self.service.config.idle) else { continue };
+            let ended = match awaited {
+                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow()),
+                Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
+            };
+            if let Some((connection, awaited)) = ended {
+                self.serve(&slot, connection, awaited, now, &mut Vec::new());
+            }
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        self.service.hub.counters()
     }
 
     fn stopping(&self) -> bool {
@@ -302,14 +583,44 @@ impl Shared {
         lock(&self.descriptors)
     }
 
-    fn open(&self) -> MutexGuard<'_, usize> {
-        lock(&self.open)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        lock(&self.connections)
     }
 }
 
-/// Errors of one connection, or of none: accept again at once. (With a read timeout on the listening socket, accept
-/// gives up now and then.)
+impl Connection {
+    fn socket(&self) -> &Socket {
+        &self.place.found.socket
+    }
+
+    /// The next request, which the gate has approved.
+    fn next_request(&mut self) -> Option<Request> {
+        let request = self.requests.next().flatten();
+        if request.is_none() {
+            log::warn!("tiny_http refused what the gate let through; closed that connection");
+        }
+        request
+    }
+}
+
+/// Throws away what has come, at most `bytes`; returns how many more may come, or `None` where that is over.
+fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
+    loop {
+        match connection.socket().throw_away() {
+            Ok(0) => return None,
+            Ok(length) => bytes = bytes.checked_sub(length)?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(bytes),
+            Err(_) => return None,
+        }
+    }
+}
+
+fn too_slow() -> Refusal {
+    let seconds = REQUEST_LIMIT.as_secs();
+    Refusal::new(408, format!("the request took more than {seconds} s; send its head, then its body, at once"))
+}
+
+/// Errors of one connection, or of none: accept again at once.
 fn is_passing(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut | WouldBlock)
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }

@@ -4,16 +4,19 @@ use std::sync::{Arc, Mutex};
 
 use tiny_http::{Method, Request};
 
-use crate::config::{Bind, Config, URL_LIMIT};
+use crate::config::{Bind, Config};
+use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::gate::path_of;
+use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
 use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::socket::Socket;
-use crate::{beat, listen, page, say};
+use crate::{beat, listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
-const RETRY_AFTER: &str = "5";
+pub const RETRY_AFTER: &str = "5";
 
 /// What every request can reach.
 pub struct Service {
@@ -21,10 +24,40 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+    /// What the forges have said lately.
+    pub hooks: Memory,
     /// Which hosts are alive.
     pub hosts: Hosts,
     /// Held from a change among the hosts until it is published; taken before the hub's lock, never under it.
     pub hosts_turn: Mutex<()>,
+}
+
+/// What came of a request.
+pub struct Outcome {
+    /// What the connection does then.
+    pub after: After,
+    /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
+    pub reached: usize,
+}
+
+impl From<After> for Outcome {
+    fn from(after: After) -> Outcome {
+        Outcome { after, reached: 0 }
+    }
+}
+
+/// Whether the answer to `request` may be long, so that whoever sends it has to wait for the client.
+pub fn answers_at_length(request: &Request) -> bool {
+    let path = path_of(request.url()).split('?').next().unwrap_or("");
+    matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
+}
+
+/// The longest body that may be sent to `path`, in bytes.
+pub fn most_body(path: &str, config: &Config) -> usize {
+    match Route::of(path.split('?').next().unwrap_or(path)) {
+        Ok(Route::Hook(..)) => hook::BODY_LIMIT,
+        _ => config.max_body,
+    }
 }
 
 /// Where a path leads.
@@ -33,6 +66,10 @@ enum Route<'a> {
     Help,
     Say(&'a str),
     Listen(&'a str),
+    Health,
+    Metrics,
+    Said(&'a str),
+    Hook(Forge, &'a str),
     Beat(&'a str),
     Hosts,
     Page(&'static page::File),
@@ -45,7 +82,14 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen") = (channel, first)
+        // A hook's path names the forge before the channel.
+        let (forge, channel) = match (first, channel) {
+            ("hook", Some(below)) => {
+                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
+            }
+            _ => ("", channel),
+        };
+        if let (Some(channel), "say" | "listen" | "said" | "hook") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -55,6 +99,9 @@ impl Route<'_> {
                     shown(channel)
                 ),
             ));
+        }
+        if let Some(forge) = Forge::named(forge) {
+            return Ok(Route::Hook(forge, channel.unwrap_or("")));
         }
         if let ("beat", Some(host)) = (first, channel)
             && !is_plain_name(host)
@@ -69,8 +116,11 @@ impl Route<'_> {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("health", None) => Ok(Route::Health),
+            ("metrics", None) => Ok(Route::Metrics),
             ("beat", Some(host)) => Ok(Route::Beat(host)),
             ("hosts", None) => Ok(Route::Hosts),
+            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
                 format!(
@@ -84,48 +134,75 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) | Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
             Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+            Route::Hook(..) => "POST, OPTIONS",
+        }
+    }
+
+    /// The door it lies behind: what tells nothing of what is said is open.
+    fn door(&self, config: &Config) -> Door {
+        match self {
+            Route::Help | Route::Health | Route::Page(_) => Door::Open,
+            // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
+            Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
+            Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
+            Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
         }
     }
 }
 
 impl Service {
-    /// Answers one request that came on `socket`, where that is known. Where `spare_thread` is false nobody else is left
-    /// to accept connections, so this conversation must not last.
-    pub fn answer(&self, request: Request, socket: Option<&Arc<Socket>>, spare_thread: bool) -> After {
-        let exchange = Exchange::new(request, socket, &self.config);
-        log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(exchange.url()));
-        if exchange.url().len() > URL_LIMIT {
-            let line = format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body");
-            return exchange.refuse(&Refusal::new(414, line));
+    /// A service to which nothing was said yet.
+    pub fn new(config: Config, hub: Hub) -> Service {
+        Service { config, hub, hooks: Memory::default(), hosts: Hosts::default(), hosts_turn: Mutex::new(()) }
+    }
+
+    /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
+    pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
+        Exchange::new(request, socket, &self.config, self.hub.counters(), last)
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
+        if log::log_enabled!(log::Level::Debug) {
+            let url = door::without_token(exchange.url());
+            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(&url));
         }
         let path = exchange.path().to_owned();
         let route = match Route::of(&path) {
             Ok(route) => route,
-            Err(refusal) => return exchange.refuse(&refusal),
+            Err(refusal) => return exchange.refuse(&refusal).into(),
         };
         let allow = route.allow();
         if *exchange.method() == Method::Options {
-            return exchange.answer(preflight(allow));
+            return exchange.answer(preflight(allow)).into();
         }
         if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
-            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow));
+            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
+        }
+        if let Err(refusal) = door::admit(route.door(&self.config), &exchange) {
+            return exchange.refuse(&refusal).into();
         }
         match route {
-            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE),
+            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept"))
+                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
-            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub, spare_thread),
+            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
+            Route::Health => exchange.answer(status::health(&self.hub)).into(),
+            Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
+            Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
+            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
             Route::Beat(host) if *exchange.method() == Method::Delete => beat::forget(exchange, host, self),
             Route::Beat(host) => beat::beat(exchange, host, self),
-            Route::Hosts => beat::list(exchange, self),
-            Route::Page(file) => page::serve(exchange, file),
+            Route::Hosts => beat::list(exchange, self).into(),
+            Route::Page(file) => page::serve(exchange, file).into(),
         }
     }
 
@@ -137,6 +214,8 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
+        let guarded = self.config.say_token.is_some() || self.config.listen_token.is_some();
+        let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\
              hear everything:     {curl} -sN {host}/listen\n\
@@ -146,9 +225,12 @@ impl Service {
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
              \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             what was said:       {curl} '{host}/said?last=5'\n\
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n\
              this machine lives:  {curl} {host}/beat/$(uname -n)\n\
              which hosts do:      {curl} {host}/hosts\n\
-             all of it, live:     http://{host}/ in a browser\n"
+             all of it, live:     http://{host}/ in a browser\n\
+             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
         )
     }
 }
@@ -189,6 +271,14 @@ mod tests {
         check("/beat/web-1.example", Route::Beat("web-1.example"));
         check("/hosts", Route::Hosts);
         check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
+        check("/health", Route::Health);
+        check("/metrics", Route::Metrics);
+        check("/said", Route::Said(""));
+        check("/said/a/b", Route::Said("a/b"));
+        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
     }
 
     #[test]
@@ -200,10 +290,34 @@ mod tests {
         for path in ["/beat/", "/beat/a/b", "/beat/a%20b"] {
             check(path, 400);
         }
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "*"] {
+        for path in [
+            "/nothing",
+            "/sayx",
+            "/saids",
+            "/listening",
+            "say",
+            "//say",
+            "/a/b",
+            "/health/a",
+            "/metrics/",
+            "*",
+            "/hook",
+            "/hook/",
+            "/hook/svn",
+            "/hook/svn/a",
+        ] {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in [
+            "/say/",
+            "/listen/",
+            "/said/",
+            "/say//a",
+            "/say/a/",
+            "/say/a%20b",
+            "/say/1/2/3/4/5/6/7/8/9",
+            "/hook/gitlab/",
+        ] {
             check(path, 400);
         }
     }

@@ -1,16 +1,16 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::exchange::{After, Answer, Exchange, Refusal, TEXT};
+use crate::exchange::{Answer, Exchange, Refusal, TEXT};
 use crate::form;
 use crate::hub::{Hub, Receipt};
-use crate::route::refusal_of;
+use crate::route::{Outcome, refusal_of};
 
-/// Says what the request says on `channel`, answers `ok.`, then lends a hand in carrying it. The answer waits for no
-/// listener: it is sent when the message lies in every letterbox.
-pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+/// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
+/// message lies in every letterbox. Carrying it to them comes after that.
+pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let receipt = match publish(&mut exchange, channel, hub) {
         Ok(receipt) => receipt,
-        Err(refusal) => return exchange.refuse(&refusal),
+        Err(refusal) => return exchange.refuse(&refusal).into(),
     };
     let answer = if exchange.wants_json() {
         let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}", receipt.id, receipt.listeners);
@@ -24,8 +24,7 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
             .with("Aloud-Listeners", receipt.listeners)
             .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners"),
     );
-    hub.lend_a_hand(receipt.listeners);
-    after
+    Outcome { after, reached: receipt.listeners }
 }
 
 fn publish(exchange: &mut Exchange<'_>, channel: &str, hub: &Hub) -> Result<Receipt, Refusal> {

@@ -1,29 +1,32 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one.
-//! Knows no HTTP. The only file with `unsafe`: one line, which borrows a descriptor by its number.
+//! Knows no HTTP. The only file with `unsafe`: two lines, which borrow a descriptor by its number and ask for `TCP_INFO`.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
 //! confirmed before it is used: the number is a socket, bound to the address we listen at, with a cookie (`SO_COOKIE`,
-//! unique for each socket) that no open connection has. A wrong guess costs a scan, a socket that cannot be found costs
-//! the listener the helping hand: then the bell alone does the work ([`Writer`]).
+//! unique for each socket) that no open connection has. A wrong guess costs a scan.
 //!
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
 //! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which the pool does before
 //! it drops the connection.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, Write};
+use std::collections::HashSet;
+use std::io::{self, ErrorKind};
+use std::mem::{MaybeUninit, offset_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_cookie};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getsockname, recv, send, shutdown};
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_cookie, socket_error};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
+use rustix::net::{getpeername, getsockname, recv, send, shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr, TcpKeepalive, Type};
 use tiny_http::Listener;
@@ -45,10 +48,12 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(5);
 
-/// How long a connection that is closed after a refusal may go on sending what nobody will read, so that the client
-/// gets to see the answer and not a reset (RFC 9112 section 9.6), and how much.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
+/// Bytes the kernel receives for a socket before they are read, its bookkeeping included: twice the longest request that
+/// the gate awaits whole.
+pub const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// How long a thread of its own may wait for the next bytes of a long body.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// Numbers looked at beyond the highest known one when a guess fails.
 const SCAN_MARGIN: usize = 64;
@@ -65,23 +70,23 @@ pub struct Listening {
 
 impl Listening {
     /// Listens at `bind`. Accepted sockets inherit the options: no delay, a limit on how long data may stay
-    /// unacknowledged, keepalive, a small unsent buffer, and `idle` as the longest silence.
+    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write.
     ///
     /// # Errors
     /// What the system says: the address is in use, is not this machine's, or may not be bound.
-    pub fn open(bind: &Bind, idle: Duration) -> io::Result<Listening> {
+    pub fn open(bind: &Bind) -> io::Result<Listening> {
         match bind {
             Bind::EveryInterface(port) => {
                 // [::] with V6ONLY off hears IPv4 too; a kernel without IPv6 gets the IPv4 address.
-                let socket = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into(), idle)
-                    .or_else(|_| listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into(), idle))?;
+                let socket = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into())
+                    .or_else(|_| listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into()))?;
                 let address = socket.local_addr()?;
                 Ok(Listening { name: format!(":{}", address.port()), address: Some(address), listener: socket.into() })
             }
             Bind::Address(text) => {
                 let mut failure = io::Error::new(ErrorKind::NotFound, "the name stands for no address");
                 for address in text.to_socket_addrs()? {
-                    match listen_tcp(address, idle) {
+                    match listen_tcp(address) {
                         Ok(socket) => {
                             let address = socket.local_addr()?;
                             return Ok(Listening {
@@ -96,19 +101,19 @@ impl Listening {
                 Err(failure)
             }
             Bind::Unix(path) => {
-                let listener = listen_unix(path, idle)?;
+                let listener = listen_unix(path)?;
                 Ok(Listening { name: format!("unix:{}", path.display()), address: None, listener: listener.into() })
             }
         }
     }
 
-    /// Wakes whoever accepts, with an error, and refuses newcomers: the way to stop the pool.
+    /// Refuses newcomers from now on.
     pub fn shut(&self) {
         let _ = shutdown(&self.listener, Shutdown::Both);
     }
 }
 
-fn listen_tcp(address: SocketAddr, idle: Duration) -> io::Result<std::net::TcpListener> {
+fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -118,14 +123,16 @@ fn listen_tcp(address: SocketAddr, idle: Duration) -> io::Result<std::net::TcpLi
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_tcp_user_timeout(Some(STALL_LIMIT))?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    socket.set_read_timeout(Some(idle))?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.set_read_timeout(Some(READ_LIMIT))?;
     socket.set_write_timeout(Some(STALL_LIMIT))?;
+    socket.set_nonblocking(true)?; // accepted sockets do not inherit that (accept(2))
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn listen_unix(path: &Path, idle: Duration) -> io::Result<UnixListener> {
+fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
@@ -136,7 +143,7 @@ fn listen_unix(path: &Path, idle: Duration) -> io::Result<UnixListener> {
         std::fs::remove_file(path)?;
         socket.bind(&address)?;
     }
-    socket.set_read_timeout(Some(idle))?; // accept wakes now and then, as with TCP
+    socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -153,13 +160,34 @@ pub fn raise_descriptor_limit() -> usize {
 /// An accepted connection's socket, borrowed from tiny_http.
 pub struct Socket {
     number: RawFd,
+    /// Tells it from all others that had the same number before.
+    key: u64,
     /// False once the connection is about to be dropped. Held during each system call but the wait.
     open: Mutex<bool>,
-    /// True while a request is being answered; what is idle is cut when the server stops.
-    busy: AtomicBool,
+    /// Set once the peer is known to have closed its sending side, or the connection.
+    peer_left: AtomicBool,
+    /// Who is to be told of that, if somebody wants to know at once.
+    watcher: Mutex<Option<Arc<dyn Watcher>>>,
+}
+
+/// Somebody who wants to know at once when the peer has left.
+pub trait Watcher: Send + Sync {
+    /// The peer has closed its sending side, or the connection. Called by whichever thread hears of it; must not wait.
+    fn peer_left(&self);
 }
 
 impl Socket {
+    /// The descriptor's number.
+    pub fn number(&self) -> RawFd {
+        self.number
+    }
+
+    /// The descriptor's number, and above it what tells this socket from all others that had the same number: a
+    /// number is somebody else's as soon as it was given back, while a thread may still be about to act on an event.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
     /// Ends the connection from whichever thread: whoever reads from it, writes to it or waits for it is woken.
     pub fn cut(&self) {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Both));
@@ -167,84 +195,113 @@ impl Socket {
 
     /// Nothing touches the socket from now on. The pool calls it before it drops the connection.
     pub fn let_go(&self) {
-        *self.guard() = false;
+        *lock(&self.open) = false;
     }
 
-    /// Marks whether a request is being answered.
-    pub fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::SeqCst);
+    /// Appends what the kernel holds to `into`, at most `limit` bytes, and leaves it there. Never waits. Appends nothing at
+    /// the end of the connection.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
+    pub fn peek(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+        into.reserve_exact(limit.saturating_sub(into.capacity() - into.len()));
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.call(|socket| recv(socket, spare_capacity(into), flags)).map(drop)
     }
 
-    /// Cuts the connection unless a request is being answered.
-    pub fn cut_if_idle(&self) {
-        if !self.busy.load(Ordering::SeqCst) {
-            self.cut();
-        }
+    /// How many bytes the kernel holds that nobody has read.
+    ///
+    /// # Errors
+    /// When the connection is let go of.
+    pub fn unread(&self) -> io::Result<usize> {
+        self.call(|socket| ioctl_fionread(socket)).map(|bytes| bytes as usize)
     }
 
-    /// Whether the peer has closed its sending side and everything it sent has been read.
-    pub fn peer_has_finished(&self) -> bool {
-        let mut byte = [0; 1];
-        self.call(|socket| recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT))
-            .is_ok_and(|(_, length)| length == 0)
+    /// How many bytes have ever come, in order, read or not.
+    ///
+    /// # Errors
+    /// Where the kernel does not count them (socket files).
+    pub fn received(&self) -> io::Result<u64> {
+        self.call(bytes_received)
     }
 
-    /// Sends `answer` as the last thing on this connection although the peer may still be sending: closes our side,
-    /// throws away what comes for a moment, then cuts.
+    /// Reads what has come and throws it away. Never waits. Returns how many bytes that were; 0 at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
     #[inline(never)] // its buffer would stand on every listener's stack
-    pub fn answer_and_close(&self, answer: &[u8]) {
-        let mut rest = answer;
-        while !rest.is_empty() {
-            match self.send_now(rest) {
-                Ok(sent) => rest = &rest[sent..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.wait_until_writable(LINGER).is_err() {
-                        return self.cut();
-                    }
-                }
-                Err(_) => return self.cut(),
-            }
-        }
+    pub fn throw_away(&self) -> io::Result<usize> {
+        let mut scrap = [0; 4096];
+        self.call(|socket| recv(socket, &mut scrap, RecvFlags::DONTWAIT)).map(|(_, length)| length)
+    }
+
+    /// Closes our sending side: the peer sees the end of what was sent.
+    pub fn finish_sending(&self) {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Write));
-        let (deadline, mut scrap, mut thrown_away) = (Instant::now() + LINGER, [0; 4096], 0);
-        while thrown_away < LINGER_BYTES && self.wait(PollFlags::IN, deadline).is_ok() {
-            match self.call(|socket| recv(socket, &mut scrap, RecvFlags::DONTWAIT)) {
-                Ok((_, length)) if length > 0 => thrown_away += length,
-                _ => break,
-            }
-        }
-        self.cut();
     }
 
-    fn wait(&self, what: PollFlags, deadline: Instant) -> io::Result<()> {
-        // Not under the lock, or cutting would have to wait. Sound all the same: who waits is the thread that owns
-        // the connection, and it lets go afterwards.
-        if !*self.guard() {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::from_borrowed_fd(borrow(self.number), what)], Some(&limit)) {
-                Ok(0) => return Err(ErrorKind::TimedOut.into()),
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// Notes that the peer has left, and tells who wants to know.
+    pub fn note_peer_left(&self) {
+        self.peer_left.store(true, Ordering::SeqCst);
+        if let Some(watcher) = &*lock(&self.watcher) {
+            watcher.peer_left();
         }
     }
 
-    fn call<T>(&self, system_call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
-        let open = self.guard();
+    /// Whether the peer is known to have closed its sending side, or the connection.
+    pub fn has_peer_left(&self) -> bool {
+        self.peer_left.load(Ordering::SeqCst)
+    }
+
+    /// Has `watcher` told when the peer leaves, at once if it has left already; `None` ends that.
+    pub fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
+        *lock(&self.watcher) = watcher;
+        if self.has_peer_left() {
+            self.note_peer_left();
+        }
+    }
+
+    /// The peer's address, or `None` for a socket file.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        let address = SocketAddr::try_from(self.call(|socket| getpeername(socket)).ok()??).ok()?;
+        Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// Who is behind it, for the log.
+    pub fn peer(&self) -> String {
+        self.peer_address().map_or_else(|| "a client of the socket file".to_owned(), |address| address.to_string())
+    }
+
+    /// Makes a system call on the socket, unless it was let go of.
+    ///
+    /// # Errors
+    /// What the call says, or `NotConnected`.
+    pub fn call<T>(&self, system_call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
+        let open = lock(&self.open);
         if !*open {
             return Err(ErrorKind::NotConnected.into());
         }
         Ok(system_call(borrow(self.number))?)
     }
+}
 
-    fn guard(&self) -> MutexGuard<'_, bool> {
-        lock(&self.open)
+/// `tcpi_bytes_received` of tcp(7), which rustix does not offer.
+fn bytes_received(socket: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes to `info`, which
+    // is that large, and any bytes make a `tcp_info`, which is made of numbers.
+    #[allow(unsafe_code)]
+    let (result, info) = unsafe {
+        let (number, into) = (socket.as_raw_fd(), info.as_mut_ptr().cast());
+        (libc::getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO, into, &mut length), info.assume_init())
+    };
+    if result != 0 {
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
+    // A kernel older than 4.1 knows a shorter structure.
+    let known = length as usize >= offset_of!(libc::tcp_info, tcpi_bytes_received) + size_of::<u64>();
+    if known { Ok(info.tcpi_bytes_received) } else { Err(Errno::NOSYS) }
 }
 
 /// The descriptor of that number, if it is open; else every call on it says `EBADF`.
@@ -264,7 +321,26 @@ impl Wire for Socket {
     }
 
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()> {
-        self.wait(PollFlags::OUT, Instant::now() + limit)
+        // Not under the lock, or cutting would have to wait. Sound all the same: who waits is the thread that owns
+        // the connection, and it lets go afterwards.
+        if !*lock(&self.open) {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::from_borrowed_fd(borrow(self.number), PollFlags::OUT)], Some(&limit)) {
+                Ok(0) => return Err(ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn failure(&self) -> io::Result<()> {
+        self.call(|socket| socket_error(socket))?.map_err(io::Error::from)
     }
 
     fn cut(&self) {
@@ -272,52 +348,17 @@ impl Wire for Socket {
     }
 }
 
-/// Stands in for a socket that could not be found: the listener's own thread writes, and waits while it does.
-#[derive(Default)]
-pub struct Writer {
-    /// Where to write; `None` until it is known.
-    to: Mutex<Option<Box<dyn Write + Send>>>,
-    /// True after the one who may wait has asked to.
-    may_wait: AtomicBool,
-}
-
-impl Writer {
-    /// Where to write from now on; `None` lets go of it.
-    pub fn set(&self, to: Option<Box<dyn Write + Send>>) {
-        *lock(&self.to) = to;
-    }
-}
-
-impl Wire for Writer {
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.may_wait.swap(false, Ordering::SeqCst) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let mut to = lock(&self.to);
-        let to = to.as_mut().ok_or(ErrorKind::NotConnected)?;
-        to.write_all(bytes)?;
-        to.flush()?;
-        Ok(bytes.len())
-    }
-
-    fn wait_until_writable(&self, _: Duration) -> io::Result<()> {
-        self.may_wait.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn cut(&self) {} // its writes end by the socket's own timeout
-}
-
 /// The descriptors of all open connections: whose number is which, so that a new one is recognised.
 pub struct Descriptors {
     /// By number: in use as far as we know.
     taken: Vec<bool>,
-    /// By cookie: the open connections.
-    sockets: HashMap<u64, Arc<Socket>>,
+    /// The open connections.
+    cookies: HashSet<u64>,
     listening_cookie: u64,
     listening_at: Option<SocketAddrAny>,
-    /// Set on each accepted socket where it is not inherited (socket files).
-    idle: Duration,
+    /// Counts the sockets found.
+    serial: u32,
+    /// Whether accepted sockets inherit the options of the one that listens (not those of a socket file).
     inherits: bool,
 }
 
@@ -331,14 +372,14 @@ pub struct Found {
 
 impl Descriptors {
     /// Knows the descriptors that are open now, and the socket whose newcomers it shall recognise.
-    pub fn new(listening: &Listening, idle: Duration) -> Descriptors {
+    pub fn new(listening: &Listening) -> Descriptors {
         let highest = listening.listener.as_raw_fd() as usize + SCAN_MARGIN;
         Descriptors {
             taken: (0..highest).map(|number| is_open(number as RawFd)).collect(),
-            sockets: HashMap::new(),
+            cookies: HashSet::new(),
             listening_cookie: socket_cookie(&listening.listener).unwrap_or(0),
             listening_at: getsockname(&listening.listener).ok(),
-            idle,
+            serial: 0,
             inherits: listening.address.is_some(),
         }
     }
@@ -367,30 +408,32 @@ impl Descriptors {
         let second = Some(self.guess()).into_iter().chain(scan);
         let second = second.filter(|number| *number != first).find(|number| self.newcomer(*number) == Some(cookie));
         second.into_iter().for_each(|number| self.take(number));
-        let socket = Arc::new(Socket { number: first, open: Mutex::new(true), busy: AtomicBool::new(true) });
+        self.serial = self.serial.wrapping_add(1);
+        let socket = Arc::new(Socket {
+            number: first,
+            key: u64::from(self.serial) << 32 | first as u64,
+            open: Mutex::new(true),
+            peer_left: AtomicBool::new(false),
+            watcher: Mutex::new(None),
+        });
         if !self.inherits {
-            let _ = socket.call(|socket| set_socket_timeout(socket, Timeout::Recv, Some(self.idle)));
+            let _ = socket.call(|socket| set_socket_timeout(socket, Timeout::Recv, Some(READ_LIMIT)));
             let _ = socket.call(|socket| set_socket_timeout(socket, Timeout::Send, Some(STALL_LIMIT)));
         }
-        self.sockets.insert(cookie, socket.clone());
+        self.cookies.insert(cookie);
         Some(Found { socket, cookie, numbers: Some(first).into_iter().chain(second).collect() })
     }
 
     /// Forgets a connection that has been dropped.
     pub fn give_back(&mut self, found: &Found) {
-        self.sockets.remove(&found.cookie);
+        self.cookies.remove(&found.cookie);
         found.numbers.iter().for_each(|number| self.taken[*number as usize] = false);
-    }
-
-    /// The sockets of all open connections.
-    pub fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
-        self.sockets.values()
     }
 
     /// The cookie behind `number`, if it is a connection to us that is not known yet.
     fn newcomer(&self, number: RawFd) -> Option<u64> {
         let cookie = socket_cookie(borrow(number)).ok()?;
-        let known = cookie == self.listening_cookie || self.sockets.contains_key(&cookie);
+        let known = cookie == self.listening_cookie || self.cookies.contains(&cookie);
         (!known && same_door(&getsockname(borrow(number)).ok()?, self.listening_at.as_ref()?)).then_some(cookie)
     }
 
@@ -424,8 +467,6 @@ mod tests {
     use std::net::TcpStream;
     use tiny_http::{Server, SslContextWrap};
 
-    const IDLE: Duration = Duration::from_secs(30);
-
     fn says_hello(found: &Found, client: &mut TcpStream) {
         found.socket.send_now(b"hello").unwrap();
         let mut heard = [0; 5];
@@ -435,9 +476,9 @@ mod tests {
 
     #[test]
     fn a_new_connection_is_recognised_among_all_other_descriptors() {
-        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), IDLE).unwrap();
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
-        let mut descriptors = Descriptors::new(&listening, IDLE);
+        let mut descriptors = Descriptors::new(&listening);
         let (mut clients, mut files) = (vec![], vec![]);
         for round in 0..20 {
             // Numbers come and go behind the pool's back; the clients are sockets of this process too.
@@ -463,6 +504,6 @@ mod tests {
         for (client, _, found) in &mut clients {
             says_hello(found, client);
         }
-        assert_eq!(descriptors.sockets().count(), clients.len());
+        assert_eq!(descriptors.cookies.len(), clients.len());
     }
 }

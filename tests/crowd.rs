@@ -40,7 +40,8 @@ fn a_thousand_who_join_in_one_burst_all_hear_the_next_message_twenty_times_over(
 
 #[test]
 fn ten_speakers_at_full_speed_are_heard_whole_and_in_order_by_fifty_listeners() {
-    let server = Server::start(&[]);
+    // A reader that a busy machine keeps from running is not to be taken for a slow one.
+    let server = Server::start(&["--queue", "100000"]);
     let over = AtomicBool::new(false);
     let (heard, said) = std::thread::scope(|scope| {
         let listeners: Vec<_> = (0..50)

@@ -32,7 +32,6 @@ fn what_is_said_by_curl_is_on_the_page_and_the_other_way_round() {
 }
 
 #[test]
-#[ignore = "needs the replay of ?last=N"]
 fn what_was_said_before_is_on_the_page_when_it_opens() {
     play("history");
 }

@@ -2,12 +2,17 @@
 //!
 //! A `console` block holds commands after `$ ` and what they print; `…` stands for anything. A block whose command is a
 //! listener is started when its turn comes and compared when the next heading is reached; all others are run at once.
+//! `aloud` with a `--bind` starts one more server beside the one at port 4000, each on a free port in truth.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Server, wait_until};
+
+/// The servers that were started, each with the address that the README gives it.
+type Servers = Vec<(String, Server)>;
 
 /// A command and what it shall print.
 struct Example {
@@ -24,7 +29,7 @@ struct Running {
 
 #[test]
 fn every_command_in_the_readme_prints_what_it_says() {
-    let server = Server::start(&["--log", "debug"]);
+    let mut servers = vec![("localhost:4000".to_owned(), Server::start(&["--log", "debug"]))];
     let readme = std::fs::read_to_string("README.md").unwrap();
     let mut listeners: Vec<Running> = vec![];
     let mut run = 0;
@@ -35,12 +40,14 @@ fn every_command_in_the_readme_prints_what_it_says() {
         let Some(console) = block.strip_prefix("console\n") else { continue };
         for example in examples(console) {
             run += 1;
-            if example.command.contains("/listen") {
-                let listening = server.log().matches(" listens").count();
-                listeners.push(start(&server, example));
-                wait_until("the listener has joined", || server.log().matches(" listens").count() > listening);
+            if let Some(flags) = example.command.strip_prefix("aloud --bind 127.0.0.1:") {
+                servers.push(start_server(flags));
+            } else if example.command.contains("/listen") {
+                let listening = joins(&servers);
+                listeners.push(start(&servers, example));
+                wait_until("the listener has joined", || joins(&servers) > listening);
             } else {
-                check(&server, &example);
+                check(&servers, &example);
             }
         }
     }
@@ -58,25 +65,36 @@ fn examples(console: &str) -> Vec<Example> {
     examples
 }
 
-fn shell(server: &Server, command: &str) -> Command {
-    let address = server.address().to_string();
-    let command = command
-        .replace("localhost:4000", &address)
-        .replace("aloud --help", concat!(env!("CARGO_BIN_EXE_aloud"), " --help"));
+/// Starts what `aloud --bind 127.0.0.1:` and `port_and_flags` would.
+fn start_server(port_and_flags: &str) -> (String, Server) {
+    let (port, flags) = port_and_flags.split_once(' ').unwrap();
+    let flags: Vec<&str> = flags.split(' ').chain(["--log", "debug"]).collect();
+    (format!("localhost:{port}"), Server::start(&flags))
+}
+
+/// How often somebody has begun to listen.
+fn joins(servers: &Servers) -> usize {
+    servers.iter().map(|(_, server)| server.log().matches(" listens").count()).sum()
+}
+
+fn shell(servers: &Servers, command: &str) -> Command {
+    let command = command.replace("aloud --help", concat!(env!("CARGO_BIN_EXE_aloud"), " --help"));
+    let command =
+        servers.iter().fold(command, |command, (name, server)| command.replace(name, &server.address().to_string()));
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("exec 2>/dev/null; {command}")]).stdout(Stdio::piped()).stdin(Stdio::null());
     shell
 }
 
-fn check(server: &Server, example: &Example) {
-    let output = shell(server, &example.command).output().unwrap();
+fn check(servers: &Servers, example: &Example) {
+    let output = shell(servers, &example.command).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n");
     let (printed, expected) = (printed.trim_end(), example.expected.trim_end());
     assert!(matches(printed, expected), "{}\nprints\n{printed}\nand not\n{expected}", example.command);
 }
 
-fn start(server: &Server, example: Example) -> Running {
-    let mut process = shell(server, &format!("exec {}", example.command)).spawn().unwrap();
+fn start(servers: &Servers, example: Example) -> Running {
+    let mut process = shell(servers, &example.command).process_group(0).spawn().unwrap();
     let mut output = process.stdout.take().unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
     let heard_by_thread = heard.clone();
@@ -94,7 +112,9 @@ fn finish(mut listener: Running) {
     wait_until(&format!("{} prints\n{}", listener.example.command, listener.example.expected), || {
         matches(heard().trim_end(), listener.example.expected.trim_end())
     });
-    listener.process.kill().unwrap();
+    // The whole pipeline, of which the process is the shell.
+    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{}", listener.process.id())]).status().unwrap();
+    assert!(killed.success());
     listener.process.wait().unwrap();
 }
 

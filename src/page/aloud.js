@@ -3,7 +3,7 @@
 import { Model } from './model.js';
 import { Hosts, Pipelines, Talk, hours, write } from './views.js';
 
-const CONNECTION = { connecting: 'connecting', live: 'live', lost: 'connection lost', token: 'token needed' };
+const CONNECTION = { lost: 'connection lost', token: 'token needed' };
 const HOST_ORDER = ['down', 'late', 'up'];
 const RUN_ORDER = ['failed', 'running', 'queued', 'passed', 'canceled'];
 const LATELY_MS = 24 * 3600 * 1000;
@@ -17,7 +17,6 @@ const talk = new Talk(find('#talk'), find('#newest'));
 const pipelines = new Pipelines(find('.pipelines'));
 const hosts = new Hosts(find('.hosts'));
 
-const token = () => store.aloudToken ?? '';
 let model = new Model();
 let skew = 0; // how far the server's clock is ahead of ours
 let filter = '';
@@ -59,28 +58,32 @@ function hear(from) {
     if (data.state) show(data.state);
     draw();
   };
-  port.postMessage({ token: token() });
+  knock();
+}
+
+function knock() {
+  port.postMessage({ token: store.aloudToken ?? '' });
 }
 
 function show(state) {
   find('#connection').dataset.state = state;
-  write(find('#connection'), CONNECTION[state]);
-  if (state === 'token') ask();
+  write(find('#connection'), CONNECTION[state] ?? state);
+  if (state === 'token') ask('aloudToken', knock);
 }
 
 addEventListener('pagehide', () => port.postMessage({ bye: true }));
-addEventListener('pageshow', ({ persisted }) => persisted && port.postMessage({ token: token() }));
+addEventListener('pageshow', ({ persisted }) => persisted && knock());
 
-// The token, asked for once.
+// The token, asked for once; there may be another one to speak.
 
-function ask(then) {
+function ask(key, then) {
   const door = find('#door');
   if (!door.open) door.showModal();
   door.onclose = () => {
-    store.aloudToken = find('#token').value.trim();
-    if (!token()) return;
-    port.postMessage({ token: token() });
-    then?.();
+    const token = find('#token').value.trim();
+    if (!token) return;
+    store[key] = token;
+    then();
   };
 }
 
@@ -154,8 +157,6 @@ function headline(down, failed, late, known) {
   document.title = bad.length ? `(${down.length + failed.length}) aloud` : 'aloud';
 }
 
-// What a person does.
-
 find('#channel').oninput = ({ target }) => {
   filter = target.value.trim().replace(/^\/+|\/+$/g, '');
   draw();
@@ -184,10 +185,11 @@ form.onsubmit = async (event) => {
   write(trouble, '');
   try {
     const url = new URL(`../say${filter && `/${filter}`}`, import.meta.url);
-    const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
+    const token = store.aloudSay ?? store.aloudToken;
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
     const body = new URLSearchParams({ name: name.value, message: text });
     const answer = await fetch(url, { method: 'POST', body, headers });
-    if (answer.status === 401) return ask(() => form.requestSubmit());
+    if (answer.status === 401) return ask('aloudSay', () => form.requestSubmit());
     if (!answer.ok) return write(trouble, (await answer.text()).replace(/^aloud: /, ''));
     if (message.value === text) message.value = '';
     talk.toNewest();
@@ -195,8 +197,6 @@ form.onsubmit = async (event) => {
     write(trouble, 'The server cannot be reached; send it again in a moment.');
   }
 };
-
-// How to begin.
 
 const here = location.host;
 write(find('.talk code'), `curl ${here}/say -d 'name=Florian&message=Hi'`);

@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, request } from 'node:http';
 import { createInterface } from 'node:readline';
 
 import { Browser } from './browser.mjs';
@@ -26,6 +25,17 @@ async function live(browser, at = url, options = {}) {
 }
 
 const heard = (page, text) => page.until(`the page shows ${text}`, `${LAST}?.querySelector("p").textContent.startsWith(${JSON.stringify(text)})`);
+
+// A server of one's own.
+async function start(bind, ...flags) {
+  const server = spawn(aloud, ['--bind', bind, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+  for await (const line of createInterface({ input: server.stderr })) {
+    if (line.includes('Running at ')) return [server, line.split('Running at ')[1]];
+  }
+  throw new Error('the server does not start');
+}
+
+const stop = (server) => new Promise((stopped) => server.once('exit', stopped) && server.kill('SIGKILL'));
 
 const scenarios = {
   async talk(browser) {
@@ -175,6 +185,14 @@ const scenarios = {
     assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), count, 'an update is no line');
     await say(url, { ...hook, workflow: 'Lint', id: 7_000_000_000, message: 'o/r: Lint #12 of main has passed', status: 'passed' });
     await page.until('each workflow has a row', `${ROWS('pipelines')}.length === 4`);
+
+    // And a recorded delivery.
+    for (const [state, shown] of [['running', 'running'], ['failed', 'failed'], ['running', 'running'], ['success', 'passed']]) {
+      const delivery = readFileSync(new URL(`../hooks/gitlab.Pipeline-Hook.${state}.json`, import.meta.url));
+      const answer = await fetch(`${url}/hook/gitlab/ci`, { method: 'POST', body: delivery });
+      assert.equal(answer.status, 200);
+      await page.until(`the delivery is a row that is ${shown}`, `${ROWS('pipelines')}.filter((row) => row.innerText.startsWith("group/app main") && row.classList.contains("${shown}")).length === 1`);
+    }
   },
 
   async hostile(browser) {
@@ -283,13 +301,6 @@ const scenarios = {
   },
 
   async connection(browser) {
-    const start = async (bind) => {
-      const server = spawn(aloud, ['--bind', bind], { stdio: ['ignore', 'ignore', 'pipe'] });
-      for await (const line of createInterface({ input: server.stderr })) {
-        if (line.includes('Running at ')) return [server, line.split('Running at ')[1]];
-      }
-    };
-    const stop = (server) => new Promise((stopped) => server.once('exit', stopped) && server.kill('SIGKILL'));
     const [server, address] = await start('127.0.0.1:0');
     const page = await live(browser, `http://${address}`);
     await say(`http://${address}`, { message: 'before' });
@@ -306,23 +317,10 @@ const scenarios = {
     await stop(next);
   },
 
-  // In front of the server stands one that asks for a token, as the server itself does with --listen-token.
   async token(browser) {
-    const { hostname, port } = new URL(url);
-    const open = /^\/(page\/.*)?(\?.*)?$/;
-    const door = createServer((asked, answer) => {
-      const sent = new URL(asked.url, url).searchParams.get('token') ?? asked.headers.authorization?.replace('Bearer ', '');
-      if (!open.test(asked.url) && sent !== 's3cret & "co"') return answer.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end('aloud: a token is missing\n');
-      const passed = request({ hostname, port, path: asked.url, method: asked.method, headers: asked.headers }, (reply) => {
-        answer.writeHead(reply.statusCode, reply.headers);
-        reply.pipe(answer);
-      });
-      asked.pipe(passed);
-      answer.on('close', () => passed.destroy());
-    });
-    await new Promise((listening) => door.listen(0, '127.0.0.1', listening));
-    const guarded = `http://127.0.0.1:${door.address().port}`;
-    const page = await browser.open(`${guarded}/`);
+    const hear = 's3cret&co+=~';
+    const [server, address] = await start('127.0.0.1:0', '--listen-token', hear, '--say-token', 'other');
+    const page = await browser.open(`http://${address}/`);
     const enter = async (token) => {
       await page.until('the token is asked for', 'document.querySelector("#door").open');
       await page.evaluate('document.querySelector("#token").value = ""; document.querySelector("#token").focus()');
@@ -331,16 +329,30 @@ const scenarios = {
     };
     await enter('wrong');
     await page.until('it is asked for again', 'document.querySelector("#door").open');
-    await enter('s3cret & "co"');
+    await enter(hear);
     await page.until('the page is live', LIVE);
-    await page.evaluate('document.querySelector("#message").focus()');
-    await page.type('with a token');
-    await page.press('Enter', 'Enter', 13, '\r');
+
+    // To speak takes another one here.
+    const speak = async (text) => {
+      await page.evaluate('document.querySelector("#message").focus()');
+      await page.type(text);
+      await page.press('Enter', 'Enter', 13, '\r');
+    };
+    await speak('with a token');
+    await enter('other');
     await heard(page, 'with a token');
-    const second = await live(browser, guarded);
+    await speak('and again');
+    await heard(page, 'and again');
+    const second = await live(browser, `http://${address}`);
     assert.equal(await second.evaluate('document.querySelector("#door").open'), false, 'asked for once');
-    door.closeAllConnections();
-    door.close();
+    await Promise.all([page.close(), second.close()]);
+
+    // Or it comes along in the address, and does not stay there.
+    const other = await start('127.0.0.1:0', '--listen-token', hear);
+    const third = await browser.open(`http://${other[1]}/?token=${encodeURIComponent(hear)}`);
+    await third.until('the page is live', LIVE);
+    assert.equal(await third.evaluate('location.href'), `http://${other[1]}/`);
+    await Promise.all([stop(server), stop(other[0])]);
   },
 
   // Every theme, size and area, by the rules of https://www.deque.com/axe; and what it looks like, in target/dashboard.

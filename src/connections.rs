@@ -1,0 +1,224 @@
+//! The open connections: where each one is while no thread serves it, who has been silent for how long, and who comes
+//! from where. A connection is *parked* here while it waits for its client, and taken out by the thread that serves it.
+//!
+//! **No arrival is missed.** The kernel tells an arrival once. Whoever hears of it takes the connection, or notes on it
+//! that something came; whoever parks a connection is given it back at once if that was noted. Both under the slot's lock.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::gate::Stage;
+use crate::pool::Connection;
+use crate::socket::Socket;
+use crate::sync::lock;
+
+/// How long a request's head may take from its first byte, and its body from the end of the head. A person at a keyboard
+/// needs seconds, a program milliseconds.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a connection that is closed after an answer may go on sending what nobody will read, so that the client
+/// gets to see the answer and not a reset (RFC 9112 section 9.6).
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Silent connections closed at once when there is no room for a newcomer: finding them means looking at all. But no more
+/// than a part of them, as some have only just come.
+const CLOSED_AT_ONCE: usize = 32;
+const CLOSED_PART: usize = 8;
+
+/// What a parked connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The rest of a request that has come so far.
+    Request(Stage),
+    /// The client's end; so many bytes more are thrown away at most.
+    Goodbye(usize),
+}
+
+impl Awaited {
+    /// How much a client may still send after its last answer.
+    pub const GOODBYE_BYTES: usize = 1024 * 1024;
+
+    fn limit(self, idle: Duration) -> Duration {
+        match self {
+            Awaited::Request(Stage::Idle) => idle,
+            Awaited::Request(_) => REQUEST_LIMIT,
+            Awaited::Goodbye(_) => GOODBYE_LIMIT,
+        }
+    }
+}
+
+/// One open connection's place.
+pub struct Slot {
+    /// Its socket.
+    pub socket: Arc<Socket>,
+    address: Option<IpAddr>,
+    stand: Mutex<Stand>,
+}
+
+enum Stand {
+    /// Nobody serves it; it has waited for this since then.
+    Parked(Connection, Awaited, Instant),
+    /// Somebody serves it, at most until the deadline; something has come meanwhile.
+    Served { again: bool, deadline: Option<Instant> },
+}
+
+impl Slot {
+    /// A place for a connection that somebody is about to park.
+    pub fn new(socket: Arc<Socket>, address: Option<IpAddr>) -> Slot {
+        Slot { socket, address, stand: Mutex::new(Stand::Served { again: false, deadline: None }) }
+    }
+
+    /// Something has come: takes the connection to serve it, with what it has waited for, and since when. `None` where
+    /// somebody serves it, who will look again.
+    pub fn take(&self) -> Option<(Connection, Awaited, Instant)> {
+        let mut stand = lock(&self.stand);
+        match std::mem::replace(&mut *stand, Stand::Served { again: true, deadline: None }) {
+            Stand::Parked(connection, awaited, since) => {
+                *stand = Stand::Served { again: false, deadline: None };
+                Some((connection, awaited, since))
+            }
+            Stand::Served { deadline, .. } => {
+                *stand = Stand::Served { again: true, deadline };
+                None
+            }
+        }
+    }
+
+    /// Leaves the connection to wait. It comes back at once if something has come while it was served.
+    pub fn park(&self, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
+        let mut stand = lock(&self.stand);
+        if let Stand::Served { again: true, .. } = *stand {
+            *stand = Stand::Served { again: false, deadline: None };
+            return Some(connection);
+        }
+        *stand = Stand::Parked(connection, awaited, since);
+        None
+    }
+
+    /// Has the connection cut if it is still being served at `deadline`.
+    pub fn limit(&self, limit: Instant) {
+        if let Stand::Served { deadline, .. } = &mut *lock(&self.stand) {
+            *deadline = Some(limit);
+        }
+    }
+
+    /// Takes the connection if it has waited too long; cuts it if it is served too long.
+    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(Connection, Awaited)> {
+        let overdue = match &*lock(&self.stand) {
+            Stand::Parked(_, awaited, since) => now.duration_since(*since) > awaited.limit(idle),
+            Stand::Served { deadline: Some(deadline), .. } if now > *deadline => {
+                self.socket.cut();
+                false
+            }
+            Stand::Served { .. } => false,
+        };
+        // What has come in between makes no difference: it came too late.
+        if overdue { self.take().map(|(connection, awaited, _)| (connection, awaited)) } else { None }
+    }
+
+    /// Since when the connection has waited for a client that has sent nothing, or for its end.
+    fn silent_since(&self) -> Option<Instant> {
+        match &*lock(&self.stand) {
+            Stand::Parked(_, Awaited::Request(Stage::Idle | Stage::Head) | Awaited::Goodbye(_), since) => Some(*since),
+            _ => None,
+        }
+    }
+}
+
+/// All open connections.
+#[derive(Default)]
+pub struct Connections {
+    /// By descriptor's number.
+    slots: Vec<Option<Arc<Slot>>>,
+    /// How many come from each address.
+    from: HashMap<IpAddr, usize>,
+    open: usize,
+}
+
+impl Connections {
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Takes in a connection. Returns how many there are now from the same address; 0 where it has none.
+    pub fn insert(&mut self, slot: Arc<Slot>) -> usize {
+        let number = slot.socket.number() as usize;
+        if number >= self.slots.len() {
+            self.slots.resize(number + 1, None);
+        }
+        self.open += 1;
+        let count = slot.address.map_or(0, |address| {
+            let count = self.from.entry(one_client(address)).or_default();
+            *count += 1;
+            *count
+        });
+        self.slots[number] = Some(slot);
+        count
+    }
+
+    /// Forgets the connection on that descriptor.
+    pub fn remove(&mut self, number: RawFd) {
+        let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        self.open -= 1;
+        let Some(client) = slot.address.map(one_client) else { return };
+        if let Some(count) = self.from.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.from.remove(&client);
+            }
+        }
+    }
+
+    /// The connection whose socket has that key, if it is still open.
+    pub fn get(&self, key: u64) -> Option<Arc<Slot>> {
+        self.slots.get(key as u32 as usize)?.as_ref().filter(|slot| slot.socket.key() == key).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Slot>> {
+        self.slots.iter().flatten().cloned().collect()
+    }
+}
+
+/// Of `slots`, some that have been silent longest, from `address` or from anywhere.
+pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
+    let client = address.map(one_client);
+    let mut silent: Vec<_> = slots
+        .into_iter()
+        .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
+        .filter_map(|slot| Some((slot.silent_since()?, slot)))
+        .collect();
+    let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
+    if count < silent.len() {
+        silent.select_nth_unstable_by_key(count, |(since, _)| *since);
+        silent.truncate(count);
+    }
+    // One that has something to say is only waiting for a thread.
+    silent.into_iter().map(|(_, slot)| slot).filter(|slot| slot.socket.unread().is_ok_and(|bytes| bytes == 0)).collect()
+}
+
+/// The part of an address that stands for one client: whoever has an IPv6 address has the whole /64 around it.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_is_an_ipv4_address_or_an_ipv6_network() {
+        let check = |address: &str, client: &str| {
+            assert_eq!(one_client(address.parse().unwrap()), client.parse::<IpAddr>().unwrap());
+        };
+        check("192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+    }
+}

@@ -1,0 +1,164 @@
+//! What the server counts, for `/metrics` (`status.rs`). One place for all of it; whoever does a thing counts it, by
+//! one relaxed instruction. Nothing but the report depends on these numbers, so they order nothing and may be a moment
+//! old.
+
+// Not those of `sync.rs`: they take no part in the hand-over, so the model check need not try their orders.
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// The statuses that requests are refused with, each counted by itself; what else there may be is counted as the last,
+/// which is none.
+pub const STATUSES: [u16; 16] = [400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 431, 501, 503, 505, OTHER];
+
+/// Stands for every other status.
+const OTHER: u16 = 0;
+
+/// A number that goes up, and for some of them down.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Counts one more.
+    pub fn one_more(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one less; to be called once for a call of [`one_more`](Self::one_more).
+    pub fn one_less(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Changes it where the caller is the only one who does, and so needs no locked instruction.
+    fn set_alone(&self, number: u64) {
+        self.0.store(number, Relaxed);
+    }
+}
+
+/// Why a listener's stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was hung up on: as many messages waited for it as may.
+    QueueFull,
+    /// It was given up: its socket took nothing for too long.
+    Stalled,
+    /// It has left, or its connection broke.
+    Left,
+    /// The server stops.
+    Stopped,
+}
+
+/// All that is counted. Those that only the hub changes, under its lock, are private.
+#[derive(Debug)]
+pub struct Counters {
+    started: Instant,
+    messages: Count,
+    deliveries: Count,
+    fullest_queue: Count,
+    /// In the order of [`Ended`].
+    ended: [Count; 4],
+    /// In the order of [`STATUSES`].
+    refusals: [Count; STATUSES.len()],
+    /// Connections that are open.
+    pub connections: Count,
+    /// Threads that run.
+    pub threads: Count,
+}
+
+impl Counters {
+    /// Nothing counted yet, and the time running.
+    pub fn new() -> Counters {
+        Counters {
+            started: Instant::now(),
+            messages: Count::default(),
+            deliveries: Count::default(),
+            fullest_queue: Count::default(),
+            ended: Default::default(),
+            refusals: Default::default(),
+            connections: Count::default(),
+            threads: Count::default(),
+        }
+    }
+
+    /// Counts a message that was put into the queues of so many `listeners`, with as many waiting in the `fullest` of
+    /// them. Called under the hub's lock, and only there.
+    pub fn published(&self, listeners: u64, fullest: u64) {
+        self.messages.set_alone(self.messages.get() + 1);
+        self.deliveries.set_alone(self.deliveries.get() + listeners);
+        if fullest > self.fullest_queue.get() {
+            self.fullest_queue.set_alone(fullest);
+        }
+    }
+
+    /// Counts a listener whose stream has ended.
+    pub fn ended(&self, why: Ended) {
+        self.ended[why as usize].one_more();
+    }
+
+    /// Counts a request, or what should have become one, that was refused with `status`.
+    pub fn refused(&self, status: u16) {
+        let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+        self.refusals[place].one_more();
+    }
+
+    /// How long the server has run.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Messages said.
+    pub fn messages(&self) -> u64 {
+        self.messages.get()
+    }
+
+    /// Messages put into listeners' queues, each once for every queue.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.get()
+    }
+
+    /// The most messages that ever waited for one listener.
+    pub fn fullest_queue(&self) -> u64 {
+        self.fullest_queue.get()
+    }
+
+    /// Streams that ended for this reason.
+    pub fn streams_ended(&self, why: Ended) -> u64 {
+        self.ended[why as usize].get()
+    }
+
+    /// Refusals by status, as text; `other` for those that are not among [`STATUSES`].
+    pub fn refusals(&self) -> impl Iterator<Item = (String, u64)> {
+        let name = |status: u16| if status == OTHER { "other".to_owned() } else { status.to_string() };
+        STATUSES.into_iter().map(name).zip(self.refusals.iter().map(Count::get))
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_counted_by_its_status_and_an_unknown_one_as_other() {
+        let counters = Counters::new();
+        [401, 401, 503, 418, 0, 65535].into_iter().for_each(|status| counters.refused(status));
+        let counted: Vec<_> = counters.refusals().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("401".to_owned(), 2), ("503".to_owned(), 1), ("other".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn the_fullest_queue_is_remembered() {
+        let counters = Counters::new();
+        [(2, 3), (0, 0), (5, 1)].into_iter().for_each(|(listeners, fullest)| counters.published(listeners, fullest));
+        assert_eq!((counters.messages(), counters.deliveries(), counters.fullest_queue()), (3, 7, 3));
+    }
+}

@@ -1,0 +1,170 @@
+//! The doors: who may speak and who may listen. Each has a token of its own, if the user has set one; whoever shows it
+//! gets in, whichever of three ways it is sent. A wrong token and none are refused alike, after the same work.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::Config;
+use crate::exchange::{Exchange, Refusal};
+use crate::secret::Secret;
+
+/// What to prove oneself with (RFC 6750 section 3). Not `Basic`, though its password is taken: a browser that was asked
+/// for one would from then on send it by itself with every request that any web page makes it send, and `/say` speaks
+/// by GET. So nobody's browser is made to speak for others, and no dialog opens over a page that has its own.
+const CHALLENGE: &str = "Bearer realm=\"aloud\"";
+
+/// What somebody comes for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// What everybody may see.
+    Open,
+    /// To say something: `--say-token`.
+    Say,
+    /// To hear or see what was said, or who is there: `--listen-token`.
+    Listen,
+}
+
+/// Lets a request in that may go through `door`.
+///
+/// # Errors
+/// 401 where the door has a token and the request does not show it.
+pub fn admit(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+    let config = exchange.config();
+    let (token, purpose) = match door {
+        Door::Open => return Ok(()),
+        Door::Say => (&config.say_token, "speaking"),
+        Door::Listen => (&config.listen_token, "listening"),
+    };
+    if token.is_none() || shows_token(token.as_ref(), exchange) {
+        return Ok(());
+    }
+    let line =
+        format!("{purpose} takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN");
+    Err(Refusal::new(401, line).with("WWW-Authenticate", CHALLENGE))
+}
+
+/// Whether a request shows `token`; false where there is none to show.
+pub fn shows_token(token: Option<&Secret>, exchange: &Exchange<'_>) -> bool {
+    let Some(token) = token else { return false };
+    // Both places are looked at and compared, also where nothing is there: a browser may send along a password that was
+    // meant for something else, and what is refused is refused after the same work.
+    let in_header = token.is(&exchange.header("Authorization").and_then(in_authorization).unwrap_or_default());
+    let in_query = token.is(exchange.query_value("token").unwrap_or_default().as_bytes());
+    in_header | in_query
+}
+
+/// The token in an `Authorization` header: what follows `Bearer` (RFC 6750 section 2.1), or the password that follows
+/// the first colon in what follows `Basic` (RFC 7617 section 2).
+fn in_authorization(value: &str) -> Option<Cow<'_, [u8]>> {
+    let (scheme, credentials) = value.trim().split_once(' ')?;
+    let credentials = credentials.trim_start().as_bytes();
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return Some(Cow::Borrowed(credentials));
+    }
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let mut password = STANDARD.decode(credentials).ok()?;
+    let colon = password.iter().position(|byte| *byte == b':')?;
+    Some(Cow::Owned(password.split_off(colon + 1)))
+}
+
+/// `url` with whatever stands in the place of a token left out, for the log; also where `token` is written in capitals or
+/// stands behind no question mark or a second one, which lets nobody in but is a token all the same.
+pub fn without_token(url: &str) -> String {
+    let part_without_token = |part: &str| {
+        let bare = part.trim_end_matches(['?', '&']);
+        let is_token =
+            form_urlencoded::parse(bare.as_bytes()).next().is_some_and(|(key, _)| key.eq_ignore_ascii_case("token"));
+        match is_token && bare.contains('=') {
+            true => format!("token=...{}", &part[bare.len()..]),
+            false => part.to_owned(),
+        }
+    };
+    url.split_inclusive(['?', '&']).map(part_without_token).collect()
+}
+
+/// What the user should know who opened the server to more than this machine: who can come in without a token.
+/// `address` is where it listens, `None` for a socket file, whose permissions say who comes in.
+pub fn warning(config: &Config, address: Option<SocketAddr>) -> Option<&'static str> {
+    if address?.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    match (&config.say_token, &config.listen_token) {
+        (None, None) => {
+            Some("Everybody who can reach it can speak and listen; --say-token and --listen-token restrict that")
+        }
+        (None, Some(_)) => {
+            Some("Everybody who can reach it can speak, with the listen token listen; --say-token restricts that")
+        }
+        (Some(_), None) => {
+            Some("Everybody who can reach it can listen, with the say token speak; --listen-token restricts that")
+        }
+        (Some(_), Some(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_token_is_found_in_an_authorization_header() {
+        let check = |header: &str, expected: Option<&str>| {
+            assert_eq!(in_authorization(header).as_deref(), expected.map(str::as_bytes), "{header}");
+        };
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        check("Bearer hush", Some("hush"));
+        check("bearer   hush ", Some("hush"));
+        check(&basic(":hush"), Some("hush"));
+        check(&basic("florian:hush"), Some("hush"));
+        check(&basic("florian:hu:sh"), Some("hu:sh"));
+        check(&basic("florian:"), Some(""));
+        check(&basic("hush"), None);
+        check("", None);
+        check("Bearer", None);
+        check("hush", None);
+        check("Digest hush", None);
+        check("Basic *", None);
+        check("Basic \u{e4}", None);
+    }
+
+    #[test]
+    fn a_token_in_a_url_is_left_out() {
+        let check = |url: &str, expected: &str| assert_eq!(without_token(url), expected);
+        check("/say?token=hush", "/say?token=...");
+        check("/say?name=a&token=hush&message=b", "/say?name=a&token=...&message=b");
+        check("/say?token=hush&token=hush", "/say?token=...&token=...");
+        check("/say?%74oken=hush&x", "/say?token=...&x");
+        check("/say?TOKEN=hush", "/say?token=...");
+        check("/say?a?token=hush", "/say?a?token=...");
+        check("/say&token=hush", "/say&token=...");
+        check("/say?tokens=a&mytoken=b&token", "/say?tokens=a&mytoken=b&token");
+        check("/token?=&&?", "/token?=&&?");
+        check("", "");
+    }
+
+    #[test]
+    fn who_opens_more_than_this_machine_is_told_who_comes_in() {
+        let check = |address: &str, say: bool, listen: bool, expected: Option<&str>| {
+            let token = |set: bool| set.then(|| Secret::read("hush").unwrap());
+            let config = Config { say_token: token(say), listen_token: token(listen), ..Config::default() };
+            let warning = warning(&config, address.parse().ok());
+            assert_eq!(warning.is_some(), expected.is_some(), "{address} {say} {listen}");
+            assert!(warning.unwrap_or("").contains(expected.unwrap_or("")), "{warning:?} {expected:?}");
+        };
+        check("0.0.0.0:4000", false, false, Some("can speak and listen;"));
+        check("[::]:4000", true, false, Some("can listen,"));
+        check("10.0.0.1:4000", false, true, Some("can speak,"));
+        check("10.0.0.1:4000", true, true, None);
+        check("127.0.0.1:4000", false, false, None);
+        check("127.1.2.3:4000", false, false, None);
+        check("[::1]:4000", false, false, None);
+        check("[::ffff:127.0.0.1]:4000", false, false, None);
+        check("a socket file", false, false, None);
+    }
+}

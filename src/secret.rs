@@ -1,0 +1,158 @@
+//! A secret the user has set, such as a token: read from a flag or a file, never shown, and compared in a time that
+//! tells nothing about it.
+
+use std::fmt::{Debug, Formatter};
+use std::fs::File;
+use std::io::Read;
+
+use subtle::ConstantTimeEq;
+
+/// The longest secret, in bytes: four times what a 512-bit key takes in hex, and short enough to be sent in a URL.
+pub const SECRET_LIMIT: usize = 512;
+
+/// What is read of a file: the longest secret, a line break, and one more byte, which tells that it is too long.
+const READ_LIMIT: u64 = SECRET_LIMIT as u64 + 3;
+
+/// What to give where a secret is none. It is made of what a header can carry (RFC 9110 section 5.5) without a space,
+/// which no client sends the same way in a header, in a URL and from a file.
+const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
+
+/// A secret. It is kept padded to the longest there can be, so that comparing takes the same time whatever is offered
+/// and however long the secret is: `subtle` compares in constant time what is of one length, and gives up at once on
+/// what is not.
+#[derive(Clone)]
+pub struct Secret {
+    padded: [u8; SECRET_LIMIT],
+    length: usize,
+}
+
+impl Secret {
+    /// The secret that `text` is, or that stands in FILE where `text` is `@FILE`; one line break at its end is no part
+    /// of it.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to give instead, to be read after the name of the flag. Holds nothing of a secret.
+    pub fn read(text: &str) -> Result<Secret, String> {
+        let Some(path) = text.strip_prefix('@') else { return Secret::new(text.as_bytes()) };
+        let mut bytes = vec![];
+        File::open(path)
+            .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot be read from \"{}\" ({error}); {GOOD}", path.escape_debug()))?;
+        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        Secret::new(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn new(bytes: &[u8]) -> Result<Secret, String> {
+        let wrong = if bytes.is_empty() {
+            "is empty"
+        } else if bytes.len() > SECRET_LIMIT {
+            "is too long"
+        } else if !bytes.iter().all(u8::is_ascii_graphic) {
+            "holds a space or what is no visible ASCII character"
+        } else {
+            return Ok(Secret { padded: padded(bytes), length: bytes.len() });
+        };
+        Err(format!("{wrong}; {GOOD}"))
+    }
+
+    /// Its bytes, for signing.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.padded[..self.length]
+    }
+
+    /// Whether `offered` is this secret. Takes the same time whether it is or not.
+    pub fn is(&self, offered: &[u8]) -> bool {
+        let same_bytes = self.padded[..].ct_eq(&padded(offered)[..]);
+        let same_length = self.length.ct_eq(&offered.len());
+        (same_bytes & same_length).into()
+    }
+}
+
+/// `bytes` as far as they go, then zeros.
+fn padded(bytes: &[u8]) -> [u8; SECRET_LIMIT] {
+    let mut padded = [0; SECRET_LIMIT];
+    let length = bytes.len().min(SECRET_LIMIT);
+    padded[..length].copy_from_slice(&bytes[..length]);
+    padded
+}
+
+impl Debug for Secret {
+    /// Shows that there is one, not even how long it is.
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(not shown)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_itself_and_nothing_else() {
+        let longest = "x".repeat(SECRET_LIMIT);
+        let check = |secret: &str, offered: &[u8], expected: bool| {
+            assert_eq!(Secret::read(secret).unwrap().is(offered), expected, "{secret} {offered:?}");
+        };
+        check("hush", b"hush", true);
+        check("a:b/c==?&%\"", b"a:b/c==?&%\"", true);
+        check(&longest, longest.as_bytes(), true);
+        check("hush", b"", false);
+        check("hush", b"hus", false);
+        check("hush", b"hushh", false);
+        check("hush", b"Hush", false);
+        check("hush", b"hush\0", false);
+        check("hush", b"hush\n", false);
+        check(&longest, format!("{longest}x").as_bytes(), false);
+        check("x", longest.as_bytes(), false);
+    }
+
+    #[test]
+    fn the_limit_stated_is_the_one_that_holds() {
+        assert!(GOOD.contains(&format!(" 1 to {SECRET_LIMIT} ")));
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_showing_it() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Secret::read(text).unwrap_err(), format!("{expected}; {GOOD}"), "{text:?}");
+        };
+        check("", "is empty");
+        check("two words", "holds a space or what is no visible ASCII character");
+        check("h\u{fc}sh", "holds a space or what is no visible ASCII character");
+        check("hush\n", "holds a space or what is no visible ASCII character");
+        check(&"x".repeat(SECRET_LIMIT + 1), "is too long");
+        check(
+            "@/no/such\x1bfile",
+            "cannot be read from \"/no/such\\u{1b}file\" (No such file or directory (os error 2))",
+        );
+        check("@/", "cannot be read from \"/\" (Is a directory (os error 21))");
+        check("@/dev/null", "is empty");
+        check("@/dev/zero", "is too long");
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_of_a_file_is_no_part_of_the_secret() {
+        let path = std::env::temp_dir().join(format!("aloud-secret-{}", std::process::id()));
+        let longest = "x".repeat(SECRET_LIMIT);
+        let check = |content: &str, expected: Option<&str>| {
+            std::fs::write(&path, content).unwrap();
+            let secret = Secret::read(&format!("@{}", path.display()));
+            assert_eq!(secret.is_ok(), expected.is_some(), "{content:?}");
+            assert!(secret.is_ok_and(|secret| secret.is(expected.unwrap().as_bytes())) || expected.is_none());
+        };
+        check("hush", Some("hush"));
+        check("hush\n", Some("hush"));
+        check("hush\r\n", Some("hush"));
+        check(&format!("{longest}\r\n"), Some(&longest));
+        check(&format!("{longest}x\n"), None);
+        check("hush\n\n", None);
+        check("one\ntwo\n", None);
+        check("\n", None);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret::read("hush").unwrap()), "Secret(not shown)");
+    }
+}

@@ -1,0 +1,96 @@
+//! Which connection has something to say: epoll, shared by all threads that wait. A connection that waits for its
+//! client needs no thread; the thread that waits here takes the one event there is and serves it.
+//!
+//! Connections are edge-triggered (epoll(7)): each arrival of bytes, and the end, is told once, to one thread. Newcomers
+//! are told once and not again until [`Watch::await_newcomers`], so only one thread at a time accepts.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+
+use crate::socket::{Listening, Socket};
+
+/// No socket has these keys: their lower half is no descriptor's number.
+const NEWCOMER: u64 = u64::MAX;
+const STOP: u64 = u64::MAX - 1;
+
+/// The set of what is watched.
+pub struct Watch {
+    epoll: OwnedFd,
+    /// Readable from the moment of the stop, for every thread.
+    stop: OwnedFd,
+}
+
+/// What a thread that waited has to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Connections can be accepted.
+    Newcomer,
+    /// Something has come on a connection.
+    Arrival {
+        /// Its socket's key.
+        key: u64,
+        /// Whether the peer has closed its sending side, or the connection.
+        left: bool,
+    },
+    /// Nothing, for as long as the thread was to wait.
+    Nothing,
+    /// The server stops.
+    Stop,
+}
+
+impl Watch {
+    /// Watches for newcomers.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new(listening: &Listening) -> io::Result<Watch> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        epoll::add(&epoll, &listening.listener, EventData::new_u64(NEWCOMER), EventFlags::IN | EventFlags::ONESHOT)?;
+        Ok(Watch { epoll, stop })
+    }
+
+    /// Waits for an event, at most for `limit`.
+    pub fn wait(&self, limit: Duration) -> Event {
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        let mut events = Vec::with_capacity(1);
+        while epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&limit)).is_err() {} // interrupted
+        match events.first() {
+            None => Event::Nothing,
+            Some(&epoll::Event { data, flags }) => match data.u64() {
+                NEWCOMER => Event::Newcomer,
+                STOP => Event::Stop,
+                key => Event::Arrival {
+                    key,
+                    left: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
+                },
+            },
+        }
+    }
+
+    /// Watches a connection until it is closed. What has come before is told too.
+    ///
+    /// # Errors
+    /// When the kernel cannot watch any more.
+    pub fn add(&self, socket: &Socket) -> io::Result<()> {
+        let data = EventData::new_u64(socket.key());
+        socket.call(|socket| epoll::add(&self.epoll, socket, data, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET))
+    }
+
+    /// The next newcomer is told again, to one thread.
+    pub fn await_newcomers(&self, listening: &Listening) {
+        let (data, flags) = (EventData::new_u64(NEWCOMER), EventFlags::IN | EventFlags::ONESHOT);
+        let _ = epoll::modify(&self.epoll, &listening.listener, data, flags);
+    }
+
+    /// Tells every thread, from now on, that the server stops.
+    pub fn stop(&self) {
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+}
