@@ -193,14 +193,14 @@ impl Gate {
 /// Fills `scratch` with what the kernel holds, as far as a request may be long; false where there is nothing yet, empty at
 /// the end of the connection.
 fn peek_everything(socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<bool> {
-    for limit in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
+    for room in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
         scratch.clear();
-        scratch.reserve(limit);
-        match socket.peek(scratch, limit) {
+        scratch.reserve(room);
+        match socket.peek(scratch) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             peeked => peeked?,
         }
-        if scratch.len() < limit {
+        if scratch.len() < scratch.capacity() {
             break;
         }
     }

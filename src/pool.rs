@@ -597,7 +597,7 @@ impl Connection {
     fn next_request(&mut self) -> Option<Request> {
         let request = self.requests.next().flatten();
         if request.is_none() {
-            log::warn!("tiny_http refused what the gate let through; closed that connection");
+            journal::ACCEPTING.warn("tiny_http could not read what the gate had let through; closed that connection");
         }
         request
     }
