@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, nc, slowhttptest, Node, Python's venv and Chromium from Debian's
-# packages (as root), what the programs in tests/readers stand on, and what builds the fuzzers. Where everything is
-# there it does nothing, at once.
+# Installs what the tests run beside the server: curl, nc, jq, nginx, OpenSSL, slowhttptest, faketime, Node, Python's
+# venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what tests/readers lists, and
+# what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -10,8 +10,13 @@ command -v curl >/dev/null || missing+=(curl)
 command -v nc >/dev/null || missing+=(netcat-openbsd)
 command -v slowhttptest >/dev/null || missing+=(slowhttptest)
 command -v faketime >/dev/null || missing+=(faketime)
+command -v jq >/dev/null || missing+=(jq)
+[ -x /usr/sbin/nginx ] || missing+=(nginx)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+command -v busybox >/dev/null || missing+=(busybox)
+command -v shellcheck >/dev/null || missing+=(shellcheck)
 [ -x /usr/bin/chromium ] || missing+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -23,7 +23,7 @@ pub const MOST_LISTENERS: usize = 10_000;
 /// proxy on it speaks for everyone.
 pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
 
-/// The most bytes the history keeps.
+/// The most bytes the history keeps, unless told otherwise: a thousand messages of 8 KiB.
 pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long stopping may take. After that the process ends, whatever is still under way.
@@ -42,6 +42,8 @@ pub struct Config {
     pub queue: usize,
     /// Messages kept for replay.
     pub history: usize,
+    /// The most that these may weigh together, in bytes.
+    pub history_bytes: usize,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// A connection silent that long between requests is closed.
@@ -52,6 +54,8 @@ pub struct Config {
     pub say_token: Option<Secret>,
     /// What has to be shown to hear or see what was said; `None`: nothing.
     pub listen_token: Option<Secret>,
+    /// What CI webhooks have to prove that they know; `None`: nothing.
+    pub hook_secret: Option<Secret>,
     /// The `Access-Control-Allow-Origin` of every answer.
     pub allow_origin: String,
     /// What gets into the log.
@@ -88,11 +92,13 @@ impl Default for Config {
             max_per_address: None,
             queue: 256,
             history: 1000,
+            history_bytes: HISTORY_BYTES,
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
             say_token: None,
             listen_token: None,
+            hook_secret: None,
             allow_origin: "*".to_owned(),
             log: LevelFilter::Info,
         }
@@ -172,9 +178,19 @@ const FLAGS: &[Flag] = &[
         name: "history",
         value: "N",
         default: "1000",
-        meaning: "messages kept for replay, at most 8 MiB of them",
+        meaning: "messages kept for those who come back or ask for what was said; the oldest goes first",
         set: |config, text| {
             config.history = whole(text, 0..=1_000_000).ok_or("a whole number from 0 to 1000000")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "history-bytes",
+        value: "BYTES",
+        default: "8388608",
+        meaning: "the most that the messages kept may weigh together",
+        set: |config, text| {
+            config.history_bytes = whole(text, 0..=1 << 30).ok_or("a whole number of bytes from 0 to 1073741824")?;
             Ok(())
         },
     },
@@ -225,6 +241,16 @@ const FLAGS: &[Flag] = &[
         meaning: "what has to be shown to hear or see what was said; @FILE reads it from a file",
         set: |config, text| {
             config.listen_token = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "hook-secret",
+        value: "S",
+        default: NONE,
+        meaning: "what CI webhooks have to prove that they know; @FILE reads it from a file",
+        set: |config, text| {
+            config.hook_secret = Some(Secret::read(text).map_err(Wrong::Secret)?);
             Ok(())
         },
     },
@@ -329,7 +355,7 @@ pub fn help() -> String {
     );
     for flag in FLAGS {
         let name = format!("--{} {}", flag.name, flag.value);
-        let _ = writeln!(text, "  {name:<20}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
+        let _ = writeln!(text, "  {name:<21}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
     }
     text.push_str("  --help, --version\n");
     text

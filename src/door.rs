@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Config;
 use crate::exchange::{Exchange, Refusal};
+use crate::secret::Secret;
 
 /// What to prove oneself with (RFC 6750 section 3). Not `Basic`, though its password is taken: a browser that was asked
 /// for one would from then on send it by itself with every request that any web page makes it send, and `/say` speaks
@@ -37,17 +38,22 @@ pub fn admit(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
         Door::Say => (&config.say_token, "speaking"),
         Door::Listen => (&config.listen_token, "listening"),
     };
-    let Some(token) = token else { return Ok(()) };
-    // Both places are looked at and compared, also where nothing is there: a browser may send along a password that was
-    // meant for something else, and what is refused is refused after the same work.
-    let in_header = token.is(&exchange.header("Authorization").and_then(in_authorization).unwrap_or_default());
-    let in_query = token.is(exchange.query_value("token").unwrap_or_default().as_bytes());
-    if in_header | in_query {
+    if token.is_none() || shows_token(token.as_ref(), exchange) {
         return Ok(());
     }
     let line =
         format!("{purpose} takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN");
     Err(Refusal::new(401, line).with("WWW-Authenticate", CHALLENGE))
+}
+
+/// Whether a request shows `token`; false where there is none to show.
+pub fn shows_token(token: Option<&Secret>, exchange: &Exchange<'_>) -> bool {
+    let Some(token) = token else { return false };
+    // Both places are looked at and compared, also where nothing is there: a browser may send along a password that was
+    // meant for something else, and what is refused is refused after the same work.
+    let in_header = token.is(&exchange.header("Authorization").and_then(in_authorization).unwrap_or_default());
+    let in_query = token.is(exchange.query_value("token").unwrap_or_default().as_bytes());
+    in_header | in_query
 }
 
 /// The token in an `Authorization` header: what follows `Bearer` (RFC 6750 section 2.1), or the password that follows

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Read, Write};
+use std::iter;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,18 +14,20 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::gate::path_of;
 use crate::letterbox::{STALL_LIMIT, Wire};
+use crate::listen::Listener;
 use crate::socket::Socket;
 
 /// Text, as every answer but a stream is.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What a connection does after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It waits for the next request.
     KeepAlive,
     /// It ends.
     Close,
+    /// It is a listener's, and needs a thread of its own.
+    Listen(Box<Listener>),
 }
 
 /// An answer with a body that is whole in memory. Written by us, not by tiny_http's `Response`, which drops
@@ -244,7 +247,7 @@ impl<'a> Exchange<'a> {
             (false, true) => "",
         };
         write_head(self.config, &mut bytes, answer.status, &[&answer.headers, connection]);
-        if answer.status != 204 {
+        if !matches!(answer.status, 204 | 304) {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
         bytes.extend_from_slice(b"\r\n");
@@ -264,10 +267,10 @@ impl<'a> Exchange<'a> {
     /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's.
     pub fn stream_head(&self, headers: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        let framing = if self.chunked() {
-            "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
-        } else {
-            "Connection: close\r\n"
+        let framing = match (self.chunked(), self.closes()) {
+            (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+            (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
+            (false, _) => "Connection: close\r\n",
         };
         write_head(self.config, &mut bytes, 200, &[headers, framing]);
         bytes.extend_from_slice(b"\r\n");
@@ -280,26 +283,42 @@ impl<'a> Exchange<'a> {
         self.send(&bytes, closes)
     }
 
+    /// Sends that head and then `pieces`, each made when the client has taken those before it. Their framing is the
+    /// caller's: for HTTP/1.1 chunks, of which the last ends the answer.
+    pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
+        let (head, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
+        self.finish(all_sent && !closes)
+    }
+
+    fn send(self, bytes: &[u8], closes: bool) -> After {
+        let all_sent = self.send_all(bytes);
+        self.finish(all_sent && !closes)
+    }
+
     /// Sends `bytes` to the socket, past tiny_http's writer: no wait that we do not want, no copy. A client that does not
-    /// take its answer is waited for only where that holds up nobody else.
-    fn send(mut self, mut bytes: &[u8], closes: bool) -> After {
+    /// take its answer is waited for only where that holds up nobody else. False where it has not taken all.
+    fn send_all(&self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.socket.send_now(bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.patient => {
                     if self.socket.wait_until_writable(STALL_LIMIT).is_err() {
-                        break;
+                        return false;
                     }
                 }
-                Err(_) => break,
+                Err(_) => return false,
             }
         }
+        true
+    }
+
+    fn finish(mut self, keep_alive: bool) -> After {
         if !self.body_read && self.has_chunked_body() {
             let _ = self.body(); // or what is left of it would be taken for the next request
         }
-        let all_sent = bytes.is_empty();
         self.let_go();
-        if !all_sent || closes { After::Close } else { After::KeepAlive }
+        if keep_alive { After::KeepAlive } else { After::Close }
     }
 
     /// Drops the request, answered on the socket: tiny_http, which says 500 to what it takes for unanswered, writes

@@ -1,9 +1,12 @@
 //! A message as bytes: lines, server-sent events or JSON, and the chunk framing of HTTP/1.1 around them.
 //! The only file that knows a wire format.
 
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::history::{Gap, Replay};
 use crate::message::Message;
 
 /// How a listener wants its messages.
@@ -20,7 +23,7 @@ pub enum Format {
 /// Ends a chunked stream: the last chunk and no trailers, RFC 9112 section 7.1.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// How long an `EventSource` waits before it comes back, in milliseconds.
+/// How long an `EventSource` waits before it comes back, in milliseconds, on average.
 const RETRY_MS: u32 = 2000;
 
 /// One message in one format, its chunk framing around it, encoded once for all who want it so.
@@ -64,12 +67,16 @@ impl Letter {
 
     /// The message in `format`.
     pub fn frame(&self, format: Format) -> &Frame {
-        self.frames[format as usize].get_or_init(|| Frame::new(&encode(&self.message, format)))
+        self.frames[format as usize].get_or_init(|| {
+            let mut payload = Vec::with_capacity(160 + self.message.name.len() + self.message.message.len());
+            encode(&self.message, format, &mut payload);
+            Frame::new(&payload)
+        })
     }
 }
 
 /// `payload` as one chunk: its length in hexadecimal, a line break, the payload, a line break (RFC 9112 section 7.1).
-pub fn chunk(payload: &[u8]) -> Vec<u8> {
+fn chunk(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(payload.len() + 12);
     bytes.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
     bytes.extend_from_slice(payload);
@@ -77,15 +84,71 @@ pub fn chunk(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// `payload` as it goes onto the wire: as one chunk if `chunked`, else as it is. Nothing stays nothing, because a chunk
+/// without a payload is the last one.
+pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
+    if chunked && !payload.is_empty() { chunk(&payload) } else { payload }
+}
+
 const CRLF: &[u8] = b"\r\n";
 
 /// What a stream in `format` opens with, before the first message. No blank line ends it, because some readers
 /// (httpx-sse) take a blank line after `retry:` for an event.
-pub fn opening(format: Format) -> String {
+pub fn opening(format: Format) -> Vec<u8> {
     match format {
-        Format::Sse => format!(": aloud\nretry: {RETRY_MS}\n"),
-        Format::Lines | Format::Json => String::new(),
+        Format::Sse => format!(": aloud\nretry: {}\n", retry_ms(RETRY_MS)).into_bytes(),
+        Format::Lines | Format::Json => vec![],
     }
+}
+
+/// A time to wait before coming back, in milliseconds: each time another one, up to half of `around` shorter or longer.
+/// So a thousand listeners do not all come back in the millisecond in which the server does.
+pub fn retry_ms(around: u32) -> u32 {
+    let random = RandomState::new().hash_one(());
+    around / 2 + (random % u64::from(around.max(1))) as u32
+}
+
+/// Tells a listener that there may be messages which it will not hear. For SSE it has no `id:`, so an `EventSource` keeps
+/// the id that it has, and who has not heard a message since is told of the gap again when it comes back once more.
+fn gap(gap: Gap, format: Format) -> Vec<u8> {
+    let write_ids = |mut object: Object<'_>| {
+        object.text("after", &gap.after.to_string());
+        if let Some(oldest) = gap.oldest {
+            object.text("oldest", &oldest.to_string());
+        }
+        object.close();
+    };
+    let mut frame = vec![];
+    match format {
+        Format::Lines => {
+            let oldest = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
+            frame = format!("aloud: messages after {} may be missing; {oldest}\r\n", gap.after).into_bytes();
+        }
+        Format::Sse => {
+            frame.extend_from_slice(b"event: gap\ndata: ");
+            write_ids(Object::open(&mut frame));
+            frame.extend_from_slice(b"\n\n");
+        }
+        Format::Json => {
+            let mut object = Object::open(&mut frame);
+            object.text("event", "gap");
+            write_ids(object);
+            frame.push(b'\n');
+        }
+    }
+    frame
+}
+
+/// Takes from `replay` the gap, then messages, the oldest first, and returns them in `format`, in one chunk if `chunked`: as
+/// much as fills `enough` bytes, or all.
+pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
+    let mut payload = replay.gap.take().map_or(vec![], |told| gap(told, format));
+    while payload.len() < enough
+        && let Some(message) = replay.messages.pop()
+    {
+        encode(&message, format, &mut payload);
+    }
+    framed(payload, chunked)
 }
 
 /// What keeps a silent stream in `format` alive and is no message. For SSE it is a comment without the blank line,
@@ -98,36 +161,36 @@ pub fn heartbeat(format: Format) -> &'static [u8] {
     }
 }
 
-/// `message` as the bytes of one frame, without chunk framing.
-pub fn encode(message: &Message, format: Format) -> Vec<u8> {
+/// Appends `message` as one frame, without chunk framing.
+pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
     match format {
-        Format::Lines => line(message),
+        Format::Lines => write_line(into, message),
         Format::Sse => {
-            let mut frame = format!("id: {}\nevent: {}\ndata: ", message.id, message.event).into_bytes();
-            write_data(&mut frame, message);
-            frame.extend_from_slice(b"\n\n");
-            frame
+            let _ = write!(into, "id: {}\nevent: {}\ndata: ", message.id, message.event); // a Vec takes every byte
+            write_data(into, message);
+            into.extend_from_slice(b"\n\n");
         }
         Format::Json => {
-            let mut frame = Vec::with_capacity(160 + message.name.len() + message.message.len());
-            write_whole(&mut frame, message);
-            frame.push(b'\n');
-            frame
+            write_whole(into, message);
+            into.push(b'\n');
         }
     }
 }
 
 /// `NAME MESSAGE\r\n`, or the one that is not empty. Every control character (C0, DEL, C1: Unicode's Cc) becomes a
 /// space: one message stays one line, and nobody can speak to the listener's terminal.
-fn line(message: &Message) -> Vec<u8> {
+fn write_line(into: &mut Vec<u8>, message: &Message) {
     let between = if message.name.is_empty() || message.message.is_empty() { "" } else { " " };
-    let text = [message.name.as_str(), between, message.message.as_str(), "\r\n"];
-    let mut line = String::with_capacity(text.iter().map(|part| part.len()).sum());
-    for part in &text[..3] {
-        line.extend(part.chars().map(|char| if char.is_control() { ' ' } else { char }));
+    for part in [message.name.as_str(), between, message.message.as_str()] {
+        let mut rest = part;
+        while let Some(place) = rest.find(char::is_control) {
+            into.extend_from_slice(&rest.as_bytes()[..place]);
+            into.push(b' ');
+            rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
+        }
+        into.extend_from_slice(rest.as_bytes());
     }
-    line.push_str(text[3]);
-    line.into_bytes()
+    into.extend_from_slice(CRLF);
 }
 
 /// Everything: a line of the JSON format. Empty members are left out.
@@ -227,8 +290,14 @@ mod tests {
         }
     }
 
+    fn encoded(message: &Message, format: Format) -> String {
+        let mut frame = vec![];
+        encode(message, format, &mut frame);
+        String::from_utf8(frame).unwrap()
+    }
+
     fn check(message: &Message, format: Format, expected: &str) {
-        assert_eq!(String::from_utf8(encode(message, format)).unwrap(), expected);
+        assert_eq!(encoded(message, format), expected);
     }
 
     #[test]
@@ -281,9 +350,39 @@ mod tests {
             "{\"id\":\"1700000000000001\",\"time\":\"2023-11-14T22:13:20.000000Z\",\"event\":\"ci\",\
              \"channel\":\"build/main\",\"name\":\"ci\",\"message\":\"done\",\"fields\":{\"status\":\"ok\",\"branch\":\"\"}}\n",
         );
-        let sse = String::from_utf8(encode(&message, Format::Sse)).unwrap();
+        let sse = encoded(&message, Format::Sse);
         assert!(sse.contains("event: ci\n"), "{sse}");
         assert!(sse.contains(r#""channel":"build/main","fields":{"status":"ok","branch":""}"#), "{sse}");
+    }
+
+    #[test]
+    fn a_gap_is_told_in_every_format_and_has_no_id() {
+        let check = |oldest: Option<u64>, format: Format, expected: &str| {
+            assert_eq!(String::from_utf8(gap(Gap { after: 7, oldest }, format)).unwrap(), expected);
+        };
+        check(Some(9), Format::Lines, "aloud: messages after 7 may be missing; the oldest kept is 9\r\n");
+        check(None, Format::Lines, "aloud: messages after 7 may be missing; none is kept\r\n");
+        check(Some(9), Format::Sse, "event: gap\ndata: {\"after\":\"7\",\"oldest\":\"9\"}\n\n");
+        check(None, Format::Sse, "event: gap\ndata: {\"after\":\"7\"}\n\n");
+        check(Some(9), Format::Json, "{\"event\":\"gap\",\"after\":\"7\",\"oldest\":\"9\"}\n");
+    }
+
+    #[test]
+    fn a_run_is_one_chunk_of_what_is_enough() {
+        let messages = ["three", "two", "one"].map(|text| Arc::new(said("", text))).into();
+        let mut replay = Replay { gap: Some(Gap { after: 7, oldest: None }), messages };
+        let notice = gap(Gap { after: 7, oldest: None }, Format::Lines);
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), notice);
+        assert_eq!(run(&mut replay, Format::Lines, true, 6), b"a\r\none\r\ntwo\r\n\r\n");
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), b"three\r\n");
+        assert!(replay.is_empty());
+    }
+
+    #[test]
+    fn who_comes_back_comes_at_a_time_of_its_own() {
+        let times: std::collections::HashSet<u32> = (0..100).map(|_| retry_ms(2000)).collect();
+        assert!(times.iter().all(|time| (1000..3000).contains(time)), "{times:?}");
+        assert!(times.len() > 80, "a hundred out of two thousand hardly meet: {}", times.len());
     }
 
     #[test]

@@ -195,14 +195,14 @@ impl Gate {
 /// Fills `scratch` with what the kernel holds, as far as a request may be long; false where there is nothing yet, empty at
 /// the end of the connection.
 fn peek_everything(socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<bool> {
-    for limit in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
+    for room in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
         scratch.clear();
-        scratch.reserve(limit);
-        match socket.peek(scratch, limit) {
+        scratch.reserve(room);
+        match socket.peek(scratch) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             peeked => peeked?,
         }
-        if scratch.len() < limit {
+        if scratch.len() < scratch.capacity() {
             break;
         }
     }
@@ -508,7 +508,7 @@ fn headers_too_long() -> Refusal {
 }
 
 fn too_long(limit: usize) -> Refusal {
-    Refusal::new(413, format!("the body is longer than {limit} bytes; send less, or start the server with --max-body"))
+    Refusal::new(413, format!("the body is longer than {limit} bytes; send less"))
 }
 
 fn cut_off() -> Refusal {
@@ -631,7 +631,7 @@ mod tests {
             refused(with(body), 400, line);
         }
         refused(with(&"0".repeat(64)), 400, line);
-        let limit = "the body is longer than 1000 bytes; send less, or start the server with --max-body";
+        let limit = "the body is longer than 1000 bytes; send less";
         refused(with("3e9\r\n"), 413, limit);
         refused(with("ffffffff\r\n"), 413, limit);
         refused(with("1\r\nx\r\n3e8\r\n"), 413, limit);
@@ -664,7 +664,7 @@ mod tests {
         refused(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEADERS_LIMIT)), 431, headers);
         refused(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(HEADERS_LIMIT)), 431, headers);
         refused(format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(65)), 431, headers);
-        let body = "the body is longer than 1000 bytes; send less, or start the server with --max-body";
+        let body = "the body is longer than 1000 bytes; send less";
         for length in ["1001", "9000000000000000000", "99999999999999999999999"] {
             refused(format!("POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"), 413, body);
         }

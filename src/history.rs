@@ -1,7 +1,20 @@
 //! What was said lately, kept in memory for those who come later. Bounded by count and by bytes: the oldest goes first.
+//!
+//! Who comes back with the id it heard last gets what was said since. Where something of that is gone, or may be, it is
+//! told so ([`Gap`]) and gets what is left. That can be seen from the id alone:
+//!
+//! * It is older than the newest message let go of: what lay between is gone.
+//! * It is older than this history, so from before a restart: what was said then and not heard is gone. Whether there
+//!   was anything nobody knows; it is told all the same.
+//! * It is newer than the newest message: it comes from before a restart too, and from a clock that has been set back
+//!   since. All that is kept was said after it was heard.
+//!
+//! One case is left, for want of a memory that outlives the process: a clock set back across a restart, and by now more
+//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::message::Message;
 
@@ -11,21 +24,85 @@ pub struct History {
     bytes: usize,
     most_messages: usize,
     most_bytes: usize,
+    /// The time at which it began, as an id: all it was ever given have larger ones.
+    begun: u64,
+    /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first `begun`.
+    forgotten: u64,
+    /// The newest id there was: of what is kept, of what was let go of, of what only passed.
+    newest: u64,
+}
+
+/// What somebody wants of what was said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// From where on.
+    pub point: Point,
+    /// And of that the newest so many.
+    pub most: usize,
+}
+
+/// A point in the order of all messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Behind the newest.
+    Now,
+    /// Behind the message of this id.
+    After(u64),
+    /// So long ago.
+    Ago(Duration),
+    /// Before the oldest that is kept.
+    Oldest,
+}
+
+impl Since {
+    /// Nothing of what was said before.
+    pub const NOW: Since = Since { point: Point::Now, most: 0 };
+    /// Everything that is kept.
+    pub const OLDEST: Since = Since { point: Point::Oldest, most: usize::MAX };
+}
+
+/// What somebody gets of what was said before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// What to tell first, where not everything that was asked for is kept.
+    pub gap: Option<Gap>,
+    /// What is kept, the newest first: it is taken from the end.
+    pub messages: Vec<Arc<Message>>,
+}
+
+/// Some of what was said after the id asked for is not kept, or may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The id asked for.
+    pub after: u64,
+    /// The oldest that is kept, on whatever channel; `None` where nothing is.
+    pub oldest: Option<u64>,
 }
 
 impl History {
-    /// Keeps at most `most_messages` messages that weigh at most `most_bytes` together. Zero of either keeps none.
-    pub fn new(most_messages: usize, most_bytes: usize) -> History {
-        History { messages: VecDeque::new(), bytes: 0, most_messages, most_bytes }
+    /// Keeps at most `most_messages` messages that weigh at most `most_bytes` together, zero of either keeps none, and
+    /// answers for everything said after `begun`, an id.
+    pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
+        History {
+            messages: VecDeque::new(),
+            bytes: 0,
+            most_messages,
+            most_bytes,
+            begun,
+            forgotten: begun,
+            newest: begun,
+        }
     }
 
     /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold.
     pub fn keep(&mut self, message: Arc<Message>) {
+        self.newest = message.id;
         self.bytes += message.weight();
         self.messages.push_back(message);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
             let Some(oldest) = self.messages.pop_front() else { break };
             self.bytes -= oldest.weight();
+            self.forgotten = oldest.id;
         }
     }
 
@@ -34,9 +111,40 @@ impl History {
         (self.messages.len(), self.bytes)
     }
 
-    /// What is kept, oldest first.
-    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
-        self.messages.iter()
+    /// Takes note of a message that is not to be kept, so that its id is known for one of ours. Who heard it last has
+    /// missed nothing of what is kept.
+    pub fn let_pass(&mut self, id: u64) {
+        self.newest = id;
+    }
+
+    /// What is kept of what was said `since` and somebody `takes`, at the time `now` in microseconds since 1970. Shares
+    /// the messages; takes a few nanoseconds for each that it looks at.
+    pub fn replay(&self, since: Since, now: u64, takes: impl Fn(&Message) -> bool) -> Replay {
+        let after = match since.point {
+            Point::Now => return Replay::default(),
+            Point::After(id) => id,
+            // An id is a time. Who asks for a time knows of no restart: there is a gap only where something was let go of.
+            Point::Ago(age) => now.saturating_sub(micros(age)).clamp(self.begun, self.newest),
+            Point::Oldest => self.forgotten,
+        };
+        let from_before = after < self.forgotten || after > self.newest;
+        let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
+        let wanted = self.messages.range(start..).rev().filter(|message| takes(message));
+        Replay {
+            gap: from_before.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
+            messages: wanted.take(since.most).cloned().collect(),
+        }
+    }
+}
+
+fn micros(age: Duration) -> u64 {
+    u64::try_from(age.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Replay {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.gap.is_none() && self.messages.is_empty()
     }
 }
 
@@ -44,6 +152,11 @@ impl History {
 mod tests {
     use super::*;
     use std::borrow::Cow;
+
+    /// Began at 100.
+    fn history(most_messages: usize, most_bytes: usize) -> History {
+        History::new(most_messages, most_bytes, 100)
+    }
 
     fn message(id: u64, text: &str) -> Arc<Message> {
         Arc::new(Message {
@@ -58,31 +171,96 @@ mod tests {
     }
 
     fn ids(history: &History) -> Vec<u64> {
-        history.messages().map(|message| message.id).collect()
+        replayed(history, Since::OLDEST).1
+    }
+
+    /// The gap, as the id asked for and the oldest; and what is replayed, oldest first, at the time 1000.
+    fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
+        let replay = history.replay(since, 1000, |message| message.message != "for somebody else");
+        let ids = replay.messages.iter().rev().map(|message| message.id).collect();
+        (replay.gap.map(|gap| (gap.after, gap.oldest)), ids)
+    }
+
+    fn after(id: u64) -> Since {
+        Since { point: Point::After(id), most: usize::MAX }
     }
 
     #[test]
     fn the_oldest_goes_when_the_count_is_reached() {
-        let mut history = History::new(3, usize::MAX);
-        (1..=5).for_each(|id| history.keep(message(id, "x")));
-        assert_eq!(ids(&history), [3, 4, 5]);
+        let mut history = history(3, usize::MAX);
+        (101..=105).for_each(|id| history.keep(message(id, "x")));
+        assert_eq!(ids(&history), [103, 104, 105]);
     }
 
     #[test]
     fn the_oldest_goes_when_the_bytes_are_reached() {
         let one = message(1, &"x".repeat(1000)).weight();
-        let mut history = History::new(100, 3 * one);
-        (1..=5).for_each(|id| history.keep(message(id, &"x".repeat(1000))));
-        assert_eq!(ids(&history), [3, 4, 5]);
-        history.keep(message(6, &"x".repeat(2000)));
-        assert_eq!(ids(&history), [5, 6], "a heavy one pushes out two");
+        let mut history = history(100, 3 * one);
+        (101..=105).for_each(|id| history.keep(message(id, &"x".repeat(1000))));
+        assert_eq!(ids(&history), [103, 104, 105]);
+        history.keep(message(106, &"x".repeat(2000)));
+        assert_eq!(ids(&history), [105, 106], "a heavy one pushes out two");
+        history.keep(message(107, &"x".repeat(4000)));
+        assert_eq!(ids(&history), [0u64; 0], "one that is too heavy pushes out all and itself");
+        assert_eq!(replayed(&history, after(106)), (Some((106, None)), vec![]));
+        assert_eq!(replayed(&history, after(107)), (None, vec![]));
     }
 
     #[test]
     fn zero_keeps_nothing() {
-        let mut history = History::new(0, 1_000_000);
-        history.keep(message(1, "x"));
+        let mut history = history(0, 1_000_000);
+        history.keep(message(101, "x"));
         assert_eq!(ids(&history), [0u64; 0]);
         assert_eq!(history.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_replayed_and_where_a_gap_is_told() {
+        let mut history = history(4, usize::MAX);
+        let check = |history: &History, since: Since, gap: Option<(u64, Option<u64>)>, ids: &[u64]| {
+            assert_eq!(replayed(history, since), (gap, ids.to_vec()), "{since:?}");
+        };
+        let ago = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
+
+        // Nothing was said yet.
+        check(&history, Since::NOW, None, &[]);
+        check(&history, Since::OLDEST, None, &[]);
+        check(&history, after(99), Some((99, None)), &[]);
+        check(&history, after(100), None, &[]);
+        check(&history, after(101), Some((101, None)), &[]);
+        check(&history, ago(5000), None, &[]);
+        check(&history, ago(0), None, &[]);
+
+        // Everything is kept.
+        [200, 210, 220].into_iter().for_each(|id| history.keep(message(id, "x")));
+        check(&history, Since::NOW, None, &[]);
+        check(&history, Since::OLDEST, None, &[200, 210, 220]);
+        check(&history, after(99), Some((99, Some(200))), &[200, 210, 220]);
+        check(&history, after(100), None, &[200, 210, 220]);
+        check(&history, after(200), None, &[210, 220]);
+        check(&history, after(205), None, &[210, 220]);
+        check(&history, after(220), None, &[]);
+        check(&history, after(221), Some((221, Some(200))), &[200, 210, 220]);
+        check(&history, after(u64::MAX), Some((u64::MAX, Some(200))), &[200, 210, 220]);
+        check(&history, ago(5000), None, &[200, 210, 220]);
+        check(&history, ago(785), None, &[220]);
+        check(&history, ago(0), None, &[]);
+
+        // 200 and 210 are let go of.
+        [230, 240, 250].into_iter().for_each(|id| history.keep(message(id, "x")));
+        check(&history, Since::OLDEST, None, &[220, 230, 240, 250]);
+        check(&history, after(200), Some((200, Some(220))), &[220, 230, 240, 250]);
+        check(&history, after(210), None, &[220, 230, 240, 250]);
+        check(&history, after(240), None, &[250]);
+        check(&history, ago(795), Some((205, Some(220))), &[220, 230, 240, 250]);
+        check(&history, ago(785), None, &[220, 230, 240, 250]);
+
+        // The newest so many, and only what is wanted.
+        history.keep(message(260, "for somebody else"));
+        check(&history, Since { most: 2, ..Since::OLDEST }, None, &[240, 250]);
+        check(&history, Since { most: 0, ..Since::OLDEST }, None, &[]);
+        check(&history, Since { most: 1, ..after(230) }, None, &[250]);
+        check(&history, after(200), Some((200, Some(230))), &[230, 240, 250]);
+        check(&history, after(250), None, &[]);
     }
 }

@@ -1,6 +1,7 @@
 //! Who listens, what was said last, and the one lock that orders everything. The hub does no I/O and waits for nobody:
 //! under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. All
-//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards.
+//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards. What it
+//! wants of what was said before it gets under the same lock: there is no hole between the two, and nothing comes twice.
 //!
 //! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
 //! carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes back to
@@ -15,9 +16,9 @@
 
 use crate::counters::Counters;
 use crate::frame::Letter;
-use crate::history::History;
+use crate::history::{History, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Message, next_id, now_micros};
+use crate::message::{HOST_EVENT, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -97,8 +98,8 @@ pub struct Subscription {
 /// Which events a listener wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Events {
-    /// Everything but `host`: beats come often and say little to a reader.
-    AllButHost,
+    /// Everything but the [quiet ones](QUIET_EVENTS).
+    AllButQuiet,
     /// Everything.
     All,
     /// The named ones.
@@ -127,8 +128,9 @@ impl Hub {
     /// An empty room, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
-        let history = History::new(limits.history, limits.history_bytes);
-        let room = Room { listeners: vec![], history, last_id: 0, last_number: 0, closed: false, round: None };
+        let begun = now_micros();
+        let history = History::new(limits.history, limits.history_bytes, begun);
+        let room = Room { listeners: vec![], history, last_id: begun, last_number: 0, closed: false, round: None };
         let hub = Hub {
             room: Mutex::new(room),
             posted: AtomicU64::new(0),
@@ -143,12 +145,13 @@ impl Hub {
         (hub, keeper_called)
     }
 
-    /// Takes in a listener; from now on what it wants is put into `letterbox`. Returns the listener's number, to leave
-    /// with.
+    /// Takes in a listener; from now on what it wants is put into `letterbox`, and before that what it wants of what was
+    /// said `since`. Returns the listener's number, to leave with.
     ///
     /// # Errors
     /// When the room is full, or the server stops.
-    pub fn join(&self, wants: Subscription, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
+    pub fn join(&self, wants: Subscription, since: Since, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
+        let now = now_micros();
         let mut room = lock(&self.room);
         if room.closed {
             return Err(Refused::Stopping);
@@ -156,11 +159,21 @@ impl Hub {
         if room.listeners.len() >= self.most_listeners {
             return Err(Refused::Full);
         }
+        let replay = room.history.replay(since, now, |message| wants.takes(message));
+        if !replay.is_empty() {
+            letterbox.put_before(replay);
+        }
         room.last_number += 1;
         let number = room.last_number;
         room.listeners.push(Listener { number, wants, letterbox });
         room.round = None;
         Ok(number)
+    }
+
+    /// What is kept of what was said `since`, as far as `wants` takes it.
+    pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
+        let now = now_micros();
+        lock(&self.room).history.replay(since, now, |message| wants.takes(message))
     }
 
     /// Forgets the listener `number`, if it is still known.
@@ -221,7 +234,11 @@ impl Hub {
             if receipt.listeners > 0 {
                 self.posted.fetch_add(1, Ordering::SeqCst);
             }
-            room.history.keep(letter.message.clone());
+            if letter.message.event == HOST_EVENT {
+                room.history.let_pass(letter.message.id);
+            } else {
+                room.history.keep(letter.message.clone());
+            }
             self.counters.published(receipt.listeners as u64, fullest as u64);
         }
         slow.iter().for_each(|letterbox| letterbox.hang_up());
@@ -349,7 +366,7 @@ impl Subscription {
         in_channel
             && match &self.events {
                 Events::All => true,
-                Events::AllButHost => message.event != "host",
+                Events::AllButQuiet => !QUIET_EVENTS.contains(&&*message.event),
                 Events::Only(events) => events.iter().any(|event| *event == message.event),
             }
     }
@@ -359,6 +376,7 @@ impl Subscription {
 mod tests {
     use super::*;
     use crate::frame::Format;
+    use crate::history::{Gap, Point};
     use crate::letterbox::Owner;
     use crate::letterbox::tests::{Tape, message};
 
@@ -367,13 +385,13 @@ mod tests {
     }
 
     fn everything() -> Subscription {
-        Subscription { channel: String::new(), events: Events::AllButHost }
+        Subscription { channel: String::new(), events: Events::AllButQuiet }
     }
 
     fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<Tape>, u64) {
         let tape = Tape::new(usize::MAX);
         let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], queue);
-        let number = hub.join(everything(), owner.letterbox().clone()).unwrap();
+        let number = hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
         (owner, tape, number)
     }
 
@@ -394,11 +412,29 @@ mod tests {
     }
 
     #[test]
+    fn beats_are_heard_but_not_kept() {
+        let hub = hub(10, 8);
+        let mut beat = message("beat");
+        beat.event = HOST_EVENT.into();
+        hub.publish(beat.clone()).unwrap();
+        hub.publish(message("said")).unwrap();
+        let beat = hub.publish(beat).unwrap();
+        let said = |since: Since| {
+            let replay = hub.said(&Subscription { channel: String::new(), events: Events::All }, since);
+            let kept: Vec<_> = replay.messages.iter().map(|message| message.message.clone()).collect();
+            (replay.gap, kept)
+        };
+        assert_eq!(said(Since::OLDEST), (None, vec!["said".to_owned()]));
+        let after_the_beat = Since { point: Point::After(beat.id), most: usize::MAX };
+        assert_eq!(said(after_the_beat), (None, vec![]), "who heard a beat last has missed nothing");
+    }
+
+    #[test]
     fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
         let hub = hub(10, 8);
         let slow = Tape::new(0);
         let slow_owner = Owner::new(slow.clone(), Format::Lines, false, vec![], 8);
-        hub.join(everything(), slow_owner.letterbox().clone()).unwrap();
+        hub.join(everything(), Since::NOW, slow_owner.letterbox().clone()).unwrap();
         let (_owner, tape, _) = join(&hub, 8);
         let reached: Vec<_> = (0..12)
             .map(|number| {
@@ -432,14 +468,94 @@ mod tests {
         let hub = hub(1, 8);
         let (owner, tape, _) = join(&hub, 8);
         let other = Owner::new(Tape::new(0), Format::Lines, false, vec![], 8);
-        assert_eq!(hub.join(everything(), other.letterbox().clone()), Err(Refused::Full));
+        assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
         hub.publish(message("last")).unwrap();
         hub.close();
         assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
-        assert_eq!(hub.join(everything(), other.letterbox().clone()), Err(Refused::Stopping));
+        assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
         assert_eq!(owner.standing(), crate::letterbox::Standing::Closing);
         owner.finish().unwrap();
         assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
+    }
+
+    #[test]
+    fn who_joins_with_the_id_it_heard_last_hears_the_rest_of_what_it_wants_and_then_what_is_said() {
+        let hub = hub(10, 8);
+        let on = |channel: &str, text: &str| hub.publish(Message { channel: channel.to_owned(), ..message(text) });
+        let ids: Vec<u64> = (0..50).map(|number| on("a", &number.to_string()).unwrap().id).collect();
+        on("b", "for somebody else").unwrap();
+        let tape = Tape::new(usize::MAX);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
+        let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
+        hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
+        let live = on("a", "live").unwrap();
+        assert_eq!(live.listeners, 1, "forty replayed ones do not fill a letterbox of eight");
+        hub.lend_a_hand(live.listeners);
+        let expected: String = (10..50).map(|number| format!("{number}\r\n")).collect();
+        assert_eq!(tape.text(), format!("{expected}live\r\n"));
+
+        let replay = hub.said(&wants, since(ids[49]));
+        assert_eq!(replay.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [live.id]);
+        assert_eq!(replay.gap, None);
+        let oldest = Some(ids[0]);
+        assert_eq!(hub.said(&wants, since(1)).gap, Some(Gap { after: 1, oldest }), "an id from before a restart");
+        let ahead = live.id + 1_000_000;
+        assert_eq!(
+            hub.said(&wants, since(ahead)).gap,
+            Some(Gap { after: ahead, oldest }),
+            "and of a clock set back since"
+        );
+    }
+
+    #[test]
+    fn a_thousand_who_join_while_it_is_said_fast_hear_no_hole_and_no_repeat() {
+        let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30 }).0;
+        // The number of the newest message; and the one at which the speaker waits, lest a joiner that does not get the
+        // processor is told of a gap.
+        let (said, enough) = (AtomicU64::new(0), AtomicU64::new(0));
+        let number_of = |message: &Message| message.message.parse::<u64>().unwrap();
+        let say = |number: u64| {
+            let receipt = hub.publish(message(&number.to_string())).unwrap();
+            said.store(number, Ordering::SeqCst);
+            hub.lend_a_hand(receipt.listeners);
+        };
+        let join_and_leave = |round: usize| {
+            enough.store(said.load(Ordering::SeqCst) + 500, Ordering::SeqCst);
+            // Some have heard the newest message, some miss a few, some many.
+            let newest = Since { point: Point::Oldest, most: [1, 2, 6, 300][round % 4] };
+            let heard_last = hub.said(&everything(), newest).messages.pop().unwrap();
+            let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
+            let tape = Tape::new([usize::MAX, 20][round % 2]);
+            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 10_000);
+            let joined = hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            let replayed = said.load(Ordering::SeqCst);
+            owner.write_out().unwrap();
+            enough.fetch_max(replayed + 3, Ordering::SeqCst);
+            while said.load(Ordering::SeqCst) < replayed + 3 {
+                std::thread::yield_now();
+            }
+            hub.leave(joined);
+            owner.write_out().unwrap();
+            let first = number_of(&heard_last) + 1;
+            let heard: Vec<u64> = tape.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();
+            let hole = (first..).zip(&heard).find(|(expected, heard)| expected != *heard);
+            assert_eq!(hole, None, "from {first} on, in round {round}");
+            assert!(first + heard.len() as u64 > replayed + 3, "it heard some of it live");
+        };
+        say(0);
+        std::thread::scope(|scope| {
+            let joiner = scope.spawn(|| (0..1000).for_each(join_and_leave));
+            let mut next = 1;
+            while !joiner.is_finished() {
+                if next <= enough.load(Ordering::SeqCst) {
+                    say(next);
+                    next += 1;
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        });
     }
 
     #[test]
@@ -451,9 +567,10 @@ mod tests {
             message.event = event.to_owned().into();
             assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
         };
-        check("", Events::AllButHost, "", "message", true);
-        check("", Events::AllButHost, "a/b", "ci", true);
-        check("", Events::AllButHost, "", "host", false);
+        check("", Events::AllButQuiet, "", "message", true);
+        check("", Events::AllButQuiet, "a/b", "ci", true);
+        check("", Events::AllButQuiet, "", "host", false);
+        check("", Events::AllButQuiet, "", "ci.update", false);
         check("", Events::All, "", "host", true);
         check("a", Events::All, "a", "message", true);
         check("a", Events::All, "a/b", "message", true);

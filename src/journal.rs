@@ -37,6 +37,8 @@ pub static ACCEPTING: Trouble = Trouble::new("trouble with accepting");
 pub static SLOW_LISTENERS: Trouble = Trouble::new("slow listeners");
 /// Those who were turned away because the server was full.
 pub static FULL: Trouble = Trouble::new("turned away");
+/// Webhooks that did not prove the secret.
+pub static HOOKS: Trouble = Trouble::new("refused hooks");
 
 /// One kind of trouble.
 pub struct Trouble {
@@ -89,7 +91,7 @@ impl Trouble {
 /// Says what was only counted, of every kind. The keeper calls it once a second.
 pub fn settle_all() {
     let now = Instant::now();
-    [&ACCEPTING, &SLOW_LISTENERS, &FULL].into_iter().for_each(|trouble| trouble.settle(now));
+    [&ACCEPTING, &SLOW_LISTENERS, &FULL, &HOOKS].into_iter().for_each(|trouble| trouble.settle(now));
 }
 
 #[cfg(test)]

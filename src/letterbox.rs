@@ -20,11 +20,15 @@
 //!
 //! **The order holds.** Letters are taken out only by the holder of the pen and go out before the pen is put down, or
 //! stay with the pen as half sent.
+//!
+//! **Who comes back** gets what it missed first. That stays with the pen too, not among the letters: it is no sign of a
+//! slow listener, and a thousand messages of it are a list of a thousand shared ones, encoded as the socket takes them.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::frame::{self, Format, Letter};
+use crate::history::Replay;
 use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
@@ -87,6 +91,9 @@ struct Pen {
     letters: Option<Receiver<Arc<Letter>>>,
     /// Bytes that stand before every letter: the head of the answer at first, later what a full socket did not take.
     half_sent: Vec<u8>,
+    /// What was said before the listener joined and goes out before every letter; `None` once all of it has. In a box,
+    /// because for most listeners and most of the time there is none.
+    past: Option<Box<Replay>>,
     /// The socket is full and the bell is rung: the listener's own thread waits, then writes all that lies there.
     stalled: bool,
     /// Why the connection is over, once a send has said so. The kernel says it once, to whoever happened to send; the
@@ -154,6 +161,12 @@ impl Letterbox {
             Ok(()) => Posted::Put { waiting: self.waiting.fetch_add(1, Ordering::Relaxed) + 1 },
             Err(_) => Posted::Gone,
         }
+    }
+
+    /// Puts what was said before in front of all letters, behind the head. Called by the hub before anybody else knows of
+    /// this letterbox: nobody holds the pen.
+    pub fn put_before(&self, replay: Replay) {
+        lock(&self.pen).past = Some(Box::new(replay));
     }
 
     /// Has the processor fetch what [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
@@ -233,6 +246,7 @@ impl Owner {
         let pen = Pen {
             letters: Some(waiting),
             half_sent: head,
+            past: None,
             stalled: false,
             failed: None,
             last_sent: Instant::now(),
@@ -294,8 +308,7 @@ impl Owner {
         {
             let mut pen = lock(&self.letterbox.pen);
             if pen.half_sent.is_empty() && pen.last_sent.elapsed() >= interval {
-                let heartbeat = frame::heartbeat(pen.format);
-                pen.half_sent = if pen.chunked { frame::chunk(heartbeat) } else { heartbeat.to_vec() };
+                pen.half_sent = frame::framed(frame::heartbeat(pen.format).to_vec(), pen.chunked);
             }
         }
         self.write_out()
@@ -352,6 +365,7 @@ impl Drop for Owner {
         let mut pen = lock(&self.letterbox.pen);
         pen.letters = None;
         pen.half_sent = Vec::new();
+        pen.past = None;
     }
 }
 
@@ -367,16 +381,25 @@ impl Pen {
         wrote
     }
 
-    /// Writes what is half sent, then letters, many in one send, until there are no more or the socket is full.
+    /// Writes what is half sent, what was said before, then letters, many in one send, until there are no more or the
+    /// socket is full.
     fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
         let Some(letters) = &self.letters else { return Ok(Wrote::Closed) };
-        while !self.half_sent.is_empty() {
-            match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
-                0 => return Ok(Wrote::Some),
-                sent => self.half_sent.drain(..sent),
-            };
+        loop {
+            while !self.half_sent.is_empty() {
+                match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
+                    0 => return Ok(Wrote::Some),
+                    sent => self.half_sent.drain(..sent),
+                };
+            }
+            match &mut self.past {
+                Some(past) if !past.is_empty() => {
+                    self.half_sent = frame::run(past, self.format, self.chunked, BATCH_BYTES);
+                }
+                _ => break,
+            }
         }
-        self.half_sent = Vec::new();
+        (self.half_sent, self.past) = (Vec::new(), None);
         loop {
             let waiting = letterbox.waiting.load(Ordering::Relaxed);
             if waiting <= 0 {
@@ -537,6 +560,26 @@ pub(crate) mod tests {
 
     #[cfg(not(loom))]
     #[test]
+    fn what_was_said_before_goes_out_first_and_is_no_sign_of_a_slow_listener() {
+        let tape = Tape::new(10);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
+        owner
+            .letterbox()
+            .put_before(Replay { gap: Some(crate::history::Gap { after: 7, oldest: None }), messages: past.collect() });
+        let posted = owner.letterbox().post(&letter("live"));
+        assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
+        owner.letterbox().carry(&mut vec![]); // whoever comes first begins with it; the socket is full soon
+        assert_eq!(tape.text(), "head\r\nalou");
+        owner.write_out().unwrap();
+        let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
+        let notice = "aloud: messages after 7 may be missing; none is kept\r\n";
+        assert_eq!(tape.text(), format!("head\r\n{notice}{expected}live\r\n"));
+        assert_eq!(lock(&owner.letterbox().pen).past, None, "nothing is left of it");
+    }
+
+    #[cfg(not(loom))]
+    #[test]
     fn silence_is_broken_and_only_silence() {
         let tape = Tape::new(usize::MAX);
         let owner = Owner::new(tape.clone(), Format::Sse, true, vec![], 8);
@@ -566,6 +609,7 @@ mod model {
     use super::tests::{Tape, letter};
     use super::*;
     use crate::frame::Format;
+    use crate::history::Since;
     use crate::hub::{Events, Hub, Limits, Subscription};
     use loom::thread;
 
@@ -651,7 +695,7 @@ mod model {
             let hub = std::sync::Arc::new(hub());
             let tape = Tape::new(usize::MAX);
             let owner = owner(&tape);
-            hub.join(everything(), owner.letterbox().clone()).unwrap();
+            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
             let other = {
                 let hub = hub.clone();
                 thread::spawn(move || {
@@ -683,10 +727,32 @@ mod model {
                     })
                 })
             };
-            hub.join(everything(), owner.letterbox().clone()).unwrap();
+            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
             let reached = speaker.join().unwrap();
             assert!(reached[0] <= reached[1], "once joined, it is reached");
             assert_eq!(tape.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
+        });
+    }
+
+    #[test]
+    fn who_joins_with_what_was_said_before_hears_everything_once() {
+        check(|| {
+            let hub = std::sync::Arc::new(hub());
+            let tape = Tape::new(usize::MAX);
+            let owner = owner(&tape);
+            let speaker = {
+                let hub = hub.clone();
+                thread::spawn(move || {
+                    for text in ["1", "2"] {
+                        let receipt = hub.publish(super::tests::message(text)).unwrap();
+                        hub.lend_a_hand(receipt.listeners);
+                    }
+                })
+            };
+            hub.join(everything(), Since::OLDEST, owner.letterbox().clone()).unwrap();
+            owner.write_out().unwrap();
+            speaker.join().unwrap();
+            assert_eq!(tape.text(), "1\r\n2\r\n", "a hole or a repeat where the replay meets the live stream");
         });
     }
 }

@@ -24,6 +24,14 @@
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
+//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there is no
+//! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
+//! asks for what was said ([`said`]) gets the same without joining.
+//!
+//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
+//! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
+//! any other; [`page`] is the dashboard, a listener in a browser.
+//!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
@@ -48,9 +56,11 @@
 //! * the pens, one for each listener (`Letterbox::pen`): what was half sent. Its holder alone writes to that listener.
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
-//! `Socket::open`, held for one system call so that no number is used after it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
+//! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
+//! (who walks), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
+//! `Shared::descriptors` (the pool's books), and `Socket::open`, held for one system call so that no number is used after
+//! it was given back.
 //!
 //! # What is counted
 //!
@@ -71,17 +81,27 @@
 //!   `socket.rs`; no `unsafe` outside it, and there two lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
-//!   body and fields of a request and the time for them, the time a listener may take nothing, the time to stop, log
+//!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
 //!   lines about the same trouble.
+//!   `socket.rs`; no `unsafe` outside it, and there one line.
+//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
+//!   URL, fields, hosts and their figures, the time a listener may take nothing, the time to stop, log lines about the
+//!   same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
 //!
 //! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a dot
 //!   in its name.
+//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
+//!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
+//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
+//!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
+//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the hosts and
+//!   says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod config;
@@ -113,7 +133,16 @@ pub mod route;
 #[cfg(not(loom))]
 pub mod form;
 #[cfg(not(loom))]
+pub mod hook;
+#[cfg(not(loom))]
 pub mod say;
+
+#[cfg(not(loom))]
+pub mod beat;
+#[cfg(not(loom))]
+pub mod hosts;
+#[cfg(not(loom))]
+pub mod page;
 
 pub mod message;
 
@@ -124,8 +153,13 @@ pub mod sync;
 
 pub mod frame;
 pub mod letterbox;
+
+#[cfg(not(loom))]
+pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
+#[cfg(not(loom))]
+pub mod said;
 
 #[cfg(not(loom))]
 pub mod status;

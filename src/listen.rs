@@ -2,97 +2,111 @@
 //! carry what is said (see `letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and to go.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
 
+use crate::ask::Ask;
+use crate::config::Config;
 use crate::counters::Ended;
-use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::exchange::{After, Answer, Exchange};
 use crate::frame::{self, Format};
-use crate::hub::{Events, Hub, Refused, Subscription};
+use crate::history::Since;
+use crate::hub::{Hub, Refused};
 use crate::journal;
 use crate::letterbox::{Owner, STALL_LIMIT, Standing};
-use crate::message::is_plain_name;
 use crate::route::refusal_of;
+use crate::socket::Socket;
 
-/// How long an `EventSource` that found the server full waits before it tries again, in milliseconds.
-const FULL_RETRY_MS: u32 = 5000;
+/// How long an `EventSource` that was turned away waits before it tries again, in milliseconds, on average.
+const TURNED_AWAY_RETRY_MS: u32 = 5000;
 
-/// What a listener asks for.
-struct Request {
-    wants: Subscription,
-    format: Format,
-    content_type: &'static str,
+/// Somebody who has joined and whose stream is yet to be written: all that its own thread needs, and nothing of the
+/// request, whose memory would be kept for as long as it listens.
+pub struct Listener {
+    owner: Owner,
+    number: u64,
+    socket: Arc<Socket>,
+    peer: String,
 }
 
-/// Streams what is said on `channel` until the listener leaves, is hung up on, or the server stops.
+/// Lets somebody join who wants to hear what is said on `channel`, and first what was said before, as far as it is asked
+/// for. What is said from now on reaches it; its stream begins when [`Listener::listen`] is called.
 pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
-    let (queue, heartbeat) = (exchange.config().queue, exchange.config().heartbeat);
-    let request = match Request::read(&exchange, channel) {
-        Ok(request) => request,
+    let ask = match Ask::read(&exchange, channel) {
+        Ok(ask) => ask,
         Err(refusal) => return exchange.refuse(&refusal),
     };
     if *exchange.method() == tiny_http::Method::Head {
-        let headers = request.headers();
-        return exchange.answer_head(&headers);
+        return exchange.answer_head(&ask.headers());
     }
-    let mut head = exchange.stream_head(&request.headers());
-    let opening = frame::opening(request.format);
-    if !opening.is_empty() {
-        let opening = opening.into_bytes();
-        head.extend_from_slice(&if exchange.chunked() { frame::chunk(&opening) } else { opening });
-    }
-    let socket = exchange.socket();
-    let owner = Owner::new(socket.clone(), request.format, exchange.chunked(), head, queue);
-    let number = match hub.join(request.wants, owner.letterbox().clone()) {
+    let mut head = exchange.stream_head(&ask.headers());
+    head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
+    let socket = exchange.socket().clone();
+    let owner = Owner::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
+    let since = ask.since.unwrap_or(Since::NOW);
+    let number = match hub.join(ask.wants, since, owner.letterbox().clone()) {
         Ok(number) => number,
-        Err(refused) => return turn_away(exchange, refused, request.format, hub),
+        Err(refused) => return turn_away(exchange, refused, ask.format, hub),
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     exchange.let_go(); // from here on only whoever holds the pen writes
     socket.watch(Some(owner.letterbox().clone()));
-    let ended = hear(&owner, heartbeat);
-    socket.watch(None);
-    hub.leave(number);
-    hub.counters().ended(say_why(&peer, owner.standing(), ended, queue));
-    After::Close
+    After::Listen(Box::new(Listener { owner, number, socket, peer }))
 }
 
-fn hear(owner: &Owner, heartbeat: Duration) -> io::Result<()> {
-    owner.write_out()?; // the head leaves at once
-    loop {
-        owner.sleep(owner.silence_left(heartbeat));
-        match owner.standing() {
-            Standing::Listening => owner.break_silence(heartbeat)?,
-            Standing::Closing => return owner.finish(),
-            Standing::Left => return owner.why_left(),
-            Standing::HungUp => return Ok(()),
+impl Listener {
+    /// Streams what is said until the listener leaves, is hung up on, or the server stops.
+    pub fn listen(&self, hub: &Hub, config: &Config) {
+        let ended = self.hear(config);
+        self.leave(hub);
+        hub.counters().ended(self.say_why(ended, config));
+    }
+
+    /// Undoes the join of one that nobody will listen for.
+    pub fn leave(&self, hub: &Hub) {
+        self.socket.watch(None);
+        hub.leave(self.number);
+    }
+
+    fn hear(&self, config: &Config) -> io::Result<()> {
+        let owner = &self.owner;
+        owner.write_out()?; // the head leaves at once, and what was said before
+        loop {
+            owner.sleep(owner.silence_left(config.heartbeat));
+            match owner.standing() {
+                Standing::Listening => owner.break_silence(config.heartbeat)?,
+                Standing::Closing => return owner.finish(),
+                Standing::Left => return owner.why_left(),
+                Standing::HungUp => return Ok(()),
+            }
         }
     }
-}
 
-/// Says in the log why a stream has ended, and returns it.
-fn say_why(peer: &str, standing: Standing, ended: io::Result<()>, queue: usize) -> Ended {
-    match (standing, ended) {
-        (Standing::HungUp, _) => {
-            journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: {queue} messages waited for it"));
-            Ended::QueueFull
-        }
-        (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-            let seconds = STALL_LIMIT.as_secs();
-            journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
-            Ended::Stalled
-        }
-        (_, Err(error)) => {
-            log::debug!("{peer} has left: {error}");
-            Ended::Left
-        }
-        (Standing::Left, Ok(())) => {
-            log::debug!("{peer} has left");
-            Ended::Left
-        }
-        (_, Ok(())) => {
-            log::debug!("{peer} heard everything");
-            Ended::Stopped
+    fn say_why(&self, ended: io::Result<()>, config: &Config) -> Ended {
+        let peer = &self.peer;
+        match (self.owner.standing(), ended) {
+            (Standing::HungUp, _) => {
+                journal::SLOW_LISTENERS
+                    .warn(format_args!("hung up on {peer}: {} messages waited for it", config.queue));
+                Ended::QueueFull
+            }
+            (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                let seconds = STALL_LIMIT.as_secs();
+                journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
+                Ended::Stalled
+            }
+            (_, Err(error)) => {
+                log::debug!("{peer} has left: {error}");
+                Ended::Left
+            }
+            (Standing::Left, Ok(())) => {
+                log::debug!("{peer} has left");
+                Ended::Left
+            }
+            (_, Ok(())) => {
+                log::debug!("{peer} heard everything");
+                Ended::Stopped
+            }
         }
     }
 }
@@ -103,100 +117,14 @@ fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format, hub: &Hub
     if refused == Refused::Full {
         journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
     }
-    if format == Format::Sse && refused == Refused::Full {
+    if format == Format::Sse {
         hub.counters().refused(503); // whatever it says to an EventSource
-        let body = format!(": full\nretry: {FULL_RETRY_MS}\n\n");
+        let why = match refused {
+            Refused::Full => "full",
+            Refused::Stopping => "stopping",
+        };
+        let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
         return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));
     }
     exchange.refuse(&refusal_of(refused))
-}
-
-impl Request {
-    fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Request, Refusal> {
-        if exchange.has_body() {
-            return Err(Refusal::new(413, "a body says nothing here; leave it out"));
-        }
-        let (format, content_type) = match exchange.query_value("as").as_deref() {
-            Some("lines") => (Format::Lines, TEXT),
-            Some("sse") => (Format::Sse, "text/event-stream"),
-            Some("json") => (Format::Json, "application/x-ndjson"),
-            Some(other) => {
-                return Err(Refusal::new(
-                    400,
-                    format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)),
-                ));
-            }
-            None => negotiate(exchange.header("Accept").unwrap_or("")),
-        };
-        let events = match exchange.query_value("event").as_deref() {
-            None => Events::AllButHost,
-            Some("*") => Events::All,
-            Some(list) => match list.split(',').find(|name| !is_plain_name(name)) {
-                None => Events::Only(list.split(',').map(str::to_owned).collect()),
-                Some(name) => {
-                    return Err(Refusal::new(
-                        400,
-                        format!("{} is no event name; send event=NAME,NAME or event=* for every one", shown(name)),
-                    ));
-                }
-            },
-        };
-        Ok(Request { wants: Subscription { channel: channel.to_owned(), events }, format, content_type })
-    }
-
-    fn headers(&self) -> String {
-        format!(
-            "Content-Type: {}\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
-             X-Content-Type-Options: nosniff\r\n",
-            self.content_type
-        )
-    }
-}
-
-/// The format and content type for an `Accept` header: of the types we know, the one with the highest weight (RFC 9110
-/// section 12.5.1), the first of equals. Who asks for nothing we know, as curl does with `*/*`, gets lines under the
-/// content type of the seed program.
-fn negotiate(accept: &str) -> (Format, &'static str) {
-    let lines_as_ever = (Format::Lines, "text/event-stream");
-    let mut best = (0.0, lines_as_ever);
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let offer = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
-            "text/event-stream" => (Format::Sse, "text/event-stream"),
-            "application/x-ndjson" | "application/jsonl" | "application/json" => (Format::Json, "application/x-ndjson"),
-            "text/plain" => (Format::Lines, TEXT),
-            "text/html" | "*/*" => lines_as_ever,
-            _ => continue,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.trim().parse().unwrap_or(0.0));
-        if weight > best.0 {
-            best = (weight, offer);
-        }
-    }
-    best.1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_format_follows_accept() {
-        let check = |accept: &str, format: Format, content_type: &str| {
-            assert_eq!(negotiate(accept), (format, content_type), "{accept}");
-        };
-        check("", Format::Lines, "text/event-stream");
-        check("*/*", Format::Lines, "text/event-stream");
-        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Lines, "text/event-stream");
-        check("text/plain", Format::Lines, TEXT);
-        check("text/event-stream", Format::Sse, "text/event-stream");
-        check("Text/Event-Stream; charset=utf-8", Format::Sse, "text/event-stream");
-        check("application/x-ndjson", Format::Json, "application/x-ndjson");
-        check("application/jsonl", Format::Json, "application/x-ndjson");
-        check("application/json, */*", Format::Json, "application/x-ndjson");
-        check("application/json;q=0.5, text/event-stream", Format::Sse, "text/event-stream");
-        check("text/event-stream;q=0, */*;q=0.1", Format::Lines, "text/event-stream");
-        check("image/png", Format::Lines, "text/event-stream");
-        check(";;,q=,,\u{1F600};q=x", Format::Lines, "text/event-stream");
-    }
 }

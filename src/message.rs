@@ -6,6 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
+/// The event name of a host's beats. They are not kept for those who come later: how a host stands, its next beat says.
+pub const HOST_EVENT: &str = "host";
+/// The event name of what a forge says of its pipelines, pushes and releases.
+pub const CI_EVENT: &str = "ci";
+
+/// The event name of changes that a forge tells of and that are not worth a line: queued, pending and repeated states.
+pub const CI_UPDATE_EVENT: &str = "ci.update";
+
+/// What is only heard by those who ask for it by name, or for everything: it comes often and says little to a reader.
+pub const QUIET_EVENTS: [&str; 2] = [HOST_EVENT, CI_UPDATE_EVENT];
+
 /// The longest channel segment, event name or field key, in characters.
 pub const NAME_LIMIT: usize = 64;
 
@@ -50,7 +61,7 @@ pub fn now_micros() -> u64 {
 }
 
 /// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the
-/// clock has not moved on (or was set back), so ids only ever increase.
+/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does.
 pub fn next_id(last: u64, now: u64) -> u64 {
     now.max(last + 1)
 }

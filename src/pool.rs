@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Request, Server, SslContextWrap};
 
-use crate::config::{Config, HISTORY_BYTES, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
+use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
@@ -26,6 +26,7 @@ use crate::gate::{Bounds, Gate, Look, Stage};
 use crate::hub::{BIG_ROOM, Hub, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
+use crate::listen::Listener;
 use crate::route::{self, Outcome, Service};
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
@@ -92,6 +93,14 @@ pub struct Connection {
     place: Place,
 }
 
+/// What a thread of its own is for.
+enum Task {
+    /// To answer a request at length, or one whose body is long; the last one on its connection if that is set.
+    Answer(Request, bool),
+    /// To listen.
+    Listen(Box<Listener>),
+}
+
 /// One of the connections that may be open at once, and the numbers that go with it.
 struct Place {
     shared: Arc<Shared>,
@@ -128,12 +137,12 @@ impl Pool {
         let most_open = (free / DESCRIPTORS_EACH).max(2);
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
-        let (queue, history) = (config.queue, config.history);
-        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes: HISTORY_BYTES });
         let (alive, ended) = bounded(0);
+        let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
+        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
-            service: Service { config, hub },
+            service: Service::new(config, hub),
             listening,
             watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
@@ -256,7 +265,7 @@ impl Shared {
     }
 
     /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is over,
-    /// and makes up for what could not be done before.
+    /// says which hosts have fallen silent, and makes up for what could not be done before.
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
@@ -270,6 +279,7 @@ impl Shared {
                     shared.replenish();
                     shared.look_for_newcomers_again();
                     shared.end_overdue();
+                    shared.service.tick();
                     journal::settle_all();
                 }
             }
@@ -420,18 +430,21 @@ impl Shared {
                 Look::LongBody => {
                     slot.limit(Instant::now() + REQUEST_LIMIT);
                     let request = connection.next_request()?;
-                    return self.hand_over(slot, connection, request, false);
+                    return self.on_its_own_thread(slot, connection, Task::Answer(request, false));
                 }
                 Look::Whole { requests, last } => (requests, last),
             };
             for number in 1..=requests {
                 let request = connection.next_request()?;
-                if route::lasts(&request) {
-                    return self.hand_over(slot, connection, request, last || number < requests);
+                let last = last && number == requests;
+                if route::answers_at_length(&request) {
+                    let last = last || number < requests;
+                    return self.on_its_own_thread(slot, connection, Task::Answer(request, last));
                 }
-                let exchange = self.service.exchange(request, &slot.socket, last && number == requests);
-                if self.answer(exchange) == After::Close {
-                    return self.say_goodbye(connection);
+                match self.answer(self.service.exchange(request, &slot.socket, last)) {
+                    After::KeepAlive => {}
+                    After::Close => return self.say_goodbye(connection),
+                    After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
                 }
             }
             // The end of a connection is told once; whoever has just heard of it has to see to it.
@@ -442,6 +455,7 @@ impl Shared {
     }
 
     /// Answers a request; after that, where it said something, lends a hand in carrying it.
+    #[inline(never)] // as with `go_on`
     fn answer(self: &Arc<Shared>, exchange: Exchange<'_>) -> After {
         let Outcome { after, reached } = self.service.answer(exchange);
         if reached >= BIG_ROOM {
@@ -452,43 +466,66 @@ impl Shared {
     }
 
     /// Gives a conversation that lasts a thread of its own. Where there is none, the client is told so.
-    fn hand_over(
+    fn on_its_own_thread(
         self: &Arc<Shared>,
         slot: &Arc<Slot>,
         connection: Connection,
-        request: Request,
-        last: bool,
+        task: Task,
     ) -> Option<(Connection, Awaited)> {
         let (shared, of_thread) = (self.clone(), slot.clone());
         // Left where either thread can take it: what a thread that cannot be started was given is lost.
-        let given = Arc::new(Mutex::new(Some((connection, request))));
+        let given = Arc::new(Mutex::new(Some((connection, task))));
         let taken = given.clone();
         let started = self.start_thread("conversation", move || {
             let given = lock(&taken).take();
             drop(taken);
-            if let Some((connection, request)) = given {
-                shared.converse(&of_thread, connection, request, last);
+            if let Some((connection, task)) = given {
+                shared.converse(&of_thread, connection, task);
             }
         });
         let error = started.err()?;
-        let (connection, request) = lock(&given).take()?;
+        let (connection, task) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
         let refusal = Refusal::new(503, "no thread is left; try again in a moment");
-        self.service.exchange(request, &slot.socket, true).refuse(&refusal.with("Retry-After", route::RETRY_AFTER));
-        self.say_goodbye(connection)
+        let refusal = refusal.with("Retry-After", route::RETRY_AFTER);
+        match task {
+            Task::Answer(request, _) => {
+                self.service.exchange(request, &slot.socket, true).refuse(&refusal);
+                self.say_goodbye(connection)
+            }
+            Task::Listen(listener) => {
+                listener.leave(&self.service.hub);
+                self.refuse(connection, &refusal)
+            }
+        }
     }
 
     /// The life of a thread that has one conversation.
-    fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, request: Request, last: bool) {
-        let exchange = self.service.exchange(request, &slot.socket, last).patient();
-        let (connection, awaited) = match self.answer(exchange) {
-            After::KeepAlive => (connection, Awaited::Request(Stage::Idle)),
-            After::Close => match self.say_goodbye(connection) {
-                Some(result) => result,
-                None => return,
-            },
+    fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, task: Task) {
+        let after = match task {
+            Task::Listen(listener) => After::Listen(listener),
+            Task::Answer(request, last) => self.answer(self.service.exchange(request, &slot.socket, last).patient()),
         };
-        self.serve(slot, connection, awaited, Instant::now(), &mut Vec::new());
+        if let After::Listen(listener) = &after {
+            listener.listen(&self.service.hub, &self.service.config);
+        }
+        self.go_on(slot, connection, after);
+    }
+
+    /// After a conversation that lasted: waits for the next request, or ends.
+    #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
+    fn go_on(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, after: After) {
+        let awaits = match after {
+            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
+            After::Close => self.say_goodbye(connection),
+            After::Listen(listener) => {
+                drop(listener); // nobody writes any more
+                self.say_goodbye(connection)
+            }
+        };
+        if let Some((connection, awaited)) = awaits {
+            self.serve(slot, connection, awaited, Instant::now(), &mut Vec::new());
+        }
     }
 
     /// Parks a connection, unless something came meanwhile: then it comes back.
@@ -560,7 +597,7 @@ impl Connection {
     fn next_request(&mut self) -> Option<Request> {
         let request = self.requests.next().flatten();
         if request.is_none() {
-            log::warn!("tiny_http refused what the gate let through; closed that connection");
+            journal::ACCEPTING.warn("tiny_http could not read what the gate had let through; closed that connection");
         }
         request
     }

@@ -1,6 +1,6 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tiny_http::{Method, Request};
 
@@ -8,10 +8,12 @@ use crate::config::{Bind, Config};
 use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::gate::path_of;
+use crate::hook::{self, Forge, Memory};
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
-use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
+use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::socket::Socket;
-use crate::{listen, say, status};
+use crate::{beat, listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -22,10 +24,15 @@ pub struct Service {
     pub config: Config,
     /// Who listens and what was said.
     pub hub: Hub,
+    /// What the forges have said lately.
+    pub hooks: Memory,
+    /// Which hosts are alive.
+    pub hosts: Hosts,
+    /// Held from a change among the hosts until it is published; taken before the hub's lock, never under it.
+    pub hosts_turn: Mutex<()>,
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// What the connection does then.
     pub after: After,
@@ -39,15 +46,18 @@ impl From<After> for Outcome {
     }
 }
 
-/// Whether answering `request` may take long, so that it needs a thread of its own.
-pub fn lasts(request: &Request) -> bool {
+/// Whether the answer to `request` may be long, so that whoever sends it has to wait for the client.
+pub fn answers_at_length(request: &Request) -> bool {
     let path = path_of(request.url()).split('?').next().unwrap_or("");
-    matches!(Route::of(path), Ok(Route::Listen(_)))
+    matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
 /// The longest body that may be sent to `path`, in bytes.
-pub fn most_body(_path: &str, config: &Config) -> usize {
-    config.max_body
+pub fn most_body(path: &str, config: &Config) -> usize {
+    match Route::of(path.split('?').next().unwrap_or(path)) {
+        Ok(Route::Hook(..)) => hook::BODY_LIMIT,
+        _ => config.max_body,
+    }
 }
 
 /// Where a path leads.
@@ -58,6 +68,11 @@ enum Route<'a> {
     Listen(&'a str),
     Health,
     Metrics,
+    Said(&'a str),
+    Hook(Forge, &'a str),
+    Beat(&'a str),
+    Hosts,
+    Page(&'static page::File),
 }
 
 impl Route<'_> {
@@ -67,7 +82,14 @@ impl Route<'_> {
             Some(Err(first)) => (first, None),
             None => ("*", None), // `OPTIONS *` and whatever else is no path
         };
-        if let (Some(channel), "say" | "listen") = (channel, first)
+        // A hook's path names the forge before the channel.
+        let (forge, channel) = match (first, channel) {
+            ("hook", Some(below)) => {
+                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
+            }
+            _ => ("", channel),
+        };
+        if let (Some(channel), "say" | "listen" | "said" | "hook") = (channel, first)
             && !is_channel(channel)
         {
             return Err(Refusal::new(
@@ -78,15 +100,33 @@ impl Route<'_> {
                 ),
             ));
         }
+        if let Some(forge) = Forge::named(forge) {
+            return Ok(Route::Hook(forge, channel.unwrap_or("")));
+        }
+        if let ("beat", Some(host)) = (first, channel)
+            && !is_plain_name(host)
+        {
+            let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
+            return Err(Refusal::new(400, line));
+        }
+        if let Some(file) = channel.filter(|_| first == "page").and_then(page::file) {
+            return Ok(Route::Page(file));
+        }
         match (first, channel) {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
             ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
+            ("beat", Some(host)) => Ok(Route::Beat(host)),
+            ("hosts", None) => Ok(Route::Hosts),
+            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
             _ => Err(Refusal::new(
                 404,
-                format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
+                format!(
+                    "there is no {}; say at /say, listen at /listen, beat at /beat/HOST, read / for help",
+                    shown(path)
+                ),
             )),
         }
     }
@@ -94,22 +134,32 @@ impl Route<'_> {
     /// The methods it answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Help | Route::Listen(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+            Route::Hook(..) => "POST, OPTIONS",
         }
     }
 
     /// The door it lies behind: what tells nothing of what is said is open.
-    fn door(&self) -> Door {
+    fn door(&self, config: &Config) -> Door {
         match self {
-            Route::Help | Route::Health => Door::Open,
-            Route::Say(_) => Door::Say,
-            Route::Listen(_) | Route::Metrics => Door::Listen,
+            Route::Help | Route::Health | Route::Page(_) => Door::Open,
+            // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
+            Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
+            Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
+            Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
         }
     }
 }
 
 impl Service {
+    /// A service to which nothing was said yet.
+    pub fn new(config: Config, hub: Hub) -> Service {
+        Service { config, hub, hooks: Memory::default(), hosts: Hosts::default(), hosts_turn: Mutex::new(()) }
+    }
+
     /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
     pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
         Exchange::new(request, socket, &self.config, self.hub.counters(), last)
@@ -134,18 +184,25 @@ impl Service {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
-        if let Err(refusal) = door::admit(route.door(), &exchange) {
+        if let Err(refusal) = door::admit(route.door(&self.config), &exchange) {
             return exchange.refuse(&refusal).into();
         }
         match route {
+            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help)).into()
+                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
             Route::Health => exchange.answer(status::health(&self.hub)).into(),
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
+            Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
+            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
+            Route::Beat(host) if *exchange.method() == Method::Delete => beat::forget(exchange, host, self),
+            Route::Beat(host) => beat::beat(exchange, host, self),
+            Route::Hosts => beat::list(exchange, self).into(),
+            Route::Page(file) => page::serve(exchange, file).into(),
         }
     }
 
@@ -167,7 +224,13 @@ impl Service {
              on a channel:        {curl} -sN {host}/listen/build\n\
              \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
              as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n{token}"
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             what was said:       {curl} '{host}/said?last=5'\n\
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n\
+             this machine lives:  {curl} {host}/beat/$(uname -n)\n\
+             which hosts do:      {curl} {host}/hosts\n\
+             all of it, live:     http://{host}/ in a browser\n\
+             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
         )
     }
 }
@@ -205,17 +268,56 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/beat/web-1.example", Route::Beat("web-1.example"));
+        check("/hosts", Route::Hosts);
+        check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
         check("/health", Route::Health);
         check("/metrics", Route::Metrics);
+        check("/said", Route::Said(""));
+        check("/said/a/b", Route::Said("a/b"));
+        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
     }
 
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
-        for path in ["/nothing", "/sayx", "/listening", "say", "//say", "/a/b", "/health/a", "/metrics/", "*"] {
+        for path in ["/beat", "/hosts/a", "/page", "/page/", "/page/x", "/page/index.html"] {
             check(path, 404);
         }
-        for path in ["/say/", "/listen/", "/say//a", "/say/a/", "/say/a%20b", "/say/1/2/3/4/5/6/7/8/9"] {
+        for path in ["/beat/", "/beat/a/b", "/beat/a%20b"] {
+            check(path, 400);
+        }
+        for path in [
+            "/nothing",
+            "/sayx",
+            "/saids",
+            "/listening",
+            "say",
+            "//say",
+            "/a/b",
+            "/health/a",
+            "/metrics/",
+            "*",
+            "/hook",
+            "/hook/",
+            "/hook/svn",
+            "/hook/svn/a",
+        ] {
+            check(path, 404);
+        }
+        for path in [
+            "/say/",
+            "/listen/",
+            "/said/",
+            "/say//a",
+            "/say/a/",
+            "/say/a%20b",
+            "/say/1/2/3/4/5/6/7/8/9",
+            "/hook/gitlab/",
+        ] {
             check(path, 400);
         }
     }

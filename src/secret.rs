@@ -55,6 +55,11 @@ impl Secret {
         Err(format!("{wrong}; {GOOD}"))
     }
 
+    /// Its bytes, for signing.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.padded[..self.length]
+    }
+
     /// Whether `offered` is this secret. Takes the same time whether it is or not.
     pub fn is(&self, offered: &[u8]) -> bool {
         let same_bytes = self.padded[..].ct_eq(&padded(offered)[..]);

@@ -88,6 +88,7 @@ fn family<L: Display, V: Display>(
 mod tests {
     use super::*;
     use crate::frame::Format;
+    use crate::history::Since;
     use crate::hub::{Events, Limits, Subscription};
     use crate::letterbox::Owner;
     use crate::letterbox::tests::{Tape, message};
@@ -99,7 +100,7 @@ mod tests {
     fn join(hub: &Hub, tape: &std::sync::Arc<Tape>) -> Owner {
         let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
         let everything = Subscription { channel: String::new(), events: Events::All };
-        hub.join(everything, owner.letterbox().clone()).unwrap();
+        hub.join(everything, Since::NOW, owner.letterbox().clone()).unwrap();
         owner
     }
 

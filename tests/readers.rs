@@ -96,7 +96,7 @@ fn heartbeats_go_by(server: &Server) {
 }
 
 /// A program that listens and prints what it hears, one line an event; it ends when dropped.
-struct Reader {
+pub struct Reader {
     process: Child,
     /// What it printed, from a thread that reads it; disconnected when the program closed its output.
     lines: Receiver<String>,
@@ -104,16 +104,18 @@ struct Reader {
 }
 
 impl Reader {
-    /// Starts `command` in `tests/readers` and waits until its stream is open. `needs` is what it cannot do without.
-    fn start(command: &[&str], needs: &[&str], url: &str) -> Reader {
+    /// Starts `command`, a program and its script, which is given the URL and then what follows in `command`, in
+    /// `tests/readers`, and waits until its stream is open. `needs` is what it cannot do without.
+    pub fn start(command: &[&str], needs: &[&str], url: &str) -> Reader {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers");
         for needed in needs {
             assert!(folder.join(needed).exists(), "{needed} is missing; run scripts/install-test-tools.sh");
         }
         let program = if command[0].contains('/') { folder.join(command[0]) } else { command[0].into() };
         let mut process = Command::new(program)
-            .args(&command[1..])
+            .arg(command[1])
             .arg(url)
+            .args(&command[2..])
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -139,7 +141,8 @@ impl Reader {
         json!({"id": event["id"], "type": event["type"], "name": data["name"], "message": data["message"]})
     }
 
-    fn line(&self, what: &str) -> String {
+    /// The next line it prints.
+    pub fn line(&self, what: &str) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => panic!("late after {PATIENCE:?}: {what} of {}", self.name),
             RecvTimeoutError::Disconnected => {

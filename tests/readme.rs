@@ -5,6 +5,7 @@
 //! `aloud` with a `--bind` starts one more server beside the one at port 4000, each on a free port in truth.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -93,7 +94,7 @@ fn check(servers: &Servers, example: &Example) {
 }
 
 fn start(servers: &Servers, example: Example) -> Running {
-    let mut process = shell(servers, &format!("exec {}", example.command)).spawn().unwrap();
+    let mut process = shell(servers, &example.command).process_group(0).spawn().unwrap();
     let mut output = process.stdout.take().unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
     let heard_by_thread = heard.clone();
@@ -111,7 +112,9 @@ fn finish(mut listener: Running) {
     wait_until(&format!("{} prints\n{}", listener.example.command, listener.example.expected), || {
         matches(heard().trim_end(), listener.example.expected.trim_end())
     });
-    listener.process.kill().unwrap();
+    // The whole pipeline, of which the process is the shell.
+    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{}", listener.process.id())]).status().unwrap();
+    assert!(killed.success());
     listener.process.wait().unwrap();
 }
 

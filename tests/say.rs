@@ -57,13 +57,20 @@ fn a_refusal_is_one_line_that_says_what_to_send_and_reaches_nobody() {
     check("POST", "/say?event=a%20b", &[], "x", 400, "\"a b\" is no event name; send 1 to 64 of A-Z a-z 0-9 _ . -");
     let channel_rule = "send up to 8 names of 1 to 64 of A-Z a-z 0-9 _ . - joined by /";
     check("POST", "/say/a%20b", &[], "x", 400, &format!("\"a%20b\" is no channel; {channel_rule}"));
-    let too_long = "the body is longer than 100 bytes; send less, or start the server with --max-body";
+    let too_long = "the body is longer than 100 bytes; send less";
     check("POST", "/say", &[], &"x".repeat(101), 413, too_long);
     check("POST", "/say", &[], &"x".repeat(200_000), 413, too_long);
     let long_url = format!("/say?message={}", "x".repeat(8200));
     check("GET", &long_url, &[], "", 414, "the URL is longer than 8192 bytes; send the message in the body");
     check("DELETE", "/say", &[], "", 405, "\"DELETE\" does nothing here; send GET, POST, PUT, PATCH, OPTIONS");
-    check("POST", "/sya", &[], "x", 404, "there is no \"/sya\"; say at /say, listen at /listen, read / for help");
+    check(
+        "POST",
+        "/sya",
+        &[],
+        "x",
+        404,
+        "there is no \"/sya\"; say at /say, listen at /listen, beat at /beat/HOST, read / for help",
+    );
 
     let answer = server.request("POST", "/say", &["Accept: application/json"], b"");
     assert_eq!(answer.body, r#"{"error":"nothing is said; send message=TEXT, name=TEXT or both"}"#);

@@ -1,7 +1,7 @@
 //! What the tests share: the real binary on a port of its own, real curl, and a raw listener that reads with a
 //! deadline. Nothing here sleeps and hopes: it waits for an event and says what was late.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -97,7 +97,7 @@ impl Server {
         log
     }
 
-    /// Runs `curl -sS ARGUMENTS` and returns what it printed. `/say` and `/listen...` stand for this server's URLs.
+    /// Runs `curl -sS ARGUMENTS` and returns what it printed. `/say`, `/said` and `/listen...` stand for this server's URLs.
     pub fn curl(&self, arguments: &[&str]) -> String {
         self.curl_with(arguments, b"")
     }
@@ -117,7 +117,7 @@ impl Server {
     pub fn curl_command(&self, arguments: &[&str]) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "120"]);
-        let ours = |argument: &str| argument == "/" || argument.starts_with("/say") || argument.starts_with("/listen");
+        let ours = |text: &str| text == "/" || ["/say", "/said", "/listen"].iter().any(|path| text.starts_with(path));
         curl.args(arguments.iter().map(|argument| match ours(argument) {
             true => self.url(argument),
             false => (*argument).to_owned(),
@@ -163,9 +163,7 @@ impl Server {
         let mut reader = BufReader::new(connection);
         let head = Answer::read_head(&mut reader);
         match head.status {
-            200 if head.header("Transfer-Encoding") == Some("chunked") => {
-                Ok(Listener { reader, head, text: vec![], ended: false })
-            }
+            200 if head.header("Transfer-Encoding") == Some("chunked") => Ok(Listener::new(reader, head)),
             _ => Err(head.read_body(&mut reader)),
         }
     }
@@ -274,19 +272,29 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// A listener whose answer's head was read.
+    pub fn new(reader: BufReader<TcpStream>, head: Answer) -> Listener {
+        Listener { reader, head, text: vec![], ended: false }
+    }
+
     /// The next line, with its line end; `None` when the stream ended properly. Heartbeats are lines like others.
     pub fn line(&mut self) -> Option<String> {
+        self.try_line().unwrap_or_else(|error| panic!("late, or cut: the next line ({error})"))
+    }
+
+    /// The next line; an error where the connection ended without a last chunk, or nothing came.
+    pub fn try_line(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
                 let rest = self.text.split_off(end + 1);
                 let line = std::mem::replace(&mut self.text, rest);
-                return Some(String::from_utf8(line).unwrap());
+                return Ok(Some(String::from_utf8(line).unwrap()));
             }
             if self.ended {
                 assert!(self.text.is_empty(), "the stream ended inside a line: {:?}", self.text);
-                return None;
+                return Ok(None);
             }
-            match self.chunk() {
+            match self.try_chunk()? {
                 Some(chunk) => self.text.extend(chunk),
                 None => self.ended = true,
             }
@@ -300,15 +308,21 @@ impl Listener {
 
     /// The next chunk; `None` for the last one.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        self.try_chunk().unwrap_or_else(|error| panic!("late, or cut: the next chunk ({error})"))
+    }
+
+    fn try_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut size = String::new();
-        self.reader.read_line(&mut size).unwrap_or_else(|error| panic!("late: the next chunk ({error})"));
-        assert!(size.ends_with("\r\n"), "the connection was cut at {size:?}");
+        self.reader.read_line(&mut size)?;
+        if !size.ends_with("\r\n") {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("cut at {size:?}")));
+        }
         let size = usize::from_str_radix(size.trim_end(), 16).unwrap_or_else(|_| panic!("{size:?} is no chunk size"));
         let mut chunk = vec![0; size + 2];
-        self.reader.read_exact(&mut chunk).expect("the chunk is whole");
+        self.reader.read_exact(&mut chunk)?;
         assert!(chunk.ends_with(b"\r\n"));
         chunk.truncate(size);
-        (size > 0).then_some(chunk)
+        Ok((size > 0).then_some(chunk))
     }
 
     /// The connection, for those who misbehave.

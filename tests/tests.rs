@@ -2,13 +2,19 @@
 
 mod support;
 
+mod browser;
 mod crowd;
+mod dashboard;
 mod faults;
 mod front_door;
+mod hooks;
+mod hosts;
 mod hostile;
 mod listen;
+mod proxy;
 mod readers;
 mod readme;
+mod resume;
 mod say;
 mod status;
 mod stop;

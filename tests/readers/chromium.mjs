@@ -1,7 +1,7 @@
 // Listens to the URL it is given with Chromium's own EventSource: prints `ready` once the stream is open, then each
 // event as one line of JSON. Ends when its standard input does, and Chromium with it.
 //
-// No driver: the page chromium.html comes from a small server here and sends what it hears back to it. That the page's
+// No driver: the page chromium.html, or the one named second, comes from a small server here and sends what it hears back to it. That the page's
 // origin is another than the stream's is wanted: so is a dashboard's.
 
 import { spawn } from 'node:child_process';
@@ -10,7 +10,8 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const page = readFileSync(new URL('chromium.html', import.meta.url));
+const source = readFileSync(new URL(process.argv[3] ?? 'chromium.html', import.meta.url), 'utf8');
+const page = source.replaceAll('http://localhost:4000', new URL(process.argv[2]).origin);
 const profile = mkdtempSync(join(tmpdir(), 'aloud-chromium-'));
 
 const server = createServer(async (request, response) => {
@@ -43,6 +44,7 @@ server.listen(0, '127.0.0.1', () => {
 // What a browser without a person, a screen or an Internet needs. It opens our own page only, and root has no sandbox.
 function flags() {
   const plain = ['headless', 'no-sandbox', 'disable-gpu', 'disable-dev-shm-usage', 'disable-quic', 'disable-sync'];
+  const test = ['ignore-certificate-errors']; // a test signs its own
   const quiet = ['no-first-run', 'no-proxy-server', 'disable-background-networking', 'disable-component-update'];
-  return [...plain, ...quiet, 'disable-breakpad', `user-data-dir=${profile}`].map((name) => `--${name}`);
+  return [...plain, ...test, ...quiet, 'disable-breakpad', `user-data-dir=${profile}`].map((name) => `--${name}`);
 }

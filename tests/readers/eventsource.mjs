@@ -9,5 +9,6 @@ source.onopen = () => console.log('ready');
 source.onerror = (error) => console.log(`error: ${error.message ?? 'the stream was lost'}`);
 source.onmessage = print;
 source.addEventListener('ci', print);
+source.addEventListener('gap', print);
 
 process.stdin.on('end', () => process.exit()).resume();

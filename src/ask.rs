@@ -1,0 +1,214 @@
+//! What a listener asks for, out of the query and the headers: in which format, which channel and events, and from when
+//! on. The same for `/listen` and `/said`.
+
+use std::time::Duration;
+
+use crate::exchange::{Exchange, Refusal, TEXT, shown};
+use crate::frame::Format;
+use crate::history::{Point, Since};
+use crate::hub::{Events, Subscription};
+use crate::message::is_plain_name;
+
+/// What a listener asks for.
+#[derive(Debug)]
+pub struct Ask {
+    /// Channel and events.
+    pub wants: Subscription,
+    /// From when on; `None` where nothing is said about it.
+    pub since: Option<Since>,
+    /// In which format.
+    pub format: Format,
+    /// The content type that goes with it.
+    pub content_type: &'static str,
+}
+
+impl Ask {
+    /// Reads what is asked for on `channel`.
+    ///
+    /// # Errors
+    /// 400 where a value of the query is none that we know, 413 where a body comes with it.
+    pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
+        if exchange.has_body() {
+            return Err(Refusal::new(413, "a body says nothing here; leave it out"));
+        }
+        let (format, content_type) = match exchange.query_value("as") {
+            Some(name) => named_format(&name)?,
+            None => negotiate(exchange.header("Accept").unwrap_or("")),
+        };
+        let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
+        let since = since(
+            exchange.query_value("since").as_deref(),
+            exchange.query_value("last").as_deref(),
+            exchange.header("Last-Event-ID"),
+        )?;
+        Ok(Ask { wants: Subscription { channel: channel.to_owned(), events }, since, format, content_type })
+    }
+
+    /// The headers of the answer: those that are not about its framing.
+    pub fn headers(&self) -> String {
+        format!(
+            "Content-Type: {}\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
+             X-Content-Type-Options: nosniff\r\n",
+            self.content_type
+        )
+    }
+}
+
+fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
+    match name {
+        "lines" => Ok((Format::Lines, TEXT)),
+        "sse" => Ok((Format::Sse, "text/event-stream")),
+        "json" => Ok((Format::Json, "application/x-ndjson")),
+        other => Err(Refusal::new(400, format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)))),
+    }
+}
+
+fn events(list: &str) -> Result<Events, Refusal> {
+    if list == "*" {
+        return Ok(Events::All);
+    }
+    match list.split(',').find(|name| !is_plain_name(name)) {
+        None => Ok(Events::Only(list.split(',').map(str::to_owned).collect())),
+        Some(name) => {
+            let line = format!("{} is no event name; send event=NAME,NAME or event=* for every one", shown(name));
+            Err(Refusal::new(400, line))
+        }
+    }
+}
+
+/// From when on. The header wins over the query: an `EventSource` that comes back sends the query it was made with and, in
+/// the header, what it has heard since. And it is never refused, because an `EventSource` gives up for good on a 400: what
+/// is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
+fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
+    let point = since.map(|text| {
+        point(text).ok_or_else(|| {
+            let line = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
+            Refusal::new(400, format!("since={} {line}", shown(text)))
+        })
+    });
+    let most = last.map(|text| {
+        let line = "is no number; send last=N for the newest N messages";
+        whole(text).ok_or_else(|| Refusal::new(400, format!("last={} {line}", shown(text))))
+    });
+    let (point, most) = (point.transpose()?, most.transpose()?);
+    if let Some(id) = heard.filter(|id| !id.is_empty()) {
+        return Ok(Some(Since { point: Point::After(whole(id).unwrap_or(0)), most: usize::MAX }));
+    }
+    if point.is_none() && most.is_none() {
+        return Ok(None);
+    }
+    let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(Some(Since { point: point.unwrap_or(Point::Oldest), most }))
+}
+
+/// An id, an age or `all`.
+fn point(text: &str) -> Option<Point> {
+    if text == "all" {
+        return Some(Point::Oldest);
+    }
+    if let Some(id) = whole(text) {
+        return Some(Point::After(id));
+    }
+    let unit = text.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let count = whole(text.strip_suffix(unit)?)?;
+    Some(Point::Ago(Duration::from_secs(count.checked_mul(seconds)?)))
+}
+
+/// A number written in digits alone.
+fn whole(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The format and content type for an `Accept` header: of the types we know, the one with the highest weight (RFC 9110
+/// section 12.5.1), the first of equals. Who asks for nothing we know, as curl does with `*/*`, gets lines under the
+/// content type of the seed program.
+fn negotiate(accept: &str) -> (Format, &'static str) {
+    let lines_as_ever = (Format::Lines, "text/event-stream");
+    let mut best = (0.0, lines_as_ever);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let offer = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
+            "text/event-stream" => (Format::Sse, "text/event-stream"),
+            "application/x-ndjson" | "application/jsonl" | "application/json" => (Format::Json, "application/x-ndjson"),
+            "text/plain" => (Format::Lines, TEXT),
+            "text/html" | "*/*" => lines_as_ever,
+            _ => continue,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.trim().parse().unwrap_or(0.0));
+        if weight > best.0 {
+            best = (weight, offer);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_follows_accept() {
+        let check = |accept: &str, format: Format, content_type: &str| {
+            assert_eq!(negotiate(accept), (format, content_type), "{accept}");
+        };
+        check("", Format::Lines, "text/event-stream");
+        check("*/*", Format::Lines, "text/event-stream");
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Lines, "text/event-stream");
+        check("text/plain", Format::Lines, TEXT);
+        check("text/event-stream", Format::Sse, "text/event-stream");
+        check("Text/Event-Stream; charset=utf-8", Format::Sse, "text/event-stream");
+        check("application/x-ndjson", Format::Json, "application/x-ndjson");
+        check("application/jsonl", Format::Json, "application/x-ndjson");
+        check("application/json, */*", Format::Json, "application/x-ndjson");
+        check("application/json;q=0.5, text/event-stream", Format::Sse, "text/event-stream");
+        check("text/event-stream;q=0, */*;q=0.1", Format::Lines, "text/event-stream");
+        check("image/png", Format::Lines, "text/event-stream");
+        check(";;,q=,,\u{1F600};q=x", Format::Lines, "text/event-stream");
+    }
+
+    #[test]
+    fn from_when_on_is_an_id_an_age_all_or_the_newest_so_many() {
+        let check = |query: Option<&str>, last: Option<&str>, heard: Option<&str>, expected: Option<Since>| {
+            assert_eq!(since(query, last, heard), Ok(expected), "{query:?} {last:?} {heard:?}");
+        };
+        let from = |point: Point, most: usize| Some(Since { point, most });
+        let ago = |seconds: u64| Point::Ago(Duration::from_secs(seconds));
+        check(None, None, None, None);
+        check(Some("17"), None, None, from(Point::After(17), usize::MAX));
+        check(Some("10s"), None, None, from(ago(10), usize::MAX));
+        check(Some("10m"), None, None, from(ago(600), usize::MAX));
+        check(Some("2h"), None, None, from(ago(7200), usize::MAX));
+        check(Some("1d"), None, None, from(ago(86400), usize::MAX));
+        check(Some("all"), None, None, Some(Since::OLDEST));
+        check(None, Some("5"), None, from(Point::Oldest, 5));
+        check(None, Some("0"), None, from(Point::Oldest, 0));
+        check(Some("10m"), Some("5"), None, from(ago(600), 5));
+        check(None, None, Some(""), None);
+        check(None, None, Some("17"), from(Point::After(17), usize::MAX));
+        check(Some("all"), Some("5"), Some("17"), from(Point::After(17), usize::MAX));
+        check(Some("4"), None, Some("an id of another server"), from(Point::After(0), usize::MAX));
+        check(None, None, Some("99999999999999999999"), from(Point::After(0), usize::MAX));
+    }
+
+    #[test]
+    fn what_is_no_point_in_time_is_refused_in_one_line() {
+        let check = |query: Option<&str>, last: Option<&str>, line: &str| {
+            assert_eq!(since(query, last, Some("17")), Err(Refusal::new(400, line)));
+        };
+        let say = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
+        for bad in ["", "yesterday", "-1", "+1", "1.5h", "m", "10 m", "10M", "99999999999999999999", "1w", "ü"] {
+            check(Some(bad), None, &format!("since={} {say}", shown(bad)));
+        }
+        check(Some("999999999999999999d"), None, &format!("since=\"999999999999999999d\" {say}"));
+        for bad in ["", "x", "-1", "1m", "99999999999999999999"] {
+            check(None, Some(bad), &format!("last={} is no number; send last=N for the newest N messages", shown(bad)));
+        }
+    }
+}

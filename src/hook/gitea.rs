@@ -1,0 +1,60 @@
+//! Gitea's and Forgejo's deliveries, as their `modules/structs/hook.go` defines them. Most are GitHub's with a few names
+//! changed; Forgejo tells of its Actions in a way of its own.
+
+use crate::hook::github::{self, file_name};
+use crate::hook::notice::{Notice, around, kind, short_ref};
+use crate::hook::payload::Payload;
+
+/// What a delivery says. `event` is the header; without it the payload is told by what only that kind has.
+pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
+    let is_run = event.starts_with("action_run") || (event.is_empty() && payload.has("/run"));
+    if is_run {
+        return action_run(payload);
+    }
+    // The event's fine name may come where the coarse one should: a synchronized pull request is one all the same.
+    let event = if event == "pull_request_sync" { "pull_request" } else { event };
+    // Here a run that is run again may stay the same attempt, so what comes after its end is not late.
+    Some(Notice { ends_once: false, ..github::read(event, payload)? })
+}
+
+/// A run of Forgejo's Actions that has ended. One that mends a failed one is told of twice: as a success and as a
+/// recovery; which of the two comes first does not matter, both make the same line.
+fn action_run(payload: Payload<'_>) -> Option<Notice> {
+    let run = payload.at("/run");
+    let outcome = match payload.word("/action") {
+        "recover" => "success",
+        other => other,
+    };
+    let states = [run.word("/conclusion"), run.word("/status"), outcome];
+    let mut standing = states.into_iter().find_map(github::standing)?;
+    let recovers = payload.word("/action") == "recover" || payload.word("/last_run/status") == "failure";
+    if recovers && standing.verb == "has succeeded" {
+        standing.verb = "has succeeded again";
+    }
+    let id = run.number(["/id"]);
+    let number = run.number(["/index_in_repo"]);
+    let workflow = run.text(["/workflow_id"]).map(|file| file_name(&file));
+    let called = around(" #", number.or(id).map(|number| number.to_string()).as_deref(), "");
+    let subject = format!("Workflow{}{called}", around(" ", workflow.as_deref(), ""));
+    let notice = github::base(payload);
+    let nanoseconds = run.number(["/duration"]).map(|duration| duration / 1_000_000_000);
+    let notice = Notice {
+        kind: kind::PIPELINE,
+        thing: id.map(|id| id.to_string()),
+        id,
+        number,
+        project: run.text(["/repository/full_name", "/repository/name"]).or(notice.project),
+        title: run.text(["/title"]),
+        reference: run.text(["/prettyref", "/head_branch"]).map(|name| short_ref(&name)),
+        who: run.person(["/trigger_user"]).or(notice.who),
+        duration: run
+            .seconds_between("/started", "/stopped")
+            .or(nanoseconds.filter(|seconds| (1..86400 * 365).contains(seconds)))
+            .or_else(|| run.seconds_between("/run_started_at", "/updated_at")),
+        url: run.url(["/html_url", "/run_html_url"]),
+        sha: run.text(["/commit_sha", "/head_sha"]),
+        more: vec![("workflow", workflow), ("source", run.text(["/trigger_event", "/event"]))],
+        ..notice
+    };
+    Some(notice.of_a_run(&subject, standing))
+}

@@ -1,0 +1,292 @@
+//! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea's are made after them, so what is
+//! here reads those too.
+
+use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
+use crate::hook::payload::Payload;
+use crate::hook::push::{Push, Request};
+
+/// What a delivery says. `event` is the header; without it the payload is told by what only that kind has.
+pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
+    let event = if event.is_empty() { guess(payload)? } else { event };
+    match event {
+        "workflow_run" => workflow_run(payload),
+        "workflow_job" => workflow_job(payload),
+        "push" => push(payload),
+        "create" | "delete" => branch_or_tag(payload, event == "delete"),
+        "pull_request" => pull_request(payload),
+        "deployment_status" => deployment_status(payload),
+        "release" => release(payload),
+        "ping" => ping(payload),
+        _ => None,
+    }
+}
+
+/// The event of a recorded delivery that comes without its headers.
+fn guess(payload: Payload<'_>) -> Option<&'static str> {
+    // A deployment's status may hold the run that deploys, a run its pull request: the more special comes first.
+    let by_object = ["deployment_status", "workflow_job", "workflow_run", "release", "pull_request"];
+    if let Some(event) = by_object.into_iter().find(|event| payload.has(&format!("/{event}"))) {
+        return Some(event);
+    }
+    match payload {
+        _ if !payload.word("/zen").is_empty() => Some("ping"),
+        _ if !payload.word("/after").is_empty() => Some("push"),
+        _ if payload.word("/ref_type").is_empty() => None,
+        // A creation names the default branch, in Gitea the commit.
+        _ if !payload.word("/master_branch").is_empty() || !payload.word("/sha").is_empty() => Some("create"),
+        _ => Some("delete"),
+    }
+}
+
+/// What every kind has.
+pub fn base(payload: Payload<'_>) -> Notice {
+    Notice {
+        project: payload.text(["/repository/full_name", "/repository/name", "/organization/login"]),
+        who: payload.person(["/sender"]),
+        ..Notice::default()
+    }
+}
+
+/// How a run or a job stands. `state` is its conclusion where it has one, else its status.
+pub fn standing(state: &str) -> Option<Standing> {
+    let (status, verb) = match state {
+        "queued" | "requested" | "pending" => (status::QUEUED, "is queued"),
+        "blocked" => (status::QUEUED, "is blocked"),
+        "waiting" => (status::WAITING, "is waiting for approval"),
+        "action_required" => (status::WAITING, "requires action"),
+        "in_progress" | "running" => (status::RUNNING, "is in progress"),
+        "success" => (status::PASSED, "has succeeded"),
+        "neutral" => (status::PASSED, "has ended as neutral"),
+        "failure" | "error" => (status::FAILED, "has failed"),
+        "timed_out" => (status::FAILED, "has timed out"),
+        "startup_failure" => (status::FAILED, "has failed to start"),
+        "cancelled" | "canceled" => (status::CANCELED, "has been cancelled"),
+        "stale" => (status::CANCELED, "has gone stale"),
+        "skipped" => (status::SKIPPED, "has been skipped"),
+        _ => return None,
+    };
+    Some(Standing { status, verb })
+}
+
+/// The state of a run or job: its conclusion, its status, or what has just happened to it.
+fn state<'a>(payload: Payload<'a>, run: Payload<'a>) -> &'a str {
+    let words = [run.word("/conclusion"), run.word("/status"), payload.word("/action")];
+    words.into_iter().find(|word| !word.is_empty() && *word != "completed").unwrap_or("")
+}
+
+/// A thing that is run again under the same id, as another attempt.
+fn attempt(run: Payload<'_>, id: Option<u64>) -> Option<String> {
+    Some(format!("{}.{}", id?, run.number(["/run_attempt"]).unwrap_or(0)))
+}
+
+fn workflow_run(payload: Payload<'_>) -> Option<Notice> {
+    let run = payload.at("/workflow_run");
+    let state = state(payload, run);
+    let standing = standing(state)?;
+    let id = run.number(["/id"]);
+    let number = run.number(["/run_number"]);
+    let file = run.text(["/path"]).map(|path| file_name(&path));
+    let workflow = run.text(["/name"]).or_else(|| payload.text(["/workflow/name"])).or(file);
+    let called = around(" #", number.map(|number| number.to_string()).as_deref(), "");
+    let subject = format!("Workflow{}{called}", around(" ", workflow.as_deref(), ""));
+    let notice = base(payload);
+    let notice = Notice {
+        kind: kind::PIPELINE,
+        thing: attempt(run, id),
+        ends_once: run.number(["/run_attempt"]).is_some(),
+        id,
+        number,
+        title: run.text(["/display_title", "/head_commit/message"]),
+        reference: run.text(["/head_branch"]).map(|name| short_ref(&name)),
+        who: run.person(["/triggering_actor", "/trigger_actor", "/actor"]).or(notice.who),
+        duration: run
+            .seconds_between("/started_at", "/completed_at")
+            .or_else(|| run.seconds_between("/run_started_at", "/updated_at"))
+            .or_else(|| run.seconds_between("/created_at", "/updated_at"))
+            .filter(|_| !matches!(state, "startup_failure" | "stale")), // it has not run
+        url: run.url(["/html_url"]),
+        sha: run.text(["/head_sha"]),
+        more: vec![
+            ("workflow", workflow),
+            ("source", run.text(["/event"])),
+            ("attempt", run.number(["/run_attempt"]).map(|attempt| attempt.to_string())),
+        ],
+        ..notice
+    };
+    Some(notice.of_a_run(&subject, standing))
+}
+
+/// Of `.github/workflows/ci.yml@refs/heads/main`, the file's name.
+pub fn file_name(path: &str) -> String {
+    let path = path.split_once('@').map_or(path, |(path, _)| path);
+    path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
+}
+
+fn workflow_job(payload: Payload<'_>) -> Option<Notice> {
+    let job = payload.at("/workflow_job");
+    let standing = standing(state(payload, job))?;
+    let id = job.number(["/id"]);
+    let name = job.text(["/name"]);
+    let workflow = job.text(["/workflow_name"]);
+    let subject = match &name {
+        Some(name) => format!("Job {}{name}", around("", workflow.as_deref(), " / ")),
+        None => format!("Job{}", around(" #", id.map(|id| id.to_string()).as_deref(), "")),
+    };
+    let notice = Notice {
+        kind: kind::JOB,
+        thing: attempt(job, id),
+        ends_once: job.number(["/run_attempt"]).is_some(),
+        id,
+        reference: job.text(["/head_branch"]).map(|name| short_ref(&name)),
+        duration: job.seconds_between("/started_at", "/completed_at"),
+        url: job.url(["/html_url"]),
+        sha: job.text(["/head_sha"]),
+        more: vec![
+            ("job", name),
+            ("workflow", workflow),
+            ("pipeline", job.number(["/run_id"]).map(|id| id.to_string())),
+            ("attempt", job.number(["/run_attempt"]).map(|attempt| attempt.to_string())),
+            ("environment", payload.text(["/deployment/environment"])),
+        ],
+        ..base(payload)
+    };
+    Some(notice.of_a_run(&subject, standing))
+}
+
+fn push(payload: Payload<'_>) -> Option<Notice> {
+    let listed = payload.list("/commits").len() as u64;
+    let newest = if payload.has("/head_commit") { payload.at("/head_commit") } else { payload.last("/commits") };
+    let push = Push {
+        reference: payload.word("/ref"),
+        before: payload.word("/before"),
+        after: payload.word("/after"),
+        created: payload.flag("/created"),
+        deleted: payload.flag("/deleted"),
+        forced: payload.flag("/forced"),
+        commits: payload.number(["/total_commits"]).unwrap_or(listed),
+        title: newest.text(["/message"]),
+    };
+    let url = payload.url(["/compare", "/compare_url", "/head_commit/url", "/repository/html_url"]);
+    let who = payload.person(["/sender", "/pusher"]);
+    push.notice(Notice { who, url, ..base(payload) })
+}
+
+/// A branch or tag that was created or deleted, by git or on a web page.
+fn branch_or_tag(payload: Payload<'_>, deleted: bool) -> Option<Notice> {
+    let name = short_ref(payload.word("/ref"));
+    let full = match payload.word("/ref_type") {
+        "tag" => format!("refs/tags/{name}"),
+        "branch" => format!("refs/heads/{name}"),
+        _ => return None,
+    };
+    if name.is_empty() {
+        return None;
+    }
+    let push = Push { reference: &full, after: payload.word("/sha"), created: !deleted, deleted, ..Push::default() };
+    push.notice(Notice { url: payload.url(["/repository/html_url"]), ..base(payload) })
+}
+
+fn pull_request(payload: Payload<'_>) -> Option<Notice> {
+    let request = payload.at("/pull_request");
+    let (status, verb, particle, quiet) = match payload.word("/action") {
+        "opened" => ("opened", "opened", "", false),
+        "reopened" => ("opened", "reopened", "", false),
+        "closed" if request.flag("/merged") => ("merged", "merged", "", false),
+        "closed" => ("closed", "closed", "", false),
+        "ready_for_review" => ("opened", "marked", " as ready for review", false),
+        "converted_to_draft" => ("opened", "marked", " as draft", true),
+        "synchronize" | "synchronized" => ("opened", "updated", "", true),
+        _ => return None,
+    };
+    let notice = base(payload);
+    let notice = Notice {
+        status,
+        quiet,
+        id: request.number(["/id"]),
+        number: payload.number(["/number", "/pull_request/number"]),
+        title: request.text(["/title"]),
+        who: notice.who.or_else(|| request.person(["/user"])),
+        reference: request.text(["/head/ref", "/head/label"]),
+        url: request.url(["/html_url"]),
+        sha: request.text(["/head/sha"]),
+        ..notice
+    };
+    let target = request.text(["/base/ref", "/base/label"]);
+    let draft = request.flag("/draft") && verb == "opened";
+    Request { called: "pull request #", verb, particle, draft, target }.notice(notice)
+}
+
+fn deployment_status(payload: Payload<'_>) -> Option<Notice> {
+    // An inactive deployment was replaced by another one, which has a line of its own.
+    let standing = standing(payload.word("/deployment_status/state"))?;
+    let id = payload.number(["/deployment/id"]);
+    let environment = payload.text(["/deployment_status/environment", "/deployment/environment"]);
+    let subject = format!("Deployment{}", around(" to ", environment.as_deref(), ""));
+    let notice = base(payload);
+    let notice = Notice {
+        kind: kind::DEPLOYMENT,
+        thing: id.map(|id| id.to_string()),
+        id,
+        title: payload.text(["/deployment_status/description", "/deployment/description"]),
+        reference: payload.text(["/deployment/ref"]).map(|name| short_ref(&name)),
+        who: payload.person(["/deployment/creator", "/deployment_status/creator"]).or(notice.who),
+        url: payload.url([
+            "/deployment_status/log_url",
+            "/deployment_status/target_url",
+            "/workflow_run/html_url",
+            "/deployment_status/environment_url",
+            "/repository/html_url",
+        ]),
+        sha: payload.text(["/deployment/sha"]),
+        more: vec![("environment", environment)],
+        ..notice
+    };
+    Some(notice.of_a_run(&subject, standing))
+}
+
+fn release(payload: Payload<'_>) -> Option<Notice> {
+    let release = payload.at("/release");
+    // Publishing sends up to three: created, published, released. They are one state, said once.
+    let (status, verb, quiet) = match payload.word("/action") {
+        "published" | "released" | "prereleased" => ("published", "published", false),
+        "unpublished" => ("unpublished", "unpublished", false),
+        "deleted" => ("deleted", "deleted", false),
+        "created" => ("created", "drafted", true),
+        "edited" | "updated" => ("updated", "updated", true),
+        _ => return None,
+    };
+    let tag = release.text(["/tag_name"]);
+    let name = release.text(["/name"]);
+    let called = tag.clone().or_else(|| name.clone())?;
+    let what = if release.flag("/prerelease") { "pre-release" } else { "release" };
+    let notice = base(payload);
+    let who = notice.who.or_else(|| release.person(["/author"]));
+    let title = name.clone().filter(|name| *name != called);
+    let by = who.as_deref().unwrap_or("Somebody");
+    Some(Notice {
+        kind: kind::RELEASE,
+        status,
+        quiet,
+        sentence: format!("{by} {verb} {what} {called}{}", around(": ", title.as_deref(), "")),
+        thing: Some(called),
+        id: release.number(["/id"]),
+        title: name,
+        reference: tag,
+        who,
+        url: release.url(["/html_url"]),
+        ..notice
+    })
+}
+
+/// What GitHub sends when a hook is set up.
+fn ping(payload: Payload<'_>) -> Option<Notice> {
+    let zen = payload.text(["/zen"]);
+    Some(Notice {
+        kind: kind::PING,
+        status: "connected",
+        sentence: format!("GitHub is connected{}", around(": ", zen.as_deref(), "")),
+        id: payload.number(["/hook_id", "/hook/id"]),
+        url: payload.url(["/repository/html_url"]),
+        ..base(payload)
+    })
+}

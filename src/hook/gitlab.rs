@@ -1,0 +1,231 @@
+//! GitLab's deliveries, as its page "Webhook events" documents them. Group and system hooks send the same.
+
+use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
+use crate::hook::payload::{Payload, readable};
+use crate::hook::push::{Push, Request};
+
+/// What a delivery says. The kind stands in the payload; `event`, the header, tells it where it does not.
+pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
+    let known = [payload.word("/object_kind"), payload.word("/event_name"), event];
+    match known.into_iter().find(|word| !word.is_empty())? {
+        "pipeline" | "Pipeline Hook" => pipeline(payload),
+        "build" | "job" | "Job Hook" | "Build Hook" => job(payload),
+        "push" | "tag_push" | "Push Hook" | "Tag Push Hook" => push(payload),
+        "merge_request" | "Merge Request Hook" => merge_request(payload),
+        "deployment" | "Deployment Hook" => deployment(payload),
+        "release" | "Release Hook" => release(payload),
+        _ => None,
+    }
+}
+
+/// What every kind has.
+fn base(payload: Payload<'_>) -> Notice {
+    // A job names its project `group / app` where it does not describe it.
+    let name = payload.text(["/project_name"]).map(|name| name.replace(" / ", "/"));
+    Notice {
+        project: payload
+            .text(["/project/path_with_namespace"])
+            .or(name)
+            .or_else(|| payload.text(["/project/name", "/repository/name"])),
+        who: payload.person(["/user"]).or_else(|| payload.text(["/user_name", "/user_username"])),
+        ..Notice::default()
+    }
+}
+
+/// A page of the project, where the delivery itself links to none.
+fn page(payload: Payload<'_>, path: &str, id: Option<u64>) -> Option<String> {
+    let project = payload.url(["/project/web_url", "/project/homepage", "/repository/homepage"])?;
+    Some(format!("{project}/-/{path}/{}", id?))
+}
+
+/// How something stands by GitLab's word for it (`Ci::HasStatus` and `Deployment` in its source).
+fn standing(word: &str) -> Option<Standing> {
+    let (status, verb) = match word {
+        "created" => (status::QUEUED, "has been created"),
+        "waiting_for_resource" => (status::QUEUED, "is waiting for a resource"),
+        "waiting_for_callback" => (status::QUEUED, "is waiting for a callback"),
+        "preparing" => (status::QUEUED, "is preparing"),
+        "pending" => (status::QUEUED, "is pending"),
+        "scheduled" => (status::QUEUED, "is scheduled"),
+        "manual" => (status::WAITING, "is waiting for a manual action"),
+        "blocked" => (status::WAITING, "is waiting for approval"),
+        "running" => (status::RUNNING, "is running"),
+        "canceling" => (status::RUNNING, "is being canceled"),
+        "success" => (status::PASSED, "has passed"),
+        "failed" => (status::FAILED, "has failed"),
+        "canceled" => (status::CANCELED, "has been canceled"),
+        "skipped" => (status::SKIPPED, "has been skipped"),
+        _ => return None,
+    };
+    Some(Standing { status, verb })
+}
+
+fn pipeline(payload: Payload<'_>) -> Option<Notice> {
+    let pipeline = payload.at("/object_attributes");
+    let mut standing = standing(pipeline.word("/status"))?;
+    if standing.status == status::PASSED && pipeline.word("/detailed_status").contains("warning") {
+        standing.verb = "has passed with warnings";
+    }
+    let id = pipeline.number(["/id"]);
+    let reference = pipeline.text(["/ref"]).map(|name| short_ref(&name));
+    let subject = format!("Pipeline{}", number(id.or(pipeline.number(["/iid"]))));
+    let notice = Notice {
+        kind: kind::PIPELINE,
+        thing: id.map(|id| id.to_string()),
+        id,
+        number: pipeline.number(["/iid"]),
+        title: pipeline.text(["/name"]).or_else(|| payload.text(["/commit/title", "/commit/message"])),
+        reference,
+        duration: pipeline.seconds("/duration").or_else(|| pipeline.seconds_between("/created_at", "/finished_at")),
+        url: pipeline.url(["/url"]).or_else(|| page(payload, "pipelines", id)),
+        sha: pipeline.text(["/sha"]),
+        more: vec![
+            ("tag", pipeline.flag("/tag").then(|| "true".to_owned())),
+            ("source", pipeline.text(["/source"])),
+            ("merge_request", payload.number(["/merge_request/iid"]).map(|number| number.to_string())),
+        ],
+        ..base(payload)
+    };
+    Some(notice.of_a_run(&subject, standing))
+}
+
+fn job(payload: Payload<'_>) -> Option<Notice> {
+    let standing = standing(payload.word("/build_status"))?;
+    let id = payload.number(["/build_id"]);
+    let name = payload.text(["/build_name"]);
+    let subject = match &name {
+        Some(name) => format!("Job {name}"),
+        None => format!("Job{}", number(id)),
+    };
+    let failed = standing.status == status::FAILED;
+    let reason = payload.word("/build_failure_reason");
+    let reason = readable(&reason.replace('_', " ")).filter(|_| failed && !matches!(reason, "unknown_failure" | ""));
+    let allowed = failed && payload.flag("/build_allow_failure");
+    let notice = Notice {
+        kind: kind::JOB,
+        thing: id.map(|id| id.to_string()),
+        id,
+        reference: payload.text(["/ref"]).map(|name| short_ref(&name)),
+        title: payload.text(["/commit/title", "/commit/message"]),
+        duration: payload
+            .seconds("/build_duration")
+            .or_else(|| payload.seconds_between("/build_started_at", "/build_finished_at")),
+        url: page(payload, "jobs", id),
+        sha: payload.text(["/sha"]),
+        more: vec![
+            ("job", name),
+            ("stage", payload.text(["/build_stage"])),
+            ("pipeline", payload.number(["/pipeline_id"]).map(|id| id.to_string())),
+            ("environment", payload.text(["/environment/name"])),
+            ("allow_failure", allowed.then(|| "true".to_owned())),
+            ("reason", reason.clone()),
+        ],
+        ..base(payload)
+    };
+    let mut notice = notice.of_a_run(&subject, standing);
+    notice.sentence += &around(": ", reason.as_deref(), "");
+    if allowed {
+        notice.sentence += ", which is allowed";
+    }
+    Some(notice)
+}
+
+fn push(payload: Payload<'_>) -> Option<Notice> {
+    let newest = payload.last("/commits");
+    let url =
+        newest.url(["/url"]).or_else(|| payload.url(["/project/web_url", "/project/homepage", "/repository/homepage"]));
+    let push = Push {
+        reference: payload.word("/ref"),
+        before: payload.word("/before"),
+        after: payload.word("/after"),
+        commits: payload.number(["/total_commits_count"]).unwrap_or(payload.list("/commits").len() as u64),
+        title: newest.text(["/title", "/message"]),
+        ..Push::default()
+    };
+    // A pusher's name stands beside the project, not in an object.
+    let who = payload.text(["/user_name", "/user_username"]).or_else(|| payload.person(["/user"]));
+    push.notice(Notice { who, url, ..base(payload) })
+}
+
+fn merge_request(payload: Payload<'_>) -> Option<Notice> {
+    let request = payload.at("/object_attributes");
+    let was_draft = payload.at("/changes/draft");
+    let (status, verb, particle, quiet) = match request.word("/action") {
+        "open" => ("opened", "opened", "", false),
+        "reopen" => ("opened", "reopened", "", false),
+        "close" => ("closed", "closed", "", false),
+        "merge" => ("merged", "merged", "", false),
+        "approved" | "approval" => ("approved", "approved", "", false),
+        "unapproved" | "unapproval" => ("opened", "withdrew the approval of", "", false),
+        "update" if was_draft.flag("/previous") => ("opened", "marked", " as ready", false),
+        "update" if was_draft.flag("/current") => ("opened", "marked", " as draft", true),
+        "update" if !request.word("/oldrev").is_empty() => ("opened", "updated", "", true),
+        _ => return None,
+    };
+    let is_draft = request.flag("/draft") || request.flag("/work_in_progress");
+    let notice = Notice {
+        status,
+        quiet,
+        id: request.number(["/id"]),
+        number: request.number(["/iid"]),
+        title: request.text(["/title"]),
+        reference: request.text(["/source_branch"]),
+        url: request.url(["/url"]),
+        sha: request.text(["/last_commit/id"]),
+        ..base(payload)
+    };
+    let target = request.text(["/target_branch"]);
+    let draft = is_draft && verb == "opened";
+    Request { called: "merge request !", verb, particle, draft, target }.notice(notice)
+}
+
+fn deployment(payload: Payload<'_>) -> Option<Notice> {
+    let mut standing = standing(payload.word("/status"))?;
+    if standing.status == status::PASSED {
+        standing.verb = "has succeeded"; // as GitLab says of a deployment
+    }
+    let id = payload.number(["/deployment_id"]);
+    let environment = payload.text(["/environment", "/environment_slug"]);
+    let subject = format!("Deployment{}{}", number(id), around(" to ", environment.as_deref(), ""));
+    let notice = Notice {
+        kind: kind::DEPLOYMENT,
+        thing: id.map(|id| id.to_string()),
+        id,
+        title: payload.text(["/commit_title"]),
+        reference: payload.text(["/ref"]).map(|name| short_ref(&name)),
+        url: payload.url(["/deployable_url", "/environment_external_url", "/commit_url", "/project/web_url"]),
+        sha: payload.text(["/short_sha"]),
+        more: vec![("environment", environment)],
+        ..base(payload)
+    };
+    Some(notice.of_a_run(&subject, standing))
+}
+
+fn release(payload: Payload<'_>) -> Option<Notice> {
+    let (status, verb, quiet) = match payload.word("/action") {
+        "create" => ("published", "has been created", false),
+        "update" => ("updated", "has been updated", true),
+        "delete" => ("deleted", "has been deleted", false),
+        _ => return None,
+    };
+    let tag = payload.text(["/tag"]);
+    let name = payload.text(["/name"]);
+    let called = tag.clone().or_else(|| name.clone())?;
+    let title = name.clone().filter(|name| *name != called);
+    Some(Notice {
+        kind: kind::RELEASE,
+        status,
+        quiet,
+        sentence: format!("Release {called} {verb}{}", around(": ", title.as_deref(), "")),
+        id: payload.number(["/id"]),
+        title: name,
+        reference: tag,
+        url: payload.url(["/url"]),
+        sha: payload.text(["/commit/id"]),
+        ..base(payload)
+    })
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(String::new, |number| format!(" #{number}"))
+}

@@ -1,0 +1,208 @@
+//! `/hook/FORGE`: what a forge says of its pipelines, pushes and releases becomes one readable line for everyone who
+//! listens, and fields for the dashboard.
+//!
+//! ```text
+//!   delivery ─▶ proof ─▶ payload ─▶ gitlab | github | gitea ─▶ notice ─▶ memory ─▶ hub
+//!               secret    JSON       what it says               a line     said already?
+//! ```
+//!
+//! A forge is not somebody to argue with: it shows refusals to nobody and switches a hook off after a few of them. So
+//! whatever is JSON is answered with an empty 200, whether it says something to us or not; only a bad secret is a 401,
+//! and a body that is no JSON a 400. A field that is missing, null or of another type than documented is as if it were
+//! not there: the line gets shorter, and without what matters there is none.
+//!
+//! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only those hear
+//! who ask for it; all else as [`CI_EVENT`]. Redeliveries are not published again.
+
+mod gitea;
+mod github;
+mod gitlab;
+mod memory;
+pub mod notice;
+mod payload;
+mod proof;
+mod push;
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::door;
+use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
+use crate::hub::Hub;
+use crate::journal;
+use crate::message::{CI_EVENT, CI_UPDATE_EVENT};
+use crate::route::{Outcome, refusal_of};
+
+pub use memory::Memory;
+use memory::News;
+pub use notice::Notice;
+use payload::Payload;
+
+/// The largest delivery taken, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a forge
+/// lists in full is a few hundred.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Who sends webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forge {
+    /// gitlab.com and every other GitLab.
+    GitLab,
+    /// github.com and GitHub Enterprise.
+    GitHub,
+    /// Gitea, and Gogs, whose deliveries are a part of Gitea's.
+    Gitea,
+    /// Forgejo, Codeberg's.
+    Forgejo,
+}
+
+/// Finds the value of a header by its name.
+type Header<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
+
+impl Forge {
+    /// The forge that `/hook/NAME` is for.
+    pub fn named(name: &str) -> Option<Forge> {
+        match name {
+            "gitlab" => Some(Forge::GitLab),
+            "github" => Some(Forge::GitHub),
+            "gitea" => Some(Forge::Gitea),
+            "forgejo" => Some(Forge::Forgejo),
+            _ => None,
+        }
+    }
+
+    /// The forge that has sent this, by its headers; `expected` where they do not say. Forgejo also sends Gitea's
+    /// headers, and both send GitHub's, so those come last.
+    fn of(header: &Header<'_>, expected: Forge) -> Forge {
+        let signs = [
+            ("X-Forgejo-Event", Forge::Forgejo),
+            ("X-Gitea-Event", Forge::Gitea),
+            ("X-Gogs-Event", Forge::Gitea),
+            ("X-Gitlab-Event", Forge::GitLab),
+            ("X-GitHub-Event", Forge::GitHub),
+        ];
+        signs.iter().find(|(name, _)| header(name).is_some()).map_or(expected, |(_, forge)| *forge)
+    }
+
+    /// Its name in `fields`, and in a path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Forge::GitLab => "gitlab",
+            Forge::GitHub => "github",
+            Forge::Gitea => "gitea",
+            Forge::Forgejo => "forgejo",
+        }
+    }
+
+    /// The headers that name the event, most telling first.
+    fn event_headers(self) -> &'static [&'static str] {
+        match self {
+            Forge::GitLab => &["X-Gitlab-Event"],
+            Forge::GitHub => &["X-GitHub-Event"],
+            Forge::Gitea => &["X-Gitea-Event", "X-Gogs-Event", "X-GitHub-Event"],
+            Forge::Forgejo => &["X-Forgejo-Event", "X-Gitea-Event", "X-GitHub-Event"],
+        }
+    }
+
+    /// The headers that name a delivery and stay the same when it is sent again, most telling first.
+    fn delivery_headers(self) -> &'static [&'static str] {
+        match self {
+            // X-Gitlab-Event-UUID is not among them: events that one request caused share it.
+            Forge::GitLab => &["Idempotency-Key", "webhook-id"],
+            Forge::GitHub => &["X-GitHub-Delivery"],
+            Forge::Gitea | Forge::Forgejo => &["X-Forgejo-Delivery", "X-Gitea-Delivery", "X-Gogs-Delivery"],
+        }
+    }
+}
+
+/// What a delivery says, or `None` where it says nothing to us. `event` is what the forge's header names it; where that
+/// is empty, as with a recorded delivery sent by hand, the payload tells.
+pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
+    let payload = Payload::new(payload);
+    match forge {
+        Forge::GitLab => gitlab::read(event, payload),
+        Forge::GitHub => github::read(event, payload),
+        Forge::Gitea | Forge::Forgejo => gitea::read(event, payload),
+    }
+}
+
+/// Takes a delivery for `/hook/EXPECTED/CHANNEL`, publishes what it says, and answers at once, with nothing.
+pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Memory) -> Outcome {
+    match receive(&mut exchange, expected, channel, hub, memory) {
+        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached },
+        Err(refusal) => exchange.refuse(&refusal).into(),
+    }
+}
+
+/// How many listeners the delivery was put in the letterboxes of.
+fn receive(
+    exchange: &mut Exchange<'_>,
+    expected: Forge,
+    channel: &str,
+    hub: &Hub,
+    memory: &Memory,
+) -> Result<usize, Refusal> {
+    let body = exchange.body()?;
+    let header = |name: &str| exchange.header(name);
+    let forge = Forge::of(&header, expected);
+    if let Some(secret) = &exchange.config().hook_secret
+        && !proof::holds(forge, secret, &header, &body, seconds_since_1970())
+        && !door::shows_token(exchange.config().say_token.as_ref(), exchange)
+    {
+        journal::HOOKS
+            .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));
+        let line = format!("the hook does not prove its secret; set the one of --hook-secret in {}", forge.name());
+        return Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"));
+    }
+    let payload = json(&body)?;
+    if memory.has_heard(&delivery(forge, channel, &header, &body)) {
+        log::debug!("{} delivers again what it has said", exchange.peer());
+        return Ok(0);
+    }
+    let event = forge.event_headers().iter().find_map(|name| header(name)).unwrap_or("");
+    let Some(notice) = read(forge, event, &payload) else {
+        log::debug!("{} delivers what says nothing here: {} {}", exchange.peer(), forge.name(), shown(event));
+        return Ok(0);
+    };
+    let event = match memory.news(forge, &notice) {
+        News::Said => CI_EVENT,
+        News::Updated => CI_UPDATE_EVENT,
+        News::Late => return Ok(0),
+    };
+    hub.publish(notice.into_message(forge, event, channel)).map(|receipt| receipt.listeners).map_err(refusal_of)
+}
+
+/// What makes this delivery the one it is; empty where nothing does. On another channel it is another delivery, because
+/// a forge may give one event one name in two hooks.
+fn delivery<'a>(forge: Forge, channel: &'a str, header: &Header<'a>, body: &'a [u8]) -> Vec<&'a [u8]> {
+    if let Some(name) = forge.delivery_headers().iter().find_map(|name| header(name)) {
+        return vec![forge.name().as_bytes(), channel.as_bytes(), name.as_bytes()];
+    }
+    match header("X-Gitlab-Event-UUID") {
+        // Before 17.4 GitLab names no delivery, but the same event with the same words is one.
+        Some(event) => vec![forge.name().as_bytes(), channel.as_bytes(), event.as_bytes(), body],
+        None => vec![],
+    }
+}
+
+/// The payload: the body, or the field `payload` of a form, as GitHub and Gitea send it if told so. A body that looks
+/// like JSON is taken for it whatever its type, because `curl -d @FILE` calls everything a form.
+fn json(body: &[u8]) -> Result<Value, Refusal> {
+    let text = match body.trim_ascii_start().first() {
+        Some(b'{' | b'[') => String::from_utf8_lossy(body),
+        _ => {
+            form_urlencoded::parse(body).find(|(key, _)| key == "payload").map_or(Cow::Borrowed(""), |(_, value)| value)
+        }
+    };
+    serde_json::from_str(&text).map_err(|_| {
+        Refusal::new(
+            400,
+            "the body is no JSON; send what a forge sends, as application/json or in the form field payload",
+        )
+    })
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,254 @@
+//! What a delivery says: one sentence for people, and the same in fields for the dashboard. The fields are the same for
+//! every forge, whatever it calls them.
+
+use std::borrow::Cow;
+
+use crate::hook::Forge;
+use crate::message::Message;
+
+/// What a notice is about, in its field `kind`.
+pub mod kind {
+    /// GitLab's pipeline, the others' workflow run.
+    pub const PIPELINE: &str = "pipeline";
+    /// A job of one.
+    pub const JOB: &str = "job";
+    /// Commits, or a branch that comes or goes.
+    pub const PUSH: &str = "push";
+    /// A tag that comes or goes.
+    pub const TAG: &str = "tag";
+    /// GitLab's merge request, the others' pull request.
+    pub const MERGE_REQUEST: &str = "merge_request";
+    /// A deployment to an environment.
+    pub const DEPLOYMENT: &str = "deployment";
+    /// A release.
+    pub const RELEASE: &str = "release";
+    /// A hook that was just set up.
+    pub const PING: &str = "ping";
+}
+
+/// How a pipeline, a job or a deployment stands, in the field `status`; the words are the same for all forges.
+pub mod status {
+    /// It has not begun.
+    pub const QUEUED: &str = "queued";
+    /// It waits for somebody to act.
+    pub const WAITING: &str = "waiting";
+    /// It runs.
+    pub const RUNNING: &str = "running";
+    /// It has ended well.
+    pub const PASSED: &str = "passed";
+    /// It has ended badly.
+    pub const FAILED: &str = "failed";
+    /// It was stopped.
+    pub const CANCELED: &str = "canceled";
+    /// It was not needed.
+    pub const SKIPPED: &str = "skipped";
+
+    /// Whether it is over.
+    pub fn is_over(status: &str) -> bool {
+        [PASSED, FAILED, CANCELED, SKIPPED].contains(&status)
+    }
+}
+
+/// How something that runs stands: the common word, and what the forge says in a sentence.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// One of [`status`].
+    pub status: &'static str,
+    /// Ends `Pipeline #5 ...`.
+    pub verb: &'static str,
+}
+
+/// What a delivery says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// One of [`kind`].
+    pub kind: &'static str,
+    /// One of [`status`], or what has happened: pushed, created, deleted, opened, closed, merged and so on.
+    pub status: &'static str,
+    /// The sentence, without the project.
+    pub sentence: String,
+    /// It changes what is shown, but is not worth a line.
+    pub quiet: bool,
+    /// What it is that has this status, unique within the forge: the same status again is no news. `None`: every time is.
+    pub thing: Option<String>,
+    /// After the end nothing comes for this thing, however late it arrives.
+    pub ends_once: bool,
+    /// `group/app`.
+    pub project: Option<String>,
+    /// The branch or tag.
+    pub reference: Option<String>,
+    /// Who caused it.
+    pub who: Option<String>,
+    /// Its id within the forge.
+    pub id: Option<u64>,
+    /// The number people know it by.
+    pub number: Option<u64>,
+    /// What it is called.
+    pub title: Option<String>,
+    /// How long it has run, in seconds.
+    pub duration: Option<u64>,
+    /// Where to read on.
+    pub url: Option<String>,
+    /// The commit.
+    pub sha: Option<String>,
+    /// Whatever else helps, by plain names.
+    pub more: Vec<(&'static str, Option<String>)>,
+}
+
+/// Of a commit's hash, as many characters as forges show.
+const SHORT_SHA: usize = 8;
+
+impl Notice {
+    /// The sentence, with the project before it: the line that is heard.
+    pub fn line(&self) -> String {
+        match &self.project {
+            Some(project) => format!("{project}: {}", self.sentence),
+            None => self.sentence.clone(),
+        }
+    }
+
+    /// What is published. The whole line is the message and the name is empty, so that every format shows the same.
+    pub fn into_message(self, forge: Forge, event: &'static str, channel: &str) -> Message {
+        let message = self.line();
+        Message {
+            id: 0,
+            time: 0,
+            event: Cow::Borrowed(event),
+            channel: channel.to_owned(),
+            name: String::new(),
+            message,
+            fields: self.fields(forge),
+        }
+    }
+
+    fn fields(self, forge: Forge) -> Vec<(String, String)> {
+        let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let is_hash = |sha: &String| !sha.is_empty() && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let short = |sha: String| sha.chars().take(SHORT_SHA).collect();
+        let fields = [
+            ("forge", Some(forge.name().to_owned())),
+            ("kind", Some(self.kind.to_owned())),
+            ("project", self.project),
+            ("ref", self.reference),
+            ("status", Some(self.status.to_owned())),
+            ("id", number(self.id)),
+            ("number", number(self.number)),
+            ("title", self.title),
+            ("who", self.who),
+            ("duration", number(self.duration)),
+            ("url", self.url),
+            ("sha", self.sha.filter(is_hash).map(short)),
+        ];
+        fields.into_iter().chain(self.more).filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+
+    /// Makes this the notice of something that runs: its status, and the sentence
+    /// `SUBJECT of REFERENCE by WHO VERB in DURATION`, without what is not known.
+    pub fn of_a_run(mut self, subject: &str, standing: Standing) -> Notice {
+        if !status::is_over(standing.status) || standing.status == status::SKIPPED {
+            self.duration = None;
+        }
+        let mut sentence = subject.to_owned();
+        let duration = self.duration.map(spoken);
+        let parts = [
+            (" of ", &self.reference),
+            (" by ", &self.who),
+            (" ", &Some(standing.verb.to_owned())),
+            (" in ", &duration),
+        ];
+        for (before, part) in parts {
+            if let Some(part) = part {
+                sentence.extend([before, part]);
+            }
+        }
+        let waits = standing.status == status::QUEUED;
+        // A pipeline that fails early skips all its later jobs, and its manual jobs wait from the start.
+        let is_no_news = self.kind == kind::JOB && [status::SKIPPED, status::WAITING].contains(&standing.status);
+        self.quiet = waits || is_no_news;
+        self.status = standing.status;
+        self.sentence = sentence;
+        self
+    }
+}
+
+/// A duration in words: `3 s`, `2 min 3 s`, `1 h 2 min`, `3 d 4 h`.
+fn spoken(seconds: u64) -> String {
+    let units = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)];
+    let first = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
+    let mut rest = seconds;
+    let mut words = vec![];
+    for (unit, length) in units.iter().skip(first).take(2) {
+        if rest >= *length || words.is_empty() {
+            words.push(format!("{} {unit}", rest / length));
+        }
+        rest %= length;
+    }
+    words.join(" ")
+}
+
+/// The name of a branch, a tag or a request, out of what git calls it.
+pub fn short_ref(reference: &str) -> String {
+    let numbered = |rest: &str, sign: &str| rest.split_once('/').map(|(number, _)| format!("{sign}{number}"));
+    if let Some(name) = reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")) {
+        return name.to_owned();
+    }
+    let merge = reference.strip_prefix("refs/merge-requests/").and_then(|rest| numbered(rest, "!"));
+    let pull = || reference.strip_prefix("refs/pull/").and_then(|rest| numbered(rest, "#"));
+    merge.or_else(pull).unwrap_or_else(|| reference.to_owned())
+}
+
+/// `text` with what stands before and after it, or nothing where there is no text.
+pub fn around(before: &str, text: Option<&str>, after: &str) -> String {
+    text.map_or_else(String::new, |text| [before, text, after].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        let check = |seconds: u64, expected: &str| assert_eq!(spoken(seconds), expected);
+        check(1, "1 s");
+        check(59, "59 s");
+        check(60, "1 min");
+        check(123, "2 min 3 s");
+        check(3600, "1 h");
+        check(3661, "1 h 1 min");
+        check(3605, "1 h");
+        check(86400 * 3 + 4 * 3600 + 5, "3 d 4 h");
+    }
+
+    #[test]
+    fn references_are_named_as_people_do() {
+        let check = |reference: &str, expected: &str| assert_eq!(short_ref(reference), expected);
+        check("main", "main");
+        check("refs/heads/feature/x", "feature/x");
+        check("refs/tags/v1", "v1");
+        check("refs/merge-requests/12/head", "!12");
+        check("refs/pull/12/merge", "#12");
+        check("refs/notes/commits", "refs/notes/commits");
+        check("refs/pull/12", "refs/pull/12");
+    }
+
+    #[test]
+    fn a_notice_has_no_more_fields_than_a_message_may() {
+        let text = || Some("x".to_owned());
+        let notice = Notice {
+            project: text(),
+            reference: text(),
+            who: text(),
+            title: text(),
+            url: text(),
+            sha: text(),
+            id: Some(1),
+            number: Some(1),
+            duration: Some(1),
+            more: vec![("environment", text()); 8],
+            ..Notice::default()
+        };
+        let fields = notice.fields(Forge::GitLab);
+        assert!(fields.len() <= crate::config::FIELDS_LIMIT);
+        assert!(fields.iter().all(|(key, _)| crate::message::is_plain_name(key)));
+    }
+}

@@ -1,0 +1,193 @@
+//! A forge's JSON, read without trust: what is missing, null or of another type than expected is not there. Fields are
+//! named by JSON pointers (RFC 6901).
+
+use serde_json::Value;
+
+/// The longest text taken over, in characters; a longer one is cut. Twice what git recommends for the first line of a
+/// commit, and more than most terminals show.
+const TEXT_LIMIT: usize = 120;
+
+/// The longest URL taken over, in bytes; a longer one is left out, because half a link leads nowhere.
+const URL_LIMIT: usize = 2048;
+
+/// Ten years, in seconds: what is longer is no duration but a mistake.
+const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
+
+/// A part of a delivery.
+#[derive(Clone, Copy)]
+pub struct Payload<'a>(&'a Value);
+
+impl<'a> Payload<'a> {
+    /// All of it.
+    pub fn new(value: &'a Value) -> Payload<'a> {
+        Payload(value)
+    }
+
+    /// What is at `pointer`; null where nothing is.
+    pub fn at(self, pointer: &str) -> Payload<'a> {
+        static NOTHING: Value = Value::Null;
+        Payload(self.0.pointer(pointer).unwrap_or(&NOTHING))
+    }
+
+    /// Whether there is an object at `pointer`.
+    pub fn has(self, pointer: &str) -> bool {
+        self.at(pointer).0.is_object()
+    }
+
+    /// The text at `pointer` as it was sent, to be compared; empty where there is none.
+    pub fn word(self, pointer: &str) -> &'a str {
+        self.at(pointer).0.as_str().unwrap_or("")
+    }
+
+    /// The first text among `pointers` that says something, readable: one line, no control characters, not too long.
+    pub fn text<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
+        pointers.iter().find_map(|pointer| readable(self.word(pointer)))
+    }
+
+    /// The first whole number among `pointers`.
+    pub fn number<const N: usize>(self, pointers: [&str; N]) -> Option<u64> {
+        pointers.iter().find_map(|pointer| self.at(pointer).0.as_u64())
+    }
+
+    /// Whether `true` is at `pointer`.
+    pub fn flag(self, pointer: &str) -> bool {
+        self.at(pointer).0.as_bool().unwrap_or(false)
+    }
+
+    /// The elements of the array at `pointer`; none where there is none.
+    pub fn list(self, pointer: &str) -> &'a [Value] {
+        self.at(pointer).0.as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The last element of the array at `pointer`.
+    pub fn last(self, pointer: &str) -> Payload<'a> {
+        self.list(pointer).last().map_or(self.at("/-"), Payload)
+    }
+
+    /// The first link among `pointers`: http or https, and nothing in it that a reader could be misled by.
+    pub fn url<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
+        pointers.iter().find_map(|pointer| {
+            let url = self.word(pointer);
+            let is_link = (url.starts_with("https://") || url.starts_with("http://"))
+                && url.len() <= URL_LIMIT
+                && !url.chars().any(|char| char.is_whitespace() || is_unseen(char));
+            is_link.then(|| url.to_owned())
+        })
+    }
+
+    /// The person at the first of `pointers` that is one: by the full name, else by the name they log in with.
+    pub fn person<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
+        pointers.iter().find_map(|pointer| self.at(pointer).text(["/full_name", "/name", "/login", "/username"]))
+    }
+
+    /// The number of seconds at `pointer`, rounded. Less than one is not worth telling.
+    pub fn seconds(self, pointer: &str) -> Option<u64> {
+        let seconds = self.at(pointer).0.as_f64()?;
+        (1.0..LONGEST).contains(&seconds).then_some(seconds.round() as u64)
+    }
+
+    /// The seconds from the time at `from` to the one at `to`, if any.
+    pub fn seconds_between(self, from: &str, to: &str) -> Option<u64> {
+        let (from, to) = (unix_time(self.word(from))?, unix_time(self.word(to))?);
+        let seconds = to.checked_sub(from)?;
+        (1..LONGEST as i64).contains(&seconds).then_some(seconds as u64)
+    }
+}
+
+/// Seconds since 1970 of `2016-08-12T15:23:28Z`, with a fraction, an offset, or as GitLab writes it, with spaces and
+/// `UTC`. Go's zero time, the year 1, is none.
+fn unix_time(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_at_checked(19)?;
+    let time = humantime::parse_rfc3339_weak(date).ok()?;
+    let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs() as i64;
+    let zone = rest.strip_prefix('.').map_or(rest, |rest| rest.trim_start_matches(|char: char| char.is_ascii_digit()));
+    let offset = match zone.trim() {
+        "" | "Z" | "z" | "UTC" => 0,
+        zone => {
+            let minutes: String = zone.get(1..)?.chars().filter(|char| *char != ':').collect();
+            let number: i64 = minutes.parse().ok().filter(|_| minutes.len() == 4)?;
+            let offset = (number / 100 * 60 + number % 100) * 60;
+            if zone.starts_with('-') { -offset } else { offset }
+        }
+    };
+    Some(seconds - offset)
+}
+
+/// The first line of `text`, its white space made single, without what cannot be seen, cut where it is too long; `None`
+/// where nothing is left.
+pub fn readable(text: &str) -> Option<String> {
+    let line = text.trim_start().lines().next()?;
+    let visible: String = line.chars().map(|char| if is_unseen(char) { ' ' } else { char }).collect();
+    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(TEXT_LIMIT) {
+        None => (!line.is_empty()).then_some(line),
+        Some(_) => {
+            let cut: String = line.chars().take(TEXT_LIMIT - 1).collect();
+            Some(cut.trim_end().to_owned() + "…")
+        }
+    }
+}
+
+/// Control characters, and those that turn the direction of what follows (Unicode's bidirectional formatting): whoever
+/// names a branch could make a line read as something else with them.
+fn is_unseen(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_become_readable() {
+        let check = |text: &str, expected: Option<&str>| assert_eq!(readable(text).as_deref(), expected, "{text:?}");
+        check("Fix the tests", Some("Fix the tests"));
+        check("  Fix\tthe  tests \r\n\r\nAnd more.", Some("Fix the tests"));
+        check("\n\nFix", Some("Fix"));
+        check("a\x1b[31mb\u{202e}c", Some("a [31mb c"));
+        check("", None);
+        check(" \n ", None);
+        check("\u{202e}\0", None);
+        check(&"x".repeat(120), Some(&"x".repeat(120)));
+        check(&"x".repeat(121), Some(&format!("{}…", "x".repeat(119))));
+        check(&"ü ".repeat(100), Some(&format!("{}…", "ü ".repeat(60).trim_end())));
+    }
+
+    #[test]
+    fn times_in_every_notation_of_the_forges() {
+        let check = |text: &str, expected: Option<i64>| assert_eq!(unix_time(text), expected, "{text:?}");
+        check("2016-08-12T15:23:28Z", Some(1_471_015_408));
+        check("2016-08-12T15:23:28.886Z", Some(1_471_015_408));
+        check("2016-08-12 15:23:28 UTC", Some(1_471_015_408));
+        check("2016-08-12T17:23:28+02:00", Some(1_471_015_408));
+        check("2016-08-12 17:23:28 +0200", Some(1_471_015_408));
+        check("2016-08-12T09:53:28.5-05:30", Some(1_471_015_408));
+        check("0001-01-01T00:00:00Z", None);
+        check("2016-08-12T15:23:28+2", None);
+        check("2016-08-12T15:23:28 and so on", None);
+        check("2016-08-12", None);
+        check("2016-08-12T15:23:2ü", None);
+        check("", None);
+    }
+
+    #[test]
+    fn what_is_of_another_type_is_not_there() {
+        let value = serde_json::json!({
+            "text": 5, "number": "5", "negative": -5, "half": 1.5, "huge": 1e300, "flag": "true", "list": {},
+            "script": "javascript:alert(1)", "link": "https://example.org/a b", "good": "https://example.org/a?b#c",
+        });
+        let payload = Payload::new(&value);
+        assert_eq!(payload.text(["/text", "/list", "/nothing"]), None);
+        assert_eq!(payload.number(["/number", "/negative", "/half"]), None);
+        assert_eq!(payload.seconds("/half"), Some(2));
+        assert_eq!(
+            (payload.seconds("/huge"), payload.seconds("/negative"), payload.seconds("/text")),
+            (None, None, Some(5))
+        );
+        assert!(!payload.flag("/flag"));
+        assert!(payload.list("/list").is_empty());
+        assert_eq!(payload.last("/list").word("/x"), "");
+        assert_eq!(payload.url(["/script", "/link"]), None);
+        assert_eq!(payload.url(["/script", "/good"]).as_deref(), Some("https://example.org/a?b#c"));
+    }
+}

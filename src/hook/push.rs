@@ -1,0 +1,140 @@
+//! What happens to branches and tags, and to the requests to merge them: the same in every forge, under other names.
+
+use crate::hook::notice::{Notice, around, kind, short_ref};
+
+/// Begins the full name of a tag.
+const TAGS: &str = "refs/tags/";
+
+/// Who does what nobody is named for.
+const SOMEBODY: &str = "Somebody";
+
+/// A push: a branch or tag that comes, moves or goes.
+#[derive(Default)]
+pub struct Push<'a> {
+    /// The full name, `refs/heads/main`.
+    pub reference: &'a str,
+    /// The commit before; zeros where there was none.
+    pub before: &'a str,
+    /// The commit after; zeros where there is none.
+    pub after: &'a str,
+    /// The forge says that it is new.
+    pub created: bool,
+    /// The forge says that it is gone.
+    pub deleted: bool,
+    /// What was there before is no longer part of it.
+    pub forced: bool,
+    /// How many commits came.
+    pub commits: u64,
+    /// The first line of the newest.
+    pub title: Option<String>,
+}
+
+impl Push<'_> {
+    /// Makes `notice` the notice of this push; `None` without a branch or tag.
+    pub fn notice(self, notice: Notice) -> Option<Notice> {
+        if self.reference.is_empty() {
+            return None;
+        }
+        let name = crate::hook::payload::readable(&short_ref(self.reference))?;
+        let is_tag = self.reference.starts_with(TAGS);
+        let what = if is_tag { "tag" } else { "branch" };
+        let who = notice.who.as_deref().unwrap_or(SOMEBODY);
+        let (status, sentence) = if self.deleted || is_zero(self.after) {
+            ("deleted", format!("{who} deleted {what} {name}"))
+        } else if self.created || is_zero(self.before) {
+            ("created", format!("{who} pushed new {what} {name}"))
+        } else if is_tag {
+            ("pushed", format!("{who} moved tag {name}"))
+        } else {
+            let verb = if self.forced { "force-pushed" } else { "pushed" };
+            let count = match self.commits {
+                0 => String::new(),
+                1 => "1 commit ".to_owned(),
+                count => format!("{count} commits "),
+            };
+            let to = if self.forced && self.commits == 0 { "" } else { "to " };
+            ("pushed", format!("{who} {verb} {count}{to}{name}{}", around(": ", self.title.as_deref(), "")))
+        };
+        Some(Notice {
+            kind: if is_tag { kind::TAG } else { kind::PUSH },
+            status,
+            sentence,
+            // Some forges tell of a new branch or tag twice: once as a push, once as a creation.
+            thing: (status != "pushed").then(|| format!("{what} {}", short_ref(self.reference))),
+            reference: Some(name),
+            title: self.title,
+            sha: Some(self.after.to_owned()).filter(|sha| !sha.is_empty() && !is_zero(sha)),
+            more: vec![("commits", (self.commits > 0).then(|| self.commits.to_string()))],
+            ..notice
+        })
+    }
+}
+
+/// The hash that stands for no commit.
+fn is_zero(sha: &str) -> bool {
+    !sha.is_empty() && sha.bytes().all(|byte| byte == b'0')
+}
+
+/// A merge request or pull request, and what was done to it.
+pub struct Request {
+    /// As the forge calls it: `merge request !`, `pull request #`.
+    pub called: &'static str,
+    /// What was done, before the request.
+    pub verb: &'static str,
+    /// What was done, after it.
+    pub particle: &'static str,
+    /// It is not meant to be merged yet.
+    pub draft: bool,
+    /// The branch to merge into.
+    pub target: Option<String>,
+}
+
+impl Request {
+    /// Makes `notice`, which has the request's number, title and branch, the notice of what was done; `None` where it is
+    /// not known which request it is.
+    pub fn notice(self, notice: Notice) -> Option<Notice> {
+        let number = notice.number?;
+        let who = notice.who.as_deref().unwrap_or(SOMEBODY);
+        // GitLab's drafts say so in their title.
+        let says_so = notice.title.as_deref().is_some_and(|title| title.starts_with("Draft:"));
+        let draft = if self.draft && !says_so { "draft " } else { "" };
+        let branches = match (&notice.reference, &self.target) {
+            (Some(from), Some(into)) => format!(" ({from} into {into})"),
+            _ => String::new(),
+        };
+        let title = around(": ", notice.title.as_deref(), "");
+        let (verb, called, particle) = (self.verb, self.called, self.particle);
+        Some(Notice {
+            kind: kind::MERGE_REQUEST,
+            sentence: format!("{who} {verb} {draft}{called}{number}{particle}{title}{branches}"),
+            more: vec![("target", self.target)],
+            ..notice
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_told_by_what_it_does() {
+        let zero = "0000000000000000000000000000000000000000";
+        let check = |push: Push<'_>, expected: &str| {
+            let who = Some("Ana".to_owned());
+            assert_eq!(push.notice(Notice { who, ..Notice::default() }).unwrap().sentence, expected);
+        };
+        let main = || Push { reference: "refs/heads/main", before: "a1", after: "b2", ..Push::default() };
+        check(main(), "Ana pushed to main");
+        check(Push { commits: 1, title: Some("Fix".to_owned()), ..main() }, "Ana pushed 1 commit to main: Fix");
+        check(Push { commits: 2, forced: true, ..main() }, "Ana force-pushed 2 commits to main");
+        check(Push { forced: true, ..main() }, "Ana force-pushed main");
+        check(Push { before: zero, commits: 3, ..main() }, "Ana pushed new branch main");
+        check(Push { after: zero, ..main() }, "Ana deleted branch main");
+        let tag = || Push { reference: "refs/tags/v1", ..main() };
+        check(tag(), "Ana moved tag v1");
+        check(Push { created: true, ..tag() }, "Ana pushed new tag v1");
+        check(Push { deleted: true, ..tag() }, "Ana deleted tag v1");
+        assert_eq!(Push::default().notice(Notice::default()), None);
+    }
+}

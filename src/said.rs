@@ -1,0 +1,37 @@
+//! `/said`: what was said lately, as a listener would have heard it, then an end. The messages are gathered under the hub's
+//! lock and encoded outside it, a piece at a time, as the client takes them.
+
+use std::iter;
+
+use tiny_http::Method;
+
+use crate::ask::Ask;
+use crate::exchange::{After, Exchange};
+use crate::frame::{self, LAST_CHUNK};
+use crate::history::Since;
+use crate::hub::Hub;
+
+/// What is encoded at a time, in bytes: all that one who reads slowly holds beside the messages, which are shared.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Answers with what is kept of what was said on `channel`: everything, or as far as it is asked for.
+/// Waits for a client that reads slowly, so it needs a thread of its own.
+pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+    let ask = match Ask::read(&exchange, channel) {
+        Ok(ask) => ask,
+        Err(refusal) => return exchange.refuse(&refusal),
+    };
+    if *exchange.method() == Method::Head {
+        return exchange.answer_head(&ask.headers());
+    }
+    let (format, chunked) = (ask.format, exchange.chunked());
+    let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
+    let opening = frame::framed(frame::opening(format), chunked);
+    let messages = iter::from_fn(|| {
+        let some_left = !replay.is_empty();
+        some_left.then(|| frame::run(&mut replay, format, chunked, PIECE_BYTES))
+    });
+    let end = if chunked { LAST_CHUNK.to_vec() } else { vec![] };
+    let pieces = iter::once(opening).chain(messages).chain([end]);
+    exchange.answer_in_pieces(&ask.headers(), pieces)
+}
