@@ -437,7 +437,9 @@ impl Shared {
             for number in 1..=requests {
                 let request = connection.next_request()?;
                 let last = last && number == requests;
-                if route::answers_at_length(&request) {
+                // Who sends ahead and has not taken its answers yet is waited for, but not here.
+                let behind = number > 1 && !slot.socket.takes_more();
+                if behind || route::answers_at_length(&request) {
                     let last = last || number < requests;
                     return self.on_its_own_thread(slot, connection, Task::Answer(request, last));
                 }

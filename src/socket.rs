@@ -224,6 +224,14 @@ impl Socket {
         self.call(bytes_received)
     }
 
+    /// Whether an answer can be sent without a wait: the kernel has room for a third of what it holds (tcp(7) does not say
+    /// so; poll(2) does not either), which is more than any answer that is whole in memory.
+    pub fn takes_more(&self) -> bool {
+        let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+        self.call(|socket| poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], now))
+            .is_ok_and(|ready| ready > 0)
+    }
+
     /// Reads what has come and throws it away. Never waits. Returns how many bytes that were; 0 at the end.
     ///
     /// # Errors

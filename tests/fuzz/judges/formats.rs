@@ -11,15 +11,21 @@ use super::agree::dechunk;
 
 /// Panics unless `message` is found again in its frame in every format, and nothing else.
 pub fn check_frames(message: &Message) {
-    check_lines(message, &encode(message, Format::Lines));
-    check_json(message, &encode(message, Format::Json));
-    check_sse(message, &encode(message, Format::Sse));
+    check_lines(message, &encoded(message, Format::Lines));
+    check_json(message, &encoded(message, Format::Json));
+    check_sse(message, &encoded(message, Format::Sse));
     let letter = Letter::new(Arc::new(message.clone()));
     for format in [Format::Lines, Format::Sse, Format::Json] {
         let frame = letter.frame(format);
-        assert_eq!(frame.payload(), encode(message, format), "the frame alone");
+        assert_eq!(frame.payload(), encoded(message, format), "the frame alone");
         assert_eq!(dechunk(&[frame.chunk(), LAST_CHUNK].concat()), frame.payload(), "the frame as a chunk");
     }
+}
+
+fn encoded(message: &Message, format: Format) -> Vec<u8> {
+    let mut frame = vec![];
+    encode(message, format, &mut frame);
+    frame
 }
 
 /// The contract: `NAME MESSAGE\r\n`, or one of the two alone; control characters (C0, DEL, C1) become spaces.
@@ -53,7 +59,7 @@ fn check_json(message: &Message, frame: &[u8]) {
 fn check_sse(message: &Message, frame: &[u8]) {
     // As it stands in a stream: after the opening, between signs of life, before the next frame.
     let heartbeat = heartbeat(Format::Sse);
-    let stream = [opening(Format::Sse).as_bytes(), heartbeat, frame, heartbeat, b"data: next\n\n"].concat();
+    let stream = [opening(Format::Sse).as_slice(), heartbeat, frame, heartbeat, b"data: next\n\n"].concat();
     let events = read_events(std::str::from_utf8(&stream).expect("a stream is UTF-8"));
     let [found, next] = &events[..] else { panic!("a frame is one event, not {}", events.len() - 1) };
     assert_eq!(found.id, message.id.to_string(), "the id");
