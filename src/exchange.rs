@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::gate::path_of;
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
+use crate::memory;
 use crate::socket::Socket;
 
 /// Text, as every answer but a stream is.
@@ -196,7 +197,7 @@ impl<'a> Exchange<'a> {
     /// Reads the whole body, whose length the gate has checked. To be called once.
     ///
     /// # Errors
-    /// 408 where the rest of it does not come, 400 where it ends early. The connection ends then: what comes later is
+    /// 408 where the rest of it does not come, 400 where it ends early, 503 where there is no room for it. The connection ends then: what comes later is
     /// still of this body, and may not be taken for a request.
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
         self.body_read = true;
@@ -210,6 +211,9 @@ impl<'a> Exchange<'a> {
         match self.request.body_length() {
             // tiny_http takes an early end for an end, and the raw socket for the body of an upgrade: count.
             Some(length) => {
+                if body.try_reserve_exact(length).is_err() || (self.patient && !memory::is_left()) {
+                    return Err(Refusal::new(503, "no memory is left for this body; try again in a moment"));
+                }
                 let mut reader = self.request.as_reader().take(length as u64);
                 reader.read_to_end(&mut body).map_err(unreadable)?;
                 if body.len() < length {

@@ -224,8 +224,8 @@ impl Socket {
         self.call(bytes_received)
     }
 
-    /// Whether an answer can be sent without a wait: the kernel has room for a third of what it holds (tcp(7) does not say
-    /// so; poll(2) does not either), which is more than any answer that is whole in memory.
+    /// Whether the peer takes what it is sent: the kernel has room for more, on Linux for a third of its buffer at least.
+    /// Never waits.
     pub fn takes_more(&self) -> bool {
         let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
         self.call(|socket| poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], now))
@@ -245,6 +245,11 @@ impl Socket {
     /// Closes our sending side: the peer sees the end of what was sent.
     pub fn finish_sending(&self) {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Write));
+    }
+
+    /// Nobody waits for more from the peer: reading ends with what has come.
+    pub fn receive_no_more(&self) {
+        let _ = self.call(|socket| shutdown(socket, Shutdown::Read));
     }
 
     /// Notes that the peer has left, and tells who wants to know.
