@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
@@ -217,6 +218,21 @@ fn a_long_body_that_drips_ends_after_ten_seconds() {
     assert!(text.is_empty() || [400, 408].contains(&only_answer(&text).status), "{text:?}");
     nothing_else_was_said(&server, &mut listener);
     drop(listener);
+    nothing_is_left(&server, before);
+}
+
+#[test]
+fn who_goes_on_after_a_refusal_is_listened_to_for_a_moment_and_not_for_ever() {
+    let server = Server::start(&[]);
+    let before = size(&server);
+    let mut connection = server.connect();
+    connection.write_all(b"GET / HTTP/2.0\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    while connection.write_all(b"x").is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "late: the end of the connection");
+        std::thread::sleep(Duration::from_millis(100)); // that is how it drips
+    }
+    assert_eq!(only_answer(&read_all(&mut connection)).status, 505);
     nothing_is_left(&server, before);
 }
 
@@ -439,7 +455,8 @@ fn what_is_sent_ahead_is_answered_in_order() {
 fn a_hundred_thousand_requests_sent_ahead_fill_no_memory_and_all_get_their_answers() {
     let server = Server::start(&[]);
     let count = 100_000;
-    let request = |number: usize| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let request = |number: usize| format!("GET /{number:06} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let all: Arc<String> = Arc::new((0..count).map(request).collect());
     let before = server.memory();
     let (mut next, mut connections) = (0, 0);
     // Where the connection ends before its last answer, the rest was not run and is sent again (RFC 9112 section 9.3.2).
@@ -448,13 +465,13 @@ fn a_hundred_thousand_requests_sent_ahead_fill_no_memory_and_all_get_their_answe
         assert!(connections < 5000, "{next} answers on {connections} connections");
         let connection = server.connect();
         let mut speaking = connection.try_clone().unwrap();
-        let ahead: String = (next..count).map(request).collect();
-        let writer = std::thread::spawn(move || drop(speaking.write_all(ahead.as_bytes())));
+        let (ahead, sent) = (all.clone(), next * request(0).len());
+        let writer = std::thread::spawn(move || drop(speaking.write_all(&ahead.as_bytes()[sent..])));
         let mut answers = BufReader::new(connection);
         let first = next;
         while answers.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
             let answer = Answer::read(&mut answers, false);
-            assert!(answer.body.contains(&format!("\"/{next}\"")), "the answer to {next}: {answer:?}");
+            assert!(answer.body.contains(&format!("\"/{next:06}\"")), "the answer to {next}: {answer:?}");
             next += 1;
         }
         assert!(next > first, "each connection gets on, after {next}");

@@ -16,6 +16,7 @@ mod readers;
 mod readme;
 mod resume;
 mod say;
+mod siege;
 mod status;
 mod stop;
 mod tokens;
