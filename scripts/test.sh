@@ -44,5 +44,8 @@ cargo test --quiet --release --test tests
 step 'the load generator of the benchmarks'
 CARGO_TARGET_DIR=scripts/bench/target cargo test --quiet --manifest-path scripts/bench/load/Cargo.toml
 
+step 'churn, for a moment'
+scripts/soak.sh 10
+
 step 'the demo'
 scripts/demo.sh
