@@ -2,7 +2,6 @@
 //! says why not. Pure: bytes in, message out.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use memchr::memmem;
 use serde_json::Value;
@@ -13,6 +12,9 @@ use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_plain_name};
 
 /// Keys and values in the order they were sent.
 pub type Pairs = Vec<(String, String)>;
+
+/// `name`, `message` and `event`: what a message has beside its fields.
+const OWN_KEYS: usize = 3;
 
 /// What a request to `/say/CHANNEL` says. For a key that comes twice the body wins over the query, the first over the
 /// second. Bytes that are not UTF-8 become U+FFFD.
@@ -53,8 +55,14 @@ pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pai
     // A token in the query is for the door, not for the room.
     let in_query = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token");
     let sent = body_pairs(content_type, body)?.into_iter().chain(in_query);
-    let mut known = HashSet::new();
-    Ok(sent.filter(|(key, _)| known.insert(key.clone())).collect())
+    let mut pairs = Pairs::new();
+    for (key, value) in sent {
+        // Beyond what any request may carry nobody looks for keys that come twice: it is refused anyway, and soon.
+        if pairs.len() > FIELDS_LIMIT + OWN_KEYS || !pairs.iter().any(|(known, _)| *known == key) {
+            pairs.push((key, value));
+        }
+    }
+    Ok(pairs)
 }
 
 fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {

@@ -351,6 +351,9 @@ fn is_absolute(target: &str) -> bool {
 
 /// The path and query of a target, which may be an absolute URL: `http://host:4000/say` is `/say`.
 pub fn path_of(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
     let Some((scheme, rest)) = target.split_once("://") else { return target };
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return target;

@@ -77,57 +77,30 @@ enum Route<'a> {
 
 impl Route<'_> {
     fn of(path: &str) -> Result<Route<'_>, Refusal> {
-        let (first, channel) = match path.strip_prefix('/').map(|below| below.split_once('/').ok_or(below)) {
-            Some(Ok((first, channel))) => (first, Some(channel)),
-            Some(Err(first)) => (first, None),
-            None => ("*", None), // `OPTIONS *` and whatever else is no path
+        let nowhere = || {
+            let ways = "say at /say, listen at /listen, beat at /beat/HOST, read / for help";
+            Refusal::new(404, format!("there is no {}; {ways}", shown(path)))
         };
-        // A hook's path names the forge before the channel.
-        let (forge, channel) = match (first, channel) {
-            ("hook", Some(below)) => {
-                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
-            }
-            _ => ("", channel),
-        };
-        if let (Some(channel), "say" | "listen" | "said" | "hook") = (channel, first)
-            && !is_channel(channel)
-        {
-            return Err(Refusal::new(
-                400,
-                format!(
-                    "{} is no channel; send up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /",
-                    shown(channel)
-                ),
-            ));
-        }
-        if let Some(forge) = Forge::named(forge) {
-            return Ok(Route::Hook(forge, channel.unwrap_or("")));
-        }
-        if let ("beat", Some(host)) = (first, channel)
-            && !is_plain_name(host)
-        {
-            let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
-            return Err(Refusal::new(400, line));
-        }
-        if let Some(file) = channel.filter(|_| first == "page").and_then(page::file) {
-            return Ok(Route::Page(file));
-        }
-        match (first, channel) {
+        let below_root = path.strip_prefix('/').ok_or_else(nowhere)?; // `OPTIONS *` asks for no path
+        match split(below_root) {
             ("", None) => Ok(Route::Help),
-            ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
-            ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
+            ("listen", channel) => Ok(Route::Listen(checked_channel(channel)?)),
+            ("said", channel) => Ok(Route::Said(checked_channel(channel)?)),
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
-            ("beat", Some(host)) => Ok(Route::Beat(host)),
+            ("hook", Some(below)) => {
+                let (forge, channel) = split(below);
+                Ok(Route::Hook(Forge::named(forge).ok_or_else(nowhere)?, checked_channel(channel)?))
+            }
+            ("beat", Some(host)) if is_plain_name(host) => Ok(Route::Beat(host)),
+            ("beat", Some(host)) => {
+                let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
+                Err(Refusal::new(400, line))
+            }
             ("hosts", None) => Ok(Route::Hosts),
-            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
-            _ => Err(Refusal::new(
-                404,
-                format!(
-                    "there is no {}; say at /say, listen at /listen, beat at /beat/HOST, read / for help",
-                    shown(path)
-                ),
-            )),
+            ("page", Some(name)) => page::file(name).map(Route::Page).ok_or_else(nowhere),
+            _ => Err(nowhere()),
         }
     }
 
@@ -232,6 +205,23 @@ impl Service {
              all of it, live:     http://{host}/ in a browser\n\
              a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
         )
+    }
+}
+
+/// The first segment of a path, and what is below it.
+fn split(path: &str) -> (&str, Option<&str>) {
+    path.split_once('/').map_or((path, None), |(first, below)| (first, Some(below)))
+}
+
+/// The channel that a path names; the empty one where it names none.
+fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
+    match channel {
+        None => Ok(""),
+        Some(channel) if is_channel(channel) => Ok(channel),
+        Some(channel) => {
+            let rule = format!("up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /");
+            Err(Refusal::new(400, format!("{} is no channel; send {rule}", shown(channel))))
+        }
     }
 }
 
