@@ -97,6 +97,8 @@
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+#[cfg(not(loom))]
+pub mod manager;
 pub mod secret;
 
 #[cfg(not(loom))]
@@ -144,5 +146,7 @@ pub mod listen;
 #[cfg(not(loom))]
 pub mod said;
 
+#[cfg(not(loom))]
+pub mod check;
 #[cfg(not(loom))]
 pub mod status;

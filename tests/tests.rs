@@ -13,6 +13,7 @@ mod readers;
 mod readme;
 mod resume;
 mod say;
+mod service;
 mod status;
 mod stop;
 mod tokens;
