@@ -1,5 +1,6 @@
 //! `aloud`: say it once, everyone listening hears it. A synchronous HTTP broadcast server: threads, channels, and locks
-//! you can count. This page is the map; each file opens with its own idea.
+//! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to you,
+//! begin with the [`lesson`].
 //!
 //! # The journey of a message
 //!
@@ -65,7 +66,7 @@
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every thread that waits is woken to end. The hub is closed:
 //! whoever speaks now is refused, every listener delivers what its letterbox holds and ends its stream with the last
 //! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
 //! exits 130 at once.
@@ -93,6 +94,8 @@
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
+
+pub mod lesson;
 
 pub mod config;
 #[cfg(not(loom))]
