@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, Node, Python's venv and Chromium from Debian's
-# packages (as root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing,
+# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, systemd's tools, Node, Python's venv and
+# Chromium from Debian's packages (as root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing,
 # at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
@@ -10,6 +10,8 @@ command -v curl >/dev/null || missing+=(curl)
 command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v man >/dev/null || missing+=(man-db groff-base)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 [ -x /usr/bin/chromium ] || missing+=(chromium)

@@ -198,7 +198,7 @@
 //! fn say(letters: &Sender<u32>, letterbox: &Receiver<u32>, pen: &Mutex<Vec<u32>>, letter: u32) {
 //!     letters.send(letter).unwrap();
 //!     loop {
-//!         fence(Ordering::SeqCst); // between my letter and my look at the pen; between my pen and my look at the letters
+//!         fence(Ordering::SeqCst); // letter in, then look at the pen; below: pen down, then look at the letters
 //!         let Ok(mut socket) = pen.try_lock() else { return }; // its holder looks again
 //!         socket.extend(letterbox.try_iter());
 //!         drop(socket);

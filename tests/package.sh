@@ -1,5 +1,5 @@
 #!/bin/sh
-# Promise: the static file is one file, of the size that is promised, and serves where nothing else is: the steps of
+# Promise: the static file is one file, no larger than promised, and serves where nothing else is: the steps of
 # scripts/Dockerfile, taken by hand, lead to a folder in which it runs as nobody. As root, or where a user may make
 # namespaces.
 set -eu
@@ -22,6 +22,7 @@ folder=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -r "$folder"' EXIT
 mkdir "$folder/image"
+: >"$folder/log"
 
 # A word of the form ["A", "B"] as A B.
 words() { tr -d '[]",' ; }

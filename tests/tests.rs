@@ -8,6 +8,7 @@ mod faults;
 mod front_door;
 mod hooks;
 mod listen;
+mod manual;
 mod proxy;
 mod readers;
 mod readme;

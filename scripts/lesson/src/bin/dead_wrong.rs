@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
 /// Says one message to all.
-fn say(listeners: &mut Vec<Sender<u64>>, message: u64) {
-    for listener in listeners.iter() {
+fn say(listeners: &[Sender<u64>], message: u64) {
+    for listener in listeners {
         let _ = listener.send(message); // wrong: the error said that nobody is there
     }
 }
@@ -16,10 +16,10 @@ fn main() -> ExitCode {
     for message in 1..=1000 {
         let (listener, hears) = channel();
         listeners.push(listener);
-        say(&mut listeners, message);
+        say(&listeners, message);
         drop(hears); // hangs up
     }
-    say(&mut listeners, 1001);
+    say(&listeners, 1001);
     if listeners.is_empty() {
         return ExitCode::SUCCESS;
     }
