@@ -15,6 +15,7 @@ mod readme;
 mod resume;
 mod say;
 mod service;
+mod small;
 mod status;
 mod stop;
 mod tokens;
