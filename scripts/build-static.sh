@@ -12,9 +12,8 @@
 #   aarch64-unknown-linux-gnu       rustup target add aarch64-unknown-linux-gnu;      apt install gcc-aarch64-linux-gnu
 #   armv7-unknown-linux-gnueabihf   rustup target add armv7-unknown-linux-gnueabihf;  apt install gcc-arm-linux-gnueabihf
 #
-# No cargo feature is in it unless you say so (`TARGET --features store`). It is compiled for size rather than speed. With
-# glibc `--bind` takes numbers and `localhost` rather than names: glibc looks names up with libraries of the machine it
-# runs on. The last line printed is the file's path.
+# No cargo feature is in it unless you say so (`TARGET --features store`). With glibc `--bind` takes numbers and `localhost`
+# rather than names: glibc looks names up with libraries of the machine it runs on. The last line printed is the file's path.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -54,7 +53,6 @@ fi
 
 # A target named explicitly keeps these flags from the build's own tools, which stay dynamic. Without position
 # independence the file is smaller and its pages need no relocation at the start.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 export RUSTFLAGS="$flags -C target-feature=+crt-static -C relocation-model=static -C linker=$linker"
 cargo build --release --quiet --target "$target" --no-default-features "$@" >&2
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, systemd's tools, Node, Python's venv and
-# Chromium from Debian's packages (as root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing,
-# at once.
+# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, systemd's tools, Node, Python's venv, busybox,
+# shellcheck and Chromium from Debian's packages (as root), and from npm and PyPI what tests/readers lists. Where everything
+# is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -14,6 +14,8 @@ command -v man >/dev/null || missing+=(man-db groff-base)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+command -v busybox >/dev/null || missing+=(busybox)
+command -v shellcheck >/dev/null || missing+=(shellcheck)
 [ -x /usr/bin/chromium ] || missing+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

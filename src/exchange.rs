@@ -238,7 +238,7 @@ impl<'a> Exchange<'a> {
             (false, true) => "",
         };
         write_head(self.config, &mut bytes, answer.status, &[&answer.headers, connection]);
-        if answer.status != 204 {
+        if !matches!(answer.status, 204 | 304) {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
         bytes.extend_from_slice(b"\r\n");

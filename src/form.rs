@@ -11,7 +11,10 @@ use crate::exchange::{Refusal, shown};
 use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_plain_name};
 
 /// Keys and values in the order they were sent.
-type Pairs = Vec<(String, String)>;
+pub type Pairs = Vec<(String, String)>;
+
+/// `name`, `message` and `event`: what a message has beside its fields.
+const OWN_KEYS: usize = 3;
 
 /// What a request to `/say/CHANNEL` says. For a key that comes twice the body wins over the query, the first over the
 /// second. Bytes that are not UTF-8 become U+FFFD.
@@ -20,17 +23,12 @@ type Pairs = Vec<(String, String)>;
 /// 400 where a body is not what its type says, a name breaks the rules or nothing is said; 415 for a type of body that
 /// says nothing to us.
 pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
-    let mut pairs = body_pairs(content_type, body)?;
-    // A token in the query is for the door, not for the room.
-    pairs.extend(urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token"));
-
     let (mut name, mut text, mut event, mut fields) = (None, None, None, Pairs::new());
-    for (key, value) in pairs {
+    for (key, value) in pairs(query, content_type, body)? {
         match key.as_str() {
-            "name" => _ = name.get_or_insert(value),
-            "message" => _ = text.get_or_insert(value),
-            "event" => _ = event.get_or_insert(value),
-            _ if fields.iter().any(|(known, _)| *known == key) => {}
+            "name" => name = Some(value),
+            "message" => text = Some(value),
+            "event" => event = Some(value),
             _ => fields.push((key, value)),
         }
     }
@@ -49,6 +47,24 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
     })
 }
 
+/// Every key and its value, each key once, out of query and body: the body wins over the query, the first over the second.
+///
+/// # Errors
+/// 400 where a body is not what its type says; 415 for a type of body that says nothing to us.
+pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
+    // A token in the query is for the door, not for the room.
+    let in_query = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token");
+    let sent = body_pairs(content_type, body)?.into_iter().chain(in_query);
+    let mut pairs = Pairs::new();
+    for (key, value) in sent {
+        // Beyond what any request may carry nobody looks for keys that come twice: it is refused anyway, and soon.
+        if pairs.len() > FIELDS_LIMIT + OWN_KEYS || !pairs.iter().any(|(known, _)| *known == key) {
+            pairs.push((key, value));
+        }
+    }
+    Ok(pairs)
+}
+
 fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
     match event {
         None => Ok(Cow::Borrowed(DEFAULT_EVENT)),
@@ -60,7 +76,11 @@ fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
     }
 }
 
-fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
+/// `fields`, if there are not too many and each has a plain name.
+///
+/// # Errors
+/// 400 for both.
+pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
     if fields.len() > FIELDS_LIMIT {
         let count = fields.len();
         return Err(Refusal::new(400, format!("there are {count} further fields; send at most {FIELDS_LIMIT}")));

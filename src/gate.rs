@@ -193,14 +193,14 @@ impl Gate {
 /// Fills `scratch` with what the kernel holds, as far as a request may be long; false where there is nothing yet, empty at
 /// the end of the connection.
 fn peek_everything(socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<bool> {
-    for limit in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
+    for room in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
         scratch.clear();
-        scratch.reserve(limit);
-        match socket.peek(scratch, limit) {
+        scratch.reserve(room);
+        match socket.peek(scratch) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             peeked => peeked?,
         }
-        if scratch.len() < limit {
+        if scratch.len() < scratch.capacity() {
             break;
         }
     }
@@ -348,6 +348,9 @@ fn is_absolute(target: &str) -> bool {
 
 /// The path and query of a target, which may be an absolute URL: `http://host:4000/say` is `/say`.
 pub fn path_of(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
     let Some((scheme, rest)) = target.split_once("://") else { return target };
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return target;

@@ -28,6 +28,8 @@ pub struct History {
     begun: u64,
     /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first `begun`.
     forgotten: u64,
+    /// The newest id there was: of what is kept, of what was let go of, of what only passed.
+    newest: u64,
 }
 
 /// What somebody wants of what was said before.
@@ -81,11 +83,20 @@ impl History {
     /// Keeps at most `most_messages` messages that weigh at most `most_bytes` together, zero of either keeps none, and
     /// answers for everything said after `begun`, an id.
     pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
-        History { messages: VecDeque::new(), bytes: 0, most_messages, most_bytes, begun, forgotten: begun }
+        History {
+            messages: VecDeque::new(),
+            bytes: 0,
+            most_messages,
+            most_bytes,
+            begun,
+            forgotten: begun,
+            newest: begun,
+        }
     }
 
     /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold.
     pub fn keep(&mut self, message: Arc<Message>) {
+        self.newest = message.id;
         self.bytes += message.weight();
         self.messages.push_back(message);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
@@ -100,18 +111,23 @@ impl History {
         (self.messages.len(), self.bytes)
     }
 
+    /// Takes note of a message that is not to be kept, so that its id is known for one of ours. Who heard it last has
+    /// missed nothing of what is kept.
+    pub fn let_pass(&mut self, id: u64) {
+        self.newest = id;
+    }
+
     /// What is kept of what was said `since` and somebody `takes`, at the time `now` in microseconds since 1970. Shares
     /// the messages; takes a few nanoseconds for each that it looks at.
     pub fn replay(&self, since: Since, now: u64, takes: impl Fn(&Message) -> bool) -> Replay {
-        let newest = self.messages.back().map_or(self.forgotten, |message| message.id);
         let after = match since.point {
             Point::Now => return Replay::default(),
             Point::After(id) => id,
             // An id is a time. Who asks for a time knows of no restart: there is a gap only where something was let go of.
-            Point::Ago(age) => now.saturating_sub(micros(age)).clamp(self.begun, newest),
+            Point::Ago(age) => now.saturating_sub(micros(age)).clamp(self.begun, self.newest),
             Point::Oldest => self.forgotten,
         };
-        let from_before = after < self.forgotten || after > newest;
+        let from_before = after < self.forgotten || after > self.newest;
         let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
         let wanted = self.messages.range(start..).rev().filter(|message| takes(message));
         Replay {

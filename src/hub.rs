@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::frame::Letter;
 use crate::history::{History, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Message, QUIET_EVENTS, next_id, now_micros};
+use crate::message::{HOST_EVENT, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -234,7 +234,11 @@ impl Hub {
             if receipt.listeners > 0 {
                 self.posted.fetch_add(1, Ordering::SeqCst);
             }
-            room.history.keep(letter.message.clone());
+            if letter.message.event == HOST_EVENT {
+                room.history.let_pass(letter.message.id);
+            } else {
+                room.history.keep(letter.message.clone());
+            }
             self.counters.published(receipt.listeners as u64, fullest as u64);
         }
         slow.iter().for_each(|letterbox| letterbox.hang_up());
@@ -405,6 +409,24 @@ mod tests {
             assert_eq!(tape.text(), "one\r\ntwo\r\n");
             assert_eq!(tape.sends(), 1, "many letters go out in one send");
         }
+    }
+
+    #[test]
+    fn beats_are_heard_but_not_kept() {
+        let hub = hub(10, 8);
+        let mut beat = message("beat");
+        beat.event = HOST_EVENT.into();
+        hub.publish(beat.clone()).unwrap();
+        hub.publish(message("said")).unwrap();
+        let beat = hub.publish(beat).unwrap();
+        let said = |since: Since| {
+            let replay = hub.said(&Subscription { channel: String::new(), events: Events::All }, since);
+            let kept: Vec<_> = replay.messages.iter().map(|message| message.message.clone()).collect();
+            (replay.gap, kept)
+        };
+        assert_eq!(said(Since::OLDEST), (None, vec!["said".to_owned()]));
+        let after_the_beat = Since { point: Point::After(beat.id), most: usize::MAX };
+        assert_eq!(said(after_the_beat), (None, vec![]), "who heard a beat last has missed nothing");
     }
 
     #[test]

@@ -30,6 +30,8 @@
 //! asks for what was said ([`said`]) gets the same without joining.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
+//! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
+//! any other; [`page`] is the dashboard, a listener in a browser.
 //!
 //! # The threads
 //!
@@ -55,9 +57,11 @@
 //! * the pens, one for each listener (`Letterbox::pen`): what was half sent. Its holder alone writes to that listener.
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
-//! `Socket::open`, held for one system call so that no number is used after it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
+//! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
+//! (who walks), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
+//! `Shared::descriptors` (the pool's books), and `Socket::open`, held for one system call so that no number is used after
+//! it was given back.
 //!
 //! # What is counted
 //!
@@ -80,6 +84,10 @@
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
 //!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
 //!   lines about the same trouble.
+//!   `socket.rs`; no `unsafe` outside it, and there one line.
+//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
+//!   URL, fields, hosts and their figures, the time a listener may take nothing, the time to stop, log lines about the
+//!   same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -93,6 +101,8 @@
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
+//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the hosts and
+//!   says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;
@@ -131,6 +141,13 @@ pub mod form;
 pub mod hook;
 #[cfg(not(loom))]
 pub mod say;
+
+#[cfg(not(loom))]
+pub mod beat;
+#[cfg(not(loom))]
+pub mod hosts;
+#[cfg(not(loom))]
+pub mod page;
 
 pub mod message;
 

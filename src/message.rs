@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
+/// The event name of a host's beats. They are not kept for those who come later: how a host stands, its next beat says.
+pub const HOST_EVENT: &str = "host";
 /// The event name of what a forge says of its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
 
@@ -13,7 +15,7 @@ pub const CI_EVENT: &str = "ci";
 pub const CI_UPDATE_EVENT: &str = "ci.update";
 
 /// What is only heard by those who ask for it by name, or for everything: it comes often and says little to a reader.
-pub const QUIET_EVENTS: [&str; 2] = ["host", CI_UPDATE_EVENT];
+pub const QUIET_EVENTS: [&str; 2] = [HOST_EVENT, CI_UPDATE_EVENT];
 
 /// The longest channel segment, event name or field key, in characters.
 pub const NAME_LIMIT: usize = 64;

@@ -23,7 +23,6 @@ use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_sile
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
-use crate::hook::Memory;
 use crate::hub::{BIG_ROOM, Hub, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
@@ -143,7 +142,7 @@ impl Pool {
         let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
-            service: Service { config, hub, hooks: Memory::default() },
+            service: Service::new(config, hub),
             listening,
             watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
@@ -266,7 +265,7 @@ impl Shared {
     }
 
     /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is over,
-    /// and makes up for what could not be done before.
+    /// says which hosts have fallen silent, and makes up for what could not be done before.
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
@@ -280,6 +279,7 @@ impl Shared {
                     shared.replenish();
                     shared.look_for_newcomers_again();
                     shared.end_overdue();
+                    shared.service.tick();
                     journal::settle_all();
                 }
             }
@@ -597,7 +597,7 @@ impl Connection {
     fn next_request(&mut self) -> Option<Request> {
         let request = self.requests.next().flatten();
         if request.is_none() {
-            log::warn!("tiny_http refused what the gate let through; closed that connection");
+            journal::ACCEPTING.warn("tiny_http could not read what the gate had let through; closed that connection");
         }
         request
     }

@@ -1,6 +1,6 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tiny_http::{Method, Request};
 
@@ -9,10 +9,11 @@ use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::gate::path_of;
 use crate::hook::{self, Forge, Memory};
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
-use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel};
+use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::socket::Socket;
-use crate::{listen, said, say, status};
+use crate::{beat, listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -25,6 +26,10 @@ pub struct Service {
     pub hub: Hub,
     /// What the forges have said lately.
     pub hooks: Memory,
+    /// Which hosts are alive.
+    pub hosts: Hosts,
+    /// Held from a change among the hosts until it is published; taken before the hub's lock, never under it.
+    pub hosts_turn: Mutex<()>,
 }
 
 /// What came of a request.
@@ -44,7 +49,7 @@ impl From<After> for Outcome {
 /// Whether the answer to `request` may be long, so that whoever sends it has to wait for the client.
 pub fn answers_at_length(request: &Request) -> bool {
     let path = path_of(request.url()).split('?').next().unwrap_or("");
-    matches!(Route::of(path), Ok(Route::Said(_)))
+    matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
 /// The longest body that may be sent to `path`, in bytes.
@@ -65,47 +70,37 @@ enum Route<'a> {
     Metrics,
     Said(&'a str),
     Hook(Forge, &'a str),
+    Beat(&'a str),
+    Hosts,
+    Page(&'static page::File),
 }
 
 impl Route<'_> {
     fn of(path: &str) -> Result<Route<'_>, Refusal> {
-        let (first, channel) = match path.strip_prefix('/').map(|below| below.split_once('/').ok_or(below)) {
-            Some(Ok((first, channel))) => (first, Some(channel)),
-            Some(Err(first)) => (first, None),
-            None => ("*", None), // `OPTIONS *` and whatever else is no path
+        let nowhere = || {
+            let ways = "say at /say, listen at /listen, beat at /beat/HOST, read / for help";
+            Refusal::new(404, format!("there is no {}; {ways}", shown(path)))
         };
-        // A hook's path names the forge before the channel.
-        let (forge, channel) = match (first, channel) {
-            ("hook", Some(below)) => {
-                below.split_once('/').map_or((below, None), |(forge, channel)| (forge, Some(channel)))
-            }
-            _ => ("", channel),
-        };
-        if let (Some(channel), "say" | "listen" | "said" | "hook") = (channel, first)
-            && !is_channel(channel)
-        {
-            return Err(Refusal::new(
-                400,
-                format!(
-                    "{} is no channel; send up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /",
-                    shown(channel)
-                ),
-            ));
-        }
-        if let Some(forge) = Forge::named(forge) {
-            return Ok(Route::Hook(forge, channel.unwrap_or("")));
-        }
-        match (first, channel) {
+        let below_root = path.strip_prefix('/').ok_or_else(nowhere)?; // `OPTIONS *` asks for no path
+        match split(below_root) {
             ("", None) => Ok(Route::Help),
-            ("say", channel) => Ok(Route::Say(channel.unwrap_or(""))),
-            ("listen", channel) => Ok(Route::Listen(channel.unwrap_or(""))),
+            ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
+            ("listen", channel) => Ok(Route::Listen(checked_channel(channel)?)),
+            ("said", channel) => Ok(Route::Said(checked_channel(channel)?)),
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
-            ("said", channel) => Ok(Route::Said(channel.unwrap_or(""))),
-            _ => Err(Refusal::new(
-                404,
-                format!("there is no {}; say at /say, listen at /listen, read / for help", shown(path)),
-            )),
+            ("hook", Some(below)) => {
+                let (forge, channel) = split(below);
+                Ok(Route::Hook(Forge::named(forge).ok_or_else(nowhere)?, checked_channel(channel)?))
+            }
+            ("beat", Some(host)) if is_plain_name(host) => Ok(Route::Beat(host)),
+            ("beat", Some(host)) => {
+                let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
+                Err(Refusal::new(400, line))
+            }
+            ("hosts", None) => Ok(Route::Hosts),
+            ("page", Some(name)) => page::file(name).map(Route::Page).ok_or_else(nowhere),
+            _ => Err(nowhere()),
         }
     }
 
@@ -113,6 +108,8 @@ impl Route<'_> {
     fn allow(&self) -> &'static str {
         match self {
             Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
             Route::Hook(..) => "POST, OPTIONS",
         }
@@ -121,16 +118,21 @@ impl Route<'_> {
     /// The door it lies behind: what tells nothing of what is said is open.
     fn door(&self, config: &Config) -> Door {
         match self {
-            Route::Help | Route::Health => Door::Open,
+            Route::Help | Route::Health | Route::Page(_) => Door::Open,
             // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
             Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
-            Route::Say(_) | Route::Hook(..) => Door::Say,
-            Route::Listen(_) | Route::Said(_) | Route::Metrics => Door::Listen,
+            Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
+            Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
         }
     }
 }
 
 impl Service {
+    /// A service to which nothing was said yet.
+    pub fn new(config: Config, hub: Hub) -> Service {
+        Service { config, hub, hooks: Memory::default(), hosts: Hosts::default(), hosts_turn: Mutex::new(()) }
+    }
+
     /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
     pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
         Exchange::new(request, socket, &self.config, self.hub.counters(), last)
@@ -159,9 +161,10 @@ impl Service {
             return exchange.refuse(&refusal).into();
         }
         match route {
+            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help)).into()
+                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
@@ -169,6 +172,10 @@ impl Service {
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
+            Route::Beat(host) if *exchange.method() == Method::Delete => beat::forget(exchange, host, self),
+            Route::Beat(host) => beat::beat(exchange, host, self),
+            Route::Hosts => beat::list(exchange, self).into(),
+            Route::Page(file) => page::serve(exchange, file).into(),
         }
     }
 
@@ -193,8 +200,28 @@ impl Service {
              \x20                    {curl} -sN '{host}/listen?as=sse'\n\
              what was said:       {curl} '{host}/said?last=5'\n\
              \x20                    {curl} -sN '{host}/listen?since=10m'\n\
+             this machine lives:  {curl} {host}/beat/$(uname -n)\n\
+             which hosts do:      {curl} {host}/hosts\n\
+             all of it, live:     http://{host}/ in a browser\n\
              a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
         )
+    }
+}
+
+/// The first segment of a path, and what is below it.
+fn split(path: &str) -> (&str, Option<&str>) {
+    path.split_once('/').map_or((path, None), |(first, below)| (first, Some(below)))
+}
+
+/// The channel that a path names; the empty one where it names none.
+fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
+    match channel {
+        None => Ok(""),
+        Some(channel) if is_channel(channel) => Ok(channel),
+        Some(channel) => {
+            let rule = format!("up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /");
+            Err(Refusal::new(400, format!("{} is no channel; send {rule}", shown(channel))))
+        }
     }
 }
 
@@ -231,6 +258,9 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
+        check("/beat/web-1.example", Route::Beat("web-1.example"));
+        check("/hosts", Route::Hosts);
+        check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
         check("/health", Route::Health);
         check("/metrics", Route::Metrics);
         check("/said", Route::Said(""));
@@ -244,6 +274,12 @@ mod tests {
     #[test]
     fn other_paths_are_refused_with_what_would_work() {
         let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
+        for path in ["/beat", "/hosts/a", "/page", "/page/", "/page/x", "/page/index.html"] {
+            check(path, 404);
+        }
+        for path in ["/beat/", "/beat/a/b", "/beat/a%20b"] {
+            check(path, 400);
+        }
         for path in [
             "/nothing",
             "/sayx",

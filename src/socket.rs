@@ -260,13 +260,12 @@ impl Socket {
         *lock(&self.open) = false;
     }
 
-    /// Appends what the kernel holds to `into`, at most `limit` bytes, and leaves it there. Never waits. Appends nothing at
-    /// the end of the connection.
+    /// Appends what the kernel holds to `into`, as far as there is room without growing, and leaves it there. Never waits.
+    /// Appends nothing at the end of the connection.
     ///
     /// # Errors
     /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
-    pub fn peek(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<()> {
-        into.reserve_exact(limit.saturating_sub(into.capacity() - into.len()));
+    pub fn peek(&self, into: &mut Vec<u8>) -> io::Result<()> {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         self.call(|socket| recv(socket, spare_capacity(into), flags)).map(drop)
     }

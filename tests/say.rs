@@ -63,7 +63,14 @@ fn a_refusal_is_one_line_that_says_what_to_send_and_reaches_nobody() {
     let long_url = format!("/say?message={}", "x".repeat(8200));
     check("GET", &long_url, &[], "", 414, "the URL is longer than 8192 bytes; send the message in the body");
     check("DELETE", "/say", &[], "", 405, "\"DELETE\" does nothing here; send GET, POST, PUT, PATCH, OPTIONS");
-    check("POST", "/sya", &[], "x", 404, "there is no \"/sya\"; say at /say, listen at /listen, read / for help");
+    check(
+        "POST",
+        "/sya",
+        &[],
+        "x",
+        404,
+        "there is no \"/sya\"; say at /say, listen at /listen, beat at /beat/HOST, read / for help",
+    );
 
     let answer = server.request("POST", "/say", &["Accept: application/json"], b"");
     assert_eq!(answer.body, r#"{"error":"nothing is said; send message=TEXT, name=TEXT or both"}"#);

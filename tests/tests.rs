@@ -4,9 +4,11 @@ mod support;
 
 mod browser;
 mod crowd;
+mod dashboard;
 mod faults;
 mod front_door;
 mod hooks;
+mod hosts;
 mod listen;
 mod manual;
 mod proxy;

@@ -1,0 +1,189 @@
+//! `/beat/HOST` and `/hosts`: beats in, a list out.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use serde_json::{Map, Number, Value, json};
+
+use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::form::{self, Pairs};
+use crate::hosts::{self, Beat, Standing};
+use crate::journal;
+use crate::message::Message;
+use crate::route::{Outcome, Service, refusal_of};
+use crate::sync::lock;
+
+/// How wide a note may be in the table, in characters: a terminal's rest of the line.
+const NOTE_WIDTH: usize = 60;
+
+/// Changes published before they are carried: no more than the smallest letterbox holds. Where a network fails, ten
+/// thousand hosts are late in the same second, and no listener is to lose its stream by that.
+const AT_ONCE: usize = 8;
+
+/// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
+pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
+    let read = exchange.body().and_then(|body| {
+        let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
+        Beat::read(pairs)
+    });
+    let told = read.and_then(|beat| {
+        let complaint = beat.complaint.clone();
+        let reached = service.say_of_hosts(|now| service.hosts.beat(host, beat, now))?;
+        Ok((complaint, reached))
+    });
+    let (complaint, reached) = match told {
+        Ok(told) => told,
+        Err(refusal) => {
+            if refusal.status == 503 {
+                journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
+            }
+            return exchange.refuse(&refusal).into();
+        }
+    };
+    let answer = match (exchange.wants_json(), complaint) {
+        (true, complaint) => {
+            let mut body = json!({ "host": host, "state": "up" });
+            complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
+            Answer::new(200, "application/json", body.to_string())
+        }
+        (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
+        (false, None) => Answer::new(200, TEXT, "ok."),
+    };
+    Outcome { after: exchange.answer(answer), reached }
+}
+
+/// Forgets `host` and tells those who follow the beats.
+pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
+    let unknown = || Refusal::new(404, format!("no host {} is known; GET /hosts lists them", shown(host)));
+    let told = service.say_of_hosts(|_| service.hosts.forget(host).map(|message| vec![message]).ok_or_else(unknown));
+    match told {
+        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "ok.")), reached },
+        Err(refusal) => exchange.refuse(&refusal).into(),
+    }
+}
+
+/// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
+pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
+    let standings = service.hosts.list(Instant::now());
+    let answer = if exchange.wants_json() || exchange.query_value("as").as_deref() == Some("json") {
+        let hosts: Vec<Value> = standings.iter().map(object).collect();
+        Answer::new(200, "application/json", Value::Array(hosts).to_string() + "\n")
+    } else {
+        Answer::new(200, TEXT, table(&standings))
+    };
+    exchange.answer(answer.with("Cache-Control", "no-store"))
+}
+
+impl Service {
+    /// Publishes what `happens` to the hosts, and returns how many listeners are to be carried something. Two such
+    /// happenings are said in the order in which they happened: a host that is heard just as it is found to be down is not
+    /// left for dead.
+    fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<Message>, Refusal>) -> Result<usize, Refusal> {
+        let _turn = lock(&self.hosts_turn);
+        let mut reached = 0;
+        for (number, message) in happens(Instant::now())?.into_iter().enumerate() {
+            reached = reached.max(self.hub.publish(message).map_err(refusal_of)?.listeners);
+            if (number + 1) % AT_ONCE == 0 {
+                self.hub.lend_a_hand(reached);
+            }
+        }
+        Ok(reached)
+    }
+
+    /// Says which hosts have fallen silent. The keeper calls it about once a second.
+    pub fn tick(&self) {
+        if let Ok(reached) = self.say_of_hosts(|now| Ok(self.hosts.tick(now))) {
+            self.hub.lend_a_hand(reached);
+        }
+    }
+}
+
+/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
+fn object(standing: &Standing) -> Value {
+    let figures: Map<String, Value> =
+        standing.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
+    json!({
+        "host": standing.host,
+        "state": standing.state.word(),
+        "ago": (standing.ago.as_secs_f64() * 1000.0).round() / 1000.0,
+        "every": standing.every.as_secs_f64(),
+        "figures": figures,
+    })
+}
+
+/// A figure that is a number by its name, as it was written if JSON writes numbers so; any other as text.
+fn value(key: &str, text: &str) -> Value {
+    match text.parse::<Number>() {
+        Ok(number) if hosts::NUMBERS.contains(&key) => Value::Number(number),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// One line a host, in columns.
+fn table(standings: &[Standing]) -> String {
+    let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(standings.iter().map(row)).collect();
+    let widths: Vec<usize> =
+        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+    text
+}
+
+/// No control character gets into it: nobody speaks to the reader's terminal.
+fn row(standing: &Standing) -> [String; 8] {
+    let figures: &Pairs = &standing.figures;
+    let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
+    let up = figure("up").and_then(|up| hosts::seconds(&up)).map(hosts::spoken);
+    let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
+    [
+        standing.host.clone(),
+        standing.state.word().to_owned(),
+        format!("{} ago", hosts::spoken(standing.ago)),
+        figure("load1").unwrap_or_default(),
+        hosts::share(figures, "mem").unwrap_or_default(),
+        hosts::share(figures, "disk").unwrap_or_default(),
+        up.unwrap_or_default(),
+        note.replace(char::is_control, " "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hosts::State;
+
+    fn standing(host: &str, figures: &str) -> Standing {
+        let figures = form::pairs(figures, None, b"").unwrap();
+        let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
+        Standing { host: host.to_owned(), state: State::Up, ago, every, figures }
+    }
+
+    #[test]
+    fn hosts_are_listed_in_columns_that_no_note_can_break() {
+        let hosts = [
+            standing("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J"),
+            standing("a-longer-name", ""),
+        ];
+        assert_eq!(
+            table(&hosts),
+            "HOST           STATE  HEARD     LOAD  MEMORY  DISK  UP    NOTE\n\
+             a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
+             a-longer-name  up     12 s ago\n"
+        );
+        assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
+    }
+
+    #[test]
+    fn hosts_are_listed_as_json_with_numbers_where_they_are_some() {
+        assert_eq!(
+            object(&standing("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
+            r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.50,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
+        );
+    }
+}

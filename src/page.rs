@@ -1,0 +1,122 @@
+//! The dashboard: a page and its few files, part of the binary. Served as they stand in `src/page`, to browsers only; there
+//! is nothing to build. What is said reaches the page through `/listen` and `/hosts` like any other client.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::exchange::{After, Answer, Exchange};
+
+/// What the browser lets the page do: load its own files and talk to its own server, nothing else. No inline script or
+/// style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no framing.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types aloud";
+
+/// A file of the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where it is, as its path's last part; empty for the page itself.
+    name: &'static str,
+    content_type: &'static str,
+    text: &'static str,
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: [File; 7] = [
+    File { name: "", content_type: "text/html; charset=utf-8", text: include_str!("page/index.html") },
+    File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: include_str!("page/aloud.css") },
+    File { name: "aloud.js", content_type: SCRIPT, text: include_str!("page/aloud.js") },
+    File { name: "model.js", content_type: SCRIPT, text: include_str!("page/model.js") },
+    File { name: "stream.js", content_type: SCRIPT, text: include_str!("page/stream.js") },
+    File { name: "views.js", content_type: SCRIPT, text: include_str!("page/views.js") },
+    File { name: "icon.svg", content_type: "image/svg+xml", text: include_str!("page/icon.svg") },
+];
+
+/// The page itself, for `/`.
+pub const PAGE: &File = &FILES[0];
+
+/// The file at `/page/NAME`.
+pub fn file(name: &str) -> Option<&'static File> {
+    FILES[1..].iter().find(|file| file.name == name)
+}
+
+/// Whether an `Accept` header is a browser's, which names HTML. Curl's `*/*` does not.
+pub fn is_wanted(accept: Option<&str>) -> bool {
+    accept.is_some_and(|accept| {
+        accept.split(',').any(|range| range.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/html"))
+    })
+}
+
+/// Answers with `file`, or with 304 where the browser has it already (RFC 9110 section 13.1.2).
+pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
+    let tag = tag(file.text);
+    let known = exchange.header("If-None-Match").is_some_and(|tags| has(tags, &tag));
+    let answer = if known {
+        Answer { status: 304, headers: String::new(), body: String::new() }
+    } else {
+        Answer::new(200, file.content_type, file.text)
+    };
+    let answer = answer
+        .with("ETag", tag)
+        .with("Cache-Control", "no-cache") // asked again each time, answered with 304
+        .with("Content-Security-Policy", POLICY)
+        .with("X-Content-Type-Options", "nosniff")
+        .with("Referrer-Policy", "no-referrer");
+    exchange.answer(if file.name.is_empty() { answer.with("Vary", "Accept") } else { answer })
+}
+
+/// The tag changes with the text and with nothing else: the hasher's keys are fixed.
+fn tag(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+/// Whether the list `tags` of `If-None-Match` holds `tag`, by weak comparison.
+fn has(tags: &str, tag: &str) -> bool {
+    tags.trim() == "*" || tags.split(',').map(str::trim).any(|known| known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_stays_small_and_asks_nobody_else() {
+        let bytes: usize = FILES.iter().map(|file| file.text.len()).sum();
+        assert!(bytes < 40_000, "{bytes} bytes");
+        for file in &FILES {
+            let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!foreign.contains("src=\"http") && !foreign.contains("url(http"), "{}", file.name);
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+                assert!(!file.text.contains(forbidden), "{forbidden} in {}", file.name);
+            }
+        }
+        for inline in ["<script>", "<style", " style=", " onclick="] {
+            assert!(!PAGE.text.contains(inline), "{inline}");
+        }
+    }
+
+    #[test]
+    fn only_what_names_html_is_a_browser() {
+        let check = |accept: Option<&str>, expected: bool| assert_eq!(is_wanted(accept), expected, "{accept:?}");
+        check(Some("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), true);
+        check(Some("application/xml, Text/HTML;q=0.5"), true);
+        check(Some("*/*"), false);
+        check(Some("text/plain"), false);
+        check(Some(""), false);
+        check(None, false);
+    }
+
+    #[test]
+    fn tags_are_compared_as_lists() {
+        let tag = tag("x");
+        let check = |tags: String, expected: bool| assert_eq!(has(&tags, &tag), expected, "{tags}");
+        check(tag.clone(), true);
+        check(format!("\"other\", W/{tag}"), true);
+        check("*".to_owned(), true);
+        check("\"other\"".to_owned(), false);
+        check(String::new(), false);
+        assert_ne!(tag, super::tag("y"));
+    }
+}

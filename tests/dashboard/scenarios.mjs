@@ -1,0 +1,421 @@
+// What a person does with the dashboard, in a real browser: `node scenarios.mjs NAME URL ALOUD`, where a server that
+// nobody has spoken to is at URL and ALOUD is its binary. Ends with 0 if all went as it should.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+import { Browser } from './browser.mjs';
+import { beat, lively, say } from './lively.mjs';
+
+const [name, url, aloud] = process.argv.slice(2);
+const axe = () => readFileSync(new URL('../readers/node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+const shots = new URL('../../target/dashboard/', import.meta.url);
+
+const LIVE = 'document.querySelector("#connection").dataset.state === "live"';
+const LAST = '[...document.querySelectorAll("#talk li")].at(-1)';
+const ROWS = (area) => `[...document.querySelectorAll(".${area} li")]`;
+const NODES = 'document.querySelectorAll("*").length';
+
+async function live(browser, at = url, options = {}) {
+  const page = await browser.open(`${at}/`, options);
+  await page.until('the page is live', LIVE);
+  return page;
+}
+
+const heard = (page, text) => page.until(`the page shows ${text}`, `${LAST}?.querySelector("p").textContent.startsWith(${JSON.stringify(text)})`);
+
+// A server of one's own.
+async function start(bind, ...flags) {
+  const server = spawn(aloud, ['--bind', bind, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+  for await (const line of createInterface({ input: server.stderr })) {
+    if (line.includes('Running at ')) return [server, line.split('Running at ')[1]];
+  }
+  throw new Error('the server does not start');
+}
+
+const stop = (server) => new Promise((stopped) => server.once('exit', stopped) && server.kill('SIGKILL'));
+
+const scenarios = {
+  async talk(browser) {
+    const page = await live(browser);
+    assert.match(await page.evaluate('document.querySelector(".talk .empty").innerText'), /curl .*\/say -d 'name=Florian&message=Hi'/);
+
+    // Said by curl, seen on the page. The server's clock is the page's here.
+    await page.evaluate(`new MutationObserver(() => { globalThis.shown = Date.now(); }).observe(document.querySelector('#talk ol'), { childList: true })`);
+    const took = [];
+    for (let number = 1; number <= 20; number += 1) {
+      const answer = execFileSync('curl', ['-si', `${url}/say/a/b`, '-d', `name=Florian&message=Hi ${number}`], { encoding: 'utf8' });
+      await heard(page, `Hi ${number}`);
+      took.push((await page.evaluate('shown')) - Number(/aloud-id: (\d+)/i.exec(answer)[1]) / 1000);
+    }
+    took.sort((one, other) => one - other);
+    console.log(`from said to shown: median ${took[10].toFixed(0)} ms, slowest ${took[19].toFixed(0)} ms`);
+
+    // Said on the page, heard by everybody.
+    await page.evaluate('document.querySelector("#name").focus()');
+    await page.type('Mei');
+    await page.press('Tab', 'Tab', 9);
+    await page.type('hello, curl');
+    await page.press('Enter', 'Enter', 13, '\r');
+    await heard(page, 'hello, curl');
+    assert.equal(await page.evaluate(`${LAST}.querySelector("b").textContent`), 'Mei');
+    await page.until('the box is empty again', 'document.querySelector("#message").value === ""');
+
+    // A name keeps its colour; links are links, and nothing else is.
+    const colour = `getComputedStyle(${LAST}.querySelector("b")).color`;
+    await say(url, { name: 'Mei', message: 'see https://example.org/a?b=c#d, and (http://example.org/e).' });
+    await heard(page, 'see https');
+    const mei = await page.evaluate(colour);
+    assert.deepEqual(await page.evaluate(`[...${LAST}.querySelectorAll("a")].map((a) => a.href)`), ['https://example.org/a?b=c#d', 'http://example.org/e']);
+    await say(url, { name: 'Jonas', message: 'other' });
+    await heard(page, 'other');
+    assert.notEqual(await page.evaluate(colour), mei);
+    await say(url, { name: 'Mei', message: 'same' });
+    await heard(page, 'same');
+    assert.equal(await page.evaluate(colour), mei);
+
+    // One channel alone, and the box speaks there; what the server refuses is said, and the text is kept.
+    const filter = (text) => page.evaluate(`{ const box = document.querySelector('#channel'); box.value = '${text}'; box.dispatchEvent(new Event('input')); }`);
+    await filter('a');
+    await heard(page, 'Hi 20');
+    assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), 20);
+    await say(url, { message: 'elsewhere' });
+    await page.evaluate('document.querySelector("#message").focus()');
+    await page.type('here');
+    await page.press('Enter', 'Enter', 13, '\r');
+    await heard(page, 'here');
+    assert.equal(await page.evaluate(`${LAST}.querySelector("i").textContent`), 'a');
+    await filter('no channel');
+    await page.type('kept');
+    await page.press('Enter', 'Enter', 13, '\r');
+    await page.until('the refusal is shown', 'document.querySelector("#trouble").textContent.includes("is no channel; send")');
+    assert.equal(await page.evaluate('document.querySelector("#message").value'), 'kept');
+
+    // What is said under the names of EventSource's own events is said, and disturbs nothing.
+    await filter('');
+    for (const event of ['error', 'open', 'gap', 'chat']) {
+      await say(url, { event, message: `an event called ${event}` });
+      await heard(page, `an event called ${event}`);
+      assert.ok(await page.evaluate(LIVE));
+    }
+
+    // A second tab shows the same, over the same stream.
+    const second = await live(browser);
+    await heard(second, 'an event called chat');
+    const answer = await fetch(`${url}/say`, { method: 'POST', body: 'to both' });
+    assert.equal(answer.headers.get('Aloud-Listeners'), '1', 'two tabs, one listener');
+    await Promise.all([heard(page, 'to both'), heard(second, 'to both')]);
+    assert.deepEqual([...page.requests, ...second.requests].filter((asked) => !asked.startsWith(url)), [], 'nobody else is asked');
+    assert.deepEqual(page.complaints.filter((line) => !line.includes('400')), []);
+  },
+
+  async history(browser) {
+    await say(url, { name: 'Ana', message: 'said before anybody looked' });
+    await say(url, { event: 'ci', name: 'app', message: 'app is green', project: 'app', ref: 'main', status: 'passed' });
+    const page = await live(browser);
+    await heard(page, 'app is green');
+    await page.until('the first message', 'document.querySelector("#talk").innerText.includes("said before anybody looked")');
+    await page.until('the pipeline', `${ROWS('pipelines')}.length === 1`);
+  },
+
+  async hosts(browser) {
+    const page = await live(browser);
+    const shows = (what, state) => page.until(`web1 is ${what}`, `${ROWS('hosts')}.some((row) => row.innerText.startsWith("web1") && row.classList.contains("${state}"))`);
+    const figures = { every: 3, load1: '1.50', mem_used: 1e9, mem_total: 4e9, disk_used: 97, disk_total: 100, up: 90_061, note: 'hot' };
+    await beat(url, 'web1', figures);
+    await shows('up', 'up');
+    const text = (await page.evaluate(`${ROWS('hosts')}[0].innerText`)).split(/\s*\n\s*/).join('|');
+    assert.equal(text.replaceAll(' |', '|'), 'web1|up 1 d 1 h, hot|1.50|load|25 %|mem|97 %|disk');
+    await shows('late', 'late');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is late."');
+    await shows('down', 'down');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is down."');
+    assert.match(await page.evaluate('document.title'), /^\(1\)/);
+    await beat(url, 'web1', { ...figures, load1: '0.50', up: 12 });
+    await shows('up again', 'up');
+    await heard(page, 'is up again after ');
+    assert.match(await page.evaluate(`${LAST}.innerText`), /it has rebooted$/);
+    await page.until('the sparkline has two points', `document.querySelector(".hosts polyline").points.length === 2`);
+
+    // A page opened later knows it, figures and all, without a beat; a host that is forgotten is gone.
+    await beat(url, 'web2', { every: 3600, load1: '0.25' });
+    await page.close();
+    const later = await live(browser);
+    await later.until('web2 is there with its load', `${ROWS('hosts')}.some((row) => row.innerText.startsWith("web2") && row.innerText.includes("0.25"))`);
+    await fetch(`${url}/beat/web2`, { method: 'DELETE' });
+    await later.until('web2 is forgotten', `${ROWS('hosts')}.every((row) => !row.innerText.startsWith("web2"))`);
+  },
+
+  async pipelines(browser) {
+    const page = await live(browser);
+    const run = { event: 'ci', name: 'group/app', forge: 'gitlab', project: 'group/app', ref: 'main', who: 'Ana', id: 123, url: 'https://example.org/1' };
+    const row = async (status, also = {}) => {
+      await say(url, { ...run, message: `Pipeline #123 of main by Ana: ${status}`, status, ...also });
+      const state = { success: 'passed', pending: 'queued' }[status] ?? status;
+      await page.until(`the row is ${state}`, `${ROWS('pipelines')}[0]?.classList.contains("${state}")`);
+      const rows = await page.evaluate(`${ROWS('pipelines')}.map((row) => row.innerText)`);
+      assert.equal(rows.length, 1, `one row that changes: ${rows}`);
+      return rows[0];
+    };
+    assert.match(await row('pending'), /^group\/app main\s+pending by Ana, #123/);
+    await row('running');
+    await page.until('it ticks', `/[1-9] s/.test(${ROWS('pipelines')}[0].innerText)`);
+    assert.match(await row('failed', { duration: 123 }), /2 min 3 s/);
+    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'group/app failed on main.');
+    await row('running');
+    assert.match(await row('success', { duration: '47.4' }), /success by Ana, #123[\s\S]*47 s/);
+    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'All is well.');
+    assert.equal(await page.evaluate(`${ROWS('pipelines')}[0].querySelector("a").href`), 'https://example.org/1');
+    await say(url, { ...run, message: 'late news of an older run', id: 122, status: 'failed' });
+    await say(url, { ...run, message: 'one job of many', id: 123, kind: 'job', status: 'failed' });
+    await say(url, { ...run, message: 'another ref', ref: 'feature', id: 124, status: 'canceled' });
+    await page.until('a second row', `${ROWS('pipelines')}.length === 2`);
+    assert.deepEqual(await page.evaluate(`${ROWS('pipelines')}.map((row) => row.className)`), ['row passed', 'row canceled']);
+
+    // As a hook says it: a line that begins with the project, and updates that are no lines.
+    const hook = { event: 'ci', forge: 'github', kind: 'pipeline', project: 'o/r', ref: 'main', id: 7_000_000_001, number: 12, workflow: 'Tests' };
+    await say(url, { ...hook, message: 'o/r: Tests #12 of main has failed', status: 'failed' });
+    await heard(page, 'Tests #12 of main has failed');
+    assert.equal(await page.evaluate(`${LAST}.querySelector("b").textContent`), 'o/r');
+    const count = await page.evaluate('document.querySelectorAll("#talk li").length');
+    await say(url, { ...hook, event: 'ci.update', message: 'o/r: Tests #12 of main is queued', status: 'queued' });
+    await page.until('the row is queued', `${ROWS('pipelines')}[0].innerText.includes("queued #12, Tests")`);
+    assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), count, 'an update is no line');
+    await say(url, { ...hook, workflow: 'Lint', id: 7_000_000_000, message: 'o/r: Lint #12 of main has passed', status: 'passed' });
+    await page.until('each workflow has a row', `${ROWS('pipelines')}.length === 4`);
+
+    // And a recorded delivery.
+    for (const [state, shown] of [['running', 'running'], ['failed', 'failed'], ['running', 'running'], ['success', 'passed']]) {
+      const delivery = readFileSync(new URL(`../hooks/gitlab.Pipeline-Hook.${state}.json`, import.meta.url));
+      const answer = await fetch(`${url}/hook/gitlab/ci`, { method: 'POST', body: delivery });
+      assert.equal(answer.status, 200);
+      await page.until(`the delivery is a row that is ${shown}`, `${ROWS('pipelines')}.filter((row) => row.innerText.startsWith("group/app main") && row.classList.contains("${shown}")).length === 1`);
+    }
+  },
+
+  async hostile(browser) {
+    const page = await live(browser, url, { before: 'globalThis.alert = globalThis.broken = () => { throw new Error("broken into"); };' });
+    const script = '<script>broken()</script><img src=x onerror=broken()><svg onload=broken()>';
+    const links = 'javascript:broken() data:text/html,<script>broken()</script> https://user@example.org/\u202Egpj.exe http://[ https://';
+    const texts = [script, links, '\u202E right to left \u2066\u2067\u200F', 'a\u0300'.repeat(5000), '\n'.repeat(60_000), 'x'.repeat(64_000), '\u0000\u0007\u001b[2J\uFFFF\uD800'];
+    for (const text of texts) {
+      const said = JSON.stringify({ name: text, message: text, project: text, ref: text, status: text, who: text, url: text, id: text, duration: text });
+      for (const event of ['message', 'ci', 'host', 'host-state']) {
+        const body = said.replace('{', `{"event":"${event}","state":"down",`).slice(0, 8 * 64_000);
+        await fetch(`${url}/say`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+      }
+      await fetch(`${url}/say`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ message: text }) });
+      await fetch(`${url}/beat/web1`, { method: 'POST', body: new URLSearchParams({ note: text.slice(0, 500), load1: text.slice(0, 100), up: '1e999' }) });
+    }
+    await say(url, { message: 'still here' });
+    await heard(page, 'still here');
+    assert.equal(await page.evaluate('document.querySelectorAll("script").length'), 1, 'no markup out of text');
+    assert.equal(await page.evaluate('document.querySelectorAll("img, main svg:not(.mark, .loads)").length'), 1, 'but the page\'s own');
+    const hrefs = await page.evaluate('[...document.querySelectorAll("main a[href]")].map((a) => a.href)');
+    assert.ok(hrefs.every((href) => href === 'https://user@example.org/'), hrefs.join(' '));
+
+    // Nothing said reaches beyond its own row, or makes the page wider.
+    assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'));
+    assert.equal(await page.evaluate('getComputedStyle(document.querySelector("#talk p")).unicodeBidi'), 'isolate');
+    assert.ok(await page.evaluate(`Math.max(...[...document.querySelectorAll('#talk li')].map((row) => row.offsetHeight)) < 800`), 'long texts are cut');
+    await page.evaluate(`[...document.querySelectorAll('.more')].at(-1).click()`);
+
+    // 10,000 names and channels: no state is kept for each.
+    const before = await page.evaluate(NODES);
+    for (let number = 0; number < 10_000; number += 100) {
+      await Promise.all(Array.from({ length: 100 }, (_, place) => say(url, { name: `name ${number + place}`, message: `${number + place}` }, `c${number + place}`)));
+    }
+    await say(url, { message: 'the last one' });
+    await heard(page, 'the last one');
+    assert.ok((await page.evaluate(NODES)) < before + 1500, 'no more elements than a window of rows');
+    assert.ok((await page.evaluate('document.querySelector("#channels").options.length')) <= 100);
+    assert.ok(await page.evaluate(LIVE));
+    assert.deepEqual(page.complaints, []);
+  },
+
+  async crowd(browser) {
+    const page = await live(browser);
+    const heap = async () => {
+      await page.send('HeapProfiler.collectGarbage');
+      return page.evaluate('performance.memory.usedJSHeapSize / 1e6');
+    };
+    await page.evaluate(`globalThis.slow = []; new PerformanceObserver((list) => slow.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: 'longtask' })`);
+    const talk = async (count) => {
+      for (let number = 0; number < count; number += 50) {
+        const texts = Array.from({ length: 50 }, (_, place) => `message ${number + place}: ${'words '.repeat(place % 40)}`);
+        await Promise.all(texts.map((message, place) => say(url, { name: `speaker ${place % 7}`, message })));
+      }
+      await say(url, { message: `all ${count}` });
+      await heard(page, `all ${count}`);
+    };
+    const beats = async (rounds) => {
+      const figures = () => ({ every: 3600, load1: Math.random(), up: 500, mem_used: 1, mem_total: 2 });
+      for (let host = 0; host < 500; host += 50) {
+        await Promise.all(Array.from({ length: 50 }, (_, place) => beat(url, `host-${host + place}`, figures())));
+      }
+      await page.until('every beat is heard', `document.querySelector('.hosts polyline').points.length === ${rounds}`);
+    };
+    await beats(1);
+    await talk(3000);
+    const [nodes, memory] = [await page.evaluate(NODES), await heap()];
+    await talk(10_000);
+    for (let round = 2; round <= 6; round += 1) await beats(round);
+    await page.until('500 hosts are counted', 'document.querySelector(".hosts .title p").textContent === "500 up"');
+    const [nodesAfter, memoryAfter] = [await page.evaluate(NODES), await heap()];
+    const slow = await page.evaluate('slow');
+    console.log(`${nodesAfter} elements, ${memoryAfter.toFixed(1)} MB, ${slow.length} tasks over 50 ms, the longest ${Math.max(0, ...slow)} ms`);
+    assert.ok(nodesAfter < 2000, `${nodesAfter} elements`);
+    assert.ok(nodesAfter < nodes * 1.2 && memoryAfter < memory * 1.5 + 5, `${nodes} to ${nodesAfter} elements, ${memory} to ${memoryAfter} MB`);
+
+    // The list of hosts is whole, though few of its rows are there.
+    await page.evaluate(`{ const list = document.querySelector('.hosts .scroll'); list.scrollTop = list.scrollHeight; }`);
+    await page.until('the last host is in sight', `${ROWS('hosts')}.at(-1).innerText.startsWith("host-499")`);
+    assert.equal(await page.evaluate(`${ROWS('hosts')}.at(-1).ariaPosInSet`), '500');
+
+    // Who reads further up is not moved by what is said meanwhile, gets all that is kept, and finds the way back.
+    await page.evaluate(`document.querySelector('#talk').scrollTop = 300`);
+    await page.until('the window has grown upwards', 'document.querySelectorAll("#talk li").length > 150');
+    await page.evaluate(`document.querySelector('#talk').scrollTop += 50`);
+    const place = `(() => { const top = document.querySelector('#talk').getBoundingClientRect().top; return [...document.querySelectorAll('#talk li')].map((row) => [row.innerText, row.getBoundingClientRect().top]).find((row) => row[1] > top); })()`;
+    const read = await page.evaluate(place);
+    for (let number = 0; number < 200; number += 1) await say(url, { message: `meanwhile ${number}` });
+    await page.until('it is offered', '/more/.test(document.querySelector("#newest:not([hidden])")?.textContent)');
+    assert.deepEqual(await page.evaluate(place), read, 'the row one reads stays where it is');
+    for (let step = 0; step < 100; step += 1) {
+      await page.evaluate(`document.querySelector('#talk').scrollTop = 0`);
+      await page.evaluate('new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))');
+      assert.ok((await page.evaluate('document.querySelectorAll("#talk li").length')) <= 300);
+    }
+    const first = await page.evaluate('document.querySelector("#talk li").innerText');
+    assert.match(first, /message 82\d\d/, 'the oldest of the 2000 that are kept');
+    for (let step = 0; step < 100; step += 1) {
+      await page.evaluate(`document.querySelector('#talk').scrollTop += 900`);
+      await page.evaluate('new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))');
+    }
+    await page.evaluate('document.querySelector("#newest:not([hidden])")?.click()');
+    await heard(page, 'meanwhile 199');
+    const numbers = await page.evaluate(`[...document.querySelectorAll('#talk li p')].map((row) => Number(/meanwhile (\\d+)/.exec(row.textContent)?.[1])).filter((number) => number >= 0)`);
+    assert.deepEqual(numbers, numbers.toSorted((one, other) => one - other), 'in order');
+  },
+
+  async connection(browser) {
+    const [server, address] = await start('127.0.0.1:0');
+    const page = await live(browser, `http://${address}`);
+    await say(`http://${address}`, { message: 'before' });
+    await beat(`http://${address}`, 'web1', { every: 3600 });
+    await heard(page, 'is up');
+    await stop(server);
+    await page.until('the loss is shown', 'document.querySelector("#connection").innerText === "connection lost"');
+    const [next] = await start(address);
+    await page.until('the page is live again', LIVE);
+    await page.until('a host the server does not know any more is not shown', `${ROWS('hosts')}.length === 0`);
+    await say(`http://${address}`, { message: 'after' });
+    await heard(page, 'after');
+    assert.ok(await page.evaluate('document.querySelector("#talk").innerText.includes("before")'), 'what was known stays');
+    await stop(next);
+  },
+
+  async token(browser) {
+    const hear = 's3cret&co+=~';
+    const [server, address] = await start('127.0.0.1:0', '--listen-token', hear, '--say-token', 'other');
+    const page = await browser.open(`http://${address}/`);
+    const enter = async (token) => {
+      await page.until('the token is asked for', 'document.querySelector("#door").open');
+      await page.evaluate('document.querySelector("#token").value = ""; document.querySelector("#token").focus()');
+      await page.type(token);
+      await page.press('Enter', 'Enter', 13, '\r');
+    };
+    await enter('wrong');
+    await page.until('it is asked for again', 'document.querySelector("#door").open');
+    await enter(hear);
+    await page.until('the page is live', LIVE);
+
+    // To speak takes another one here.
+    const speak = async (text) => {
+      await page.evaluate('document.querySelector("#message").focus()');
+      await page.type(text);
+      await page.press('Enter', 'Enter', 13, '\r');
+    };
+    await speak('with a token');
+    await enter('other');
+    await heard(page, 'with a token');
+    await speak('and again');
+    await heard(page, 'and again');
+    const second = await live(browser, `http://${address}`);
+    assert.equal(await second.evaluate('document.querySelector("#door").open'), false, 'asked for once');
+    await Promise.all([page.close(), second.close()]);
+
+    // Or it comes along in the address, and does not stay there.
+    const other = await start('127.0.0.1:0', '--listen-token', hear);
+    const third = await browser.open(`http://${other[1]}/?token=${encodeURIComponent(hear)}`);
+    await third.until('the page is live', LIVE);
+    assert.equal(await third.evaluate('location.href'), `http://${other[1]}/`);
+    await Promise.all([stop(server), stop(other[0])]);
+  },
+
+  // Every theme, size and area, by the rules of https://www.deque.com/axe; and what it looks like, in target/dashboard.
+  async accessible(browser) {
+    mkdirSync(shots, { recursive: true });
+    const page = await live(browser);
+    await page.evaluate(axe());
+    const check = async (what) => {
+      const { violations, passes } = await page.evaluate('axe.run({ resultTypes: ["violations"] })');
+      const found = violations.map(({ id, help, nodes }) => `${id}: ${help}\n${nodes.slice(0, 3).map(({ html, failureSummary }) => `  ${html.slice(0, 200)}\n  ${failureSummary}`).join('\n')}`);
+      assert.deepEqual(found, [], `${what}\n${found.join('\n')}`);
+      assert.ok(passes.length > 5);
+      writeFileSync(new URL(`${what}.png`, shots), await page.screenshot());
+    };
+    await check('empty');
+    await lively(url);
+    await page.until('the host that stays silent is down', `${ROWS('hosts')}[0].className === "row down"`);
+    for (const [size, width, height] of [['desk', 1440, 900], ['wall', 1920, 1080], ['phone', 390, 844]]) {
+      for (const dark of [false, true]) {
+        await page.size(width, height);
+        await page.theme(dark);
+        for (const area of size === 'phone' ? ['hosts', 'pipelines', 'talk'] : ['']) {
+          if (area) await page.evaluate(`document.querySelector('nav [data-area=${area}]').click()`);
+          await page.evaluate('new Promise((go) => setTimeout(go, 100))');
+          assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${size} fits`);
+          await check([size, area, dark ? 'dark' : 'light'].filter(Boolean).join('-'));
+        }
+      }
+    }
+    await page.evaluate('document.querySelector("#door").showModal()');
+    await check('token');
+    await page.evaluate('document.querySelector("#door").close()');
+
+    // Nothing moves when news comes.
+    const moved = 'performance.getEntriesByType("layout-shift").length';
+    await page.evaluate(`globalThis.moved = 0; new PerformanceObserver((list) => { for (const { value } of list.getEntries()) globalThis.moved += value; }).observe({ type: 'layout-shift', buffered: false })`);
+    await page.size(1440, 900);
+    await page.evaluate('new Promise((go) => setTimeout(go, 300))');
+    await page.evaluate('globalThis.moved = 0');
+    await beat(url, 'web1', { every: 3600, load1: '123.45', mem_used: 99, mem_total: 100 });
+    await say(url, { name: 'Ana', message: 'one more' });
+    await heard(page, 'one more');
+    assert.ok((await page.evaluate('globalThis.moved')) < 0.01, moved);
+
+    // Every control can be reached by the keyboard.
+    const reached = new Set();
+    await page.evaluate('document.activeElement.blur()');
+    for (let step = 0; step < 30; step += 1) {
+      await page.press('Tab', 'Tab', 9);
+      reached.add(await page.evaluate('document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.textContent'));
+    }
+    for (const wanted of ['channel', 'talk', 'name', 'message', 'Say', 'Pipelines', 'Hosts']) assert.ok(reached.has(wanted), `${wanted} in ${[...reached].join(', ')}`);
+    assert.deepEqual(page.complaints, []);
+  },
+};
+
+const browser = await Browser.start();
+try {
+  await scenarios[name](browser);
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await browser.end();
+}
+process.exit();
