@@ -4,13 +4,16 @@
 #   scripts/build-static.sh [TARGET] [CARGO FLAGS]
 #
 # Without a TARGET it is built for x86_64: with musl, where Rust has its library (about 1.2 MB), else with what every Debian
-# with Rust has, glibc (about 1.9 MB, of which 0.8 are glibc's). For another target its Rust library and Debian's cross
+# with Rust has, glibc (about 2 MB, of which 0.8 are glibc's). For another target its Rust library and Debian's cross
 # compiler have to be there, and this script names what is not:
 #
 #   x86_64-unknown-linux-musl       rustup target add x86_64-unknown-linux-musl
 #   x86_64-unknown-linux-gnu        apt install gcc libc6-dev
 #   aarch64-unknown-linux-gnu       rustup target add aarch64-unknown-linux-gnu;      apt install gcc-aarch64-linux-gnu
 #   armv7-unknown-linux-gnueabihf   rustup target add armv7-unknown-linux-gnueabihf;  apt install gcc-arm-linux-gnueabihf
+#
+# The figures of the README are those of the ordinary build; musl's allocator has one lock for all threads, so a big machine
+# is better off with that.
 #
 # No cargo feature is in it unless you say so (`TARGET --features store`). With glibc `--bind` takes numbers and `localhost`
 # rather than names: glibc looks names up with libraries of the machine it runs on. The last line printed is the file's path.

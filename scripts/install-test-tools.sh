@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, systemd's tools, Node, Python's venv, busybox,
-# shellcheck and Chromium from Debian's packages (as root), and from npm and PyPI what tests/readers lists. Where everything
-# is there it does nothing, at once.
+# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, strace, systemd's tools, Node, Python's venv,
+# busybox, shellcheck and Chromium from Debian's packages (as root), and from npm and PyPI what tests/readers lists. Where
+# everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -11,6 +11,7 @@ command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)
+command -v strace >/dev/null || missing+=(strace)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)

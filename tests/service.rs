@@ -2,13 +2,14 @@
 //! keeps the socket, so that nobody is refused between two servers; and its units are valid and let it do next to
 //! nothing else.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Answer, PATIENCE, Server};
+use crate::support::{Answer, PATIENCE, Server, wait_until};
 
 /// A folder that is gone with its test.
 struct Folder(PathBuf);
@@ -167,4 +168,57 @@ fn the_units_are_valid_and_expose_next_to_nothing() {
         let (good, text) = analyze(&["security", "--offline=true", "--threshold=20"], &[service]);
         assert!(good, "{text}");
     }
+}
+
+/// The system calls in a set such as `@system-service`, as systemd defines it.
+fn calls_in(set: &str) -> HashSet<String> {
+    let output = Command::new("systemd-analyze").args(["syscall-filter", set]).output().expect("it is installed");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.lines().skip(1).map(str::trim).filter(|word| !word.is_empty() && !word.starts_with('#'));
+    let (sets, calls): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('@'));
+    calls.into_iter().map(str::to_owned).chain(sets.into_iter().flat_map(calls_in)).collect()
+}
+
+#[test]
+fn the_unit_allows_every_system_call_that_the_server_makes() {
+    let unit = std::fs::read_to_string("scripts/systemd/aloud.service").unwrap();
+    let mut allowed = calls_in("@default");
+    for sets in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        match sets.strip_prefix('~') {
+            None => sets.split(' ').for_each(|set| allowed.extend(calls_in(set))),
+            Some(sets) => {
+                let taken: HashSet<String> = sets.split(' ').flat_map(calls_in).collect();
+                allowed.retain(|call| !taken.contains(call));
+            }
+        }
+    }
+    allowed.extend(calls_in("@default")); // what is always permitted, no filter takes away
+
+    let folder = Folder::new("calls");
+    let trace = folder.0.join("trace");
+    let mut command = Command::new("strace");
+    // -D: the tracer is the child, so that the process is the server.
+    command.args(["-D", "-f", "-qq", "-o"]).arg(&trace);
+    command.args([env!("CARGO_BIN_EXE_aloud"), "--bind", "127.0.0.1:0"]);
+    let mut server = Server::start_command(command);
+    let mut listener = server.listen("/listen?as=sse&since=all");
+    assert_eq!(server.say("x"), 1);
+    assert_eq!(server.say(&"x".repeat(60_000)), 1);
+    assert_eq!(server.request("POST", "/say", &[], &vec![b'x'; 200_000]).status, 413);
+    assert_eq!(server.request("GET", "/metrics", &[], b"").status, 200);
+    server.signal("TERM");
+    while listener.line().is_some() {}
+    assert_eq!(server.wait().code(), Some(0));
+    let read = || std::fs::read_to_string(&trace).unwrap_or_default();
+    wait_until("the tracer has written the end", || read().contains("exit_group("));
+    let trace = read();
+    let made: HashSet<String> = trace
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+        .map(|(call, _)| call.to_owned())
+        .filter(|call| call.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
+        .collect();
+    assert!(made.contains("futex") && made.contains("sendto"), "the trace is read: {made:?}");
+    let refused: Vec<_> = made.difference(&allowed).collect();
+    assert!(refused.is_empty(), "the filter would refuse {refused:?}");
 }
