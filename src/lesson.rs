@@ -1,7 +1,7 @@
 //! The lesson: synchronous concurrency, learned from one server. For a reader who knows Rust and no concurrency; it
 //! takes an evening. There is no code in this file but the examples, and they run.
 //!
-//! # The idea, in 45 lines
+//! # The idea, in some forty lines
 //!
 //! Everything began with a program like this one, in Go. It works, and it is easy to love:
 //!

@@ -31,7 +31,8 @@
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
 //! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
-//! any other; [`page`] is the dashboard, a listener in a browser.
+//! any other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
+//! [`journal`] the log, [`manager`] tells a service manager that we are ready, [`check`] asks a server how it is.
 //!
 //! # The threads
 //!
