@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Runs a server in as little as a small machine has, with a crowd that comes and goes, and says what it took.
 
-    scripts/constrained.py [--seconds S] BINARY
+    scripts/constrained.py [--seconds S] [--address-space] BINARY
 
 For each size: the server on one core and, as root, in a control group with that much memory and no swap (what the kernel
 holds for it counts too: stacks, sockets); a crowd of listeners, of which a part leaves and is replaced twenty times a
 second; a message each time. Every listener has to hear every message from the first it hears to the last, and nobody may
-be refused. Exits 1 where that does not hold, or where more memory was needed.
+be refused. With --address-space it is under `ulimit -v` too: no more may even be reserved. Exits 1 where that does not
+hold, or where more memory was needed.
 """
 
 import argparse
 import os
 import re
+import resource
 import selectors
 import socket
 import subprocess
@@ -140,13 +142,16 @@ def memory(process):
     return tuple(1024 * int(re.search(rf"{key}:\s+(\d+)", status)[1]) for key in ("VmRSS", "VmHWM"))
 
 
-def start(binary, group, log):
-    """Starts the server on one core, in the group; returns the process and its address."""
+def start(binary, group, address_space, log):
+    """Starts the server on one core, in the group, with so many bytes of address space if not None; returns the process and
+    its address."""
     core = min(os.sched_getaffinity(0))
 
     def confine():
         group.take(os.getpid())
         os.sched_setaffinity(0, {core})
+        if address_space:
+            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
     server = subprocess.Popen([binary, "--bind", "127.0.0.1:0"], stderr=log, preexec_fn=confine)
     deadline = time.monotonic() + PATIENCE
@@ -157,10 +162,10 @@ def start(binary, group, log):
     return server, (found[1], int(found[2]))
 
 
-def measure(binary, mebibytes, size, seconds):
+def measure(binary, mebibytes, size, seconds, address_space):
     group = Group(mebibytes)
     with tempfile.NamedTemporaryFile("w") as log:
-        server, address = start(binary, group, log)
+        server, address = start(binary, group, (mebibytes << 20) if address_space else None, log)
         try:
             crowd = Crowd(address, size)
             speaker = socket.create_connection(address, timeout=PATIENCE)
@@ -190,12 +195,15 @@ def measure(binary, mebibytes, size, seconds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--address-space", action="store_true")
     parser.add_argument("binary")
     arguments = parser.parse_args()
     print("| limit | listeners | resident, at most | with the kernel's | messages | joins |")
     print("|--:|--:|--:|--:|--:|--:|", flush=True)
     for mebibytes, size in SIZES:
-        _, peak, whole, number, joins = measure(arguments.binary, mebibytes, size, arguments.seconds)
+        _, peak, whole, number, joins = measure(
+            arguments.binary, mebibytes, size, arguments.seconds, arguments.address_space
+        )
         whole = f"{whole / 1e6:.1f} MB" if whole else "not counted"
         print(f"| {mebibytes} MiB | {size} | {peak / 1e6:.1f} MB | {whole} | {number:,} | {joins:,} |", flush=True)
 

@@ -80,7 +80,7 @@
 //!
 //! * No async runtime, and no thread beside a listener's own.
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
-//!   `socket.rs`; no `unsafe` outside it, and there two lines.
+//!   `socket.rs`; no `unsafe` outside it, and there three lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
 //!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log

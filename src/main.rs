@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
 use aloud::pool::Pool;
+use aloud::socket::spare_address_space;
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> Exit {
+    spare_address_space();
     journal::start(config.log);
     let signals = signals();
     let pool = match Pool::start(config.clone()) {

@@ -1,5 +1,6 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one.
-//! Knows no HTTP. The only file with `unsafe`: two lines, which borrow a descriptor by its number and ask for `TCP_INFO`.
+//! Knows no HTTP. The only file with `unsafe`: three lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and
+//! tell the allocator that address space is limited.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -217,6 +218,19 @@ pub fn raise_descriptor_limit() -> usize {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| current as usize)
+}
+
+/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the up
+/// to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are started.
+pub fn spare_address_space() {
+    #[cfg(target_env = "gnu")]
+    if getrlimit(Resource::As).current.is_some() {
+        // SAFETY: the call sets a number, under the allocator's own lock.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
 }
 
 /// An accepted connection's socket, borrowed from tiny_http.
