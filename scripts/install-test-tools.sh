@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, man, strace, systemd's tools, Node, Python's venv,
-# busybox, shellcheck and Chromium from Debian's packages (as root), and from npm and PyPI what tests/readers lists. Where
-# everything is there it does nothing, at once.
+# Installs what the tests run beside the server: curl, nc, jq, nginx, OpenSSL, man, strace, systemd's tools, slowhttptest,
+# faketime, Node, Python's venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
+# tests/readers lists, and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
 missing=()
 command -v curl >/dev/null || missing+=(curl)
+command -v nc >/dev/null || missing+=(netcat-openbsd)
+command -v slowhttptest >/dev/null || missing+=(slowhttptest)
+command -v faketime >/dev/null || missing+=(faketime)
 command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
 command -v openssl >/dev/null || missing+=(openssl)
@@ -39,3 +42,13 @@ if ! cmp --silent requirements.txt venv/made-from || ! venv/bin/python -c ''; th
     venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
     cp requirements.txt venv/made-from
 fi
+
+# The fuzzers are built with libFuzzer's instrumentation, which takes a nightly compiler; nothing else does.
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    if ! command -v rustup >/dev/null; then
+        echo "missing for the fuzzers: a nightly toolchain; install rustup, which can bring one" >&2
+        exit 1
+    fi
+    rustup toolchain install nightly --profile minimal
+fi
+cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked

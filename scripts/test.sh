@@ -31,6 +31,10 @@ step 'unit tests and examples'
 cargo test --quiet --lib --bins
 cargo test --quiet --doc
 
+step 'what must hold for every input'
+cargo test --quiet --test properties
+tests/fuzz/run.sh runs 20000
+
 step 'model checks of the hand-over'
 RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release --lib model
 

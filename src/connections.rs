@@ -119,11 +119,13 @@ impl Slot {
         if overdue { self.take().map(|(connection, awaited, _)| (connection, awaited)) } else { None }
     }
 
-    /// Since when the connection has waited for a client that has sent nothing, or for its end.
-    fn silent_since(&self) -> Option<Instant> {
+    /// How the connection waits while nobody serves it: whether its client has begun a request, and since when.
+    fn waits(&self) -> Option<(bool, Instant)> {
         match &*lock(&self.stand) {
-            Stand::Parked(_, Awaited::Request(Stage::Idle | Stage::Head) | Awaited::Goodbye(_), since) => Some(*since),
-            _ => None,
+            Stand::Parked(_, awaited, since) => {
+                Some((matches!(awaited, Awaited::Request(Stage::Head | Stage::Body)), *since))
+            }
+            Stand::Served { .. } => None,
         }
     }
 }
@@ -184,21 +186,24 @@ impl Connections {
     }
 }
 
-/// Of `slots`, some that have been silent longest, from `address` or from anywhere.
+/// Of `slots`, some that have been silent longest, from `address` or from anywhere. Those that have begun a request, which
+/// they would have ten seconds to finish, come after those that have not: a request that arrives is soon whole, so when
+/// there are no others, these hold on to their place.
 pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
     let client = address.map(one_client);
     let mut silent: Vec<_> = slots
         .into_iter()
         .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
-        .filter_map(|slot| Some((slot.silent_since()?, slot)))
+        .filter_map(|slot| Some((slot.waits()?, slot)))
+        // One that has something to say is only waiting for a thread.
+        .filter(|((begun, _), slot)| *begun || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
         .collect();
     let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
     if count < silent.len() {
-        silent.select_nth_unstable_by_key(count, |(since, _)| *since);
+        silent.select_nth_unstable_by_key(count, |(waits, _)| *waits);
         silent.truncate(count);
     }
-    // One that has something to say is only waiting for a thread.
-    silent.into_iter().map(|(_, slot)| slot).filter(|slot| slot.socket.unread().is_ok_and(|bytes| bytes == 0)).collect()
+    silent.into_iter().map(|(_, slot)| slot).collect()
 }
 
 /// The part of an address that stands for one client: whoever has an IPv6 address has the whole /64 around it.

@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::gate::path_of;
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
+use crate::memory;
 use crate::socket::Socket;
 
 /// Text, as every answer but a stream is.
@@ -107,6 +108,7 @@ pub struct Exchange<'a> {
     config: &'a Config,
     counters: &'a Counters,
     body_read: bool,
+    /// Whether the connection ends after the answer, whatever the client says.
     last: bool,
     patient: bool,
 }
@@ -195,13 +197,23 @@ impl<'a> Exchange<'a> {
     /// Reads the whole body, whose length the gate has checked. To be called once.
     ///
     /// # Errors
-    /// 408 where the rest of it does not come, 400 where it ends early.
+    /// 408 where the rest of it does not come, 400 where it ends early, 503 where there is no room for it. The connection ends then: what comes later is
+    /// still of this body, and may not be taken for a request.
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
         self.body_read = true;
+        let body = self.read_body();
+        self.last |= body.is_err();
+        body
+    }
+
+    fn read_body(&mut self) -> Result<Vec<u8>, Refusal> {
         let mut body = vec![];
         match self.request.body_length() {
             // tiny_http takes an early end for an end, and the raw socket for the body of an upgrade: count.
             Some(length) => {
+                if body.try_reserve_exact(length).is_err() || (self.patient && !memory::is_left()) {
+                    return Err(Refusal::new(503, "no memory is left for this body; try again in a moment"));
+                }
                 let mut reader = self.request.as_reader().take(length as u64);
                 reader.read_to_end(&mut body).map_err(unreadable)?;
                 if body.len() < length {
@@ -220,9 +232,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whether the connection ends after the answer: because the client says so, or is of HTTP/1.0 and does not ask to
-    /// keep it (RFC 9112 section 9.3).
+    /// keep it (RFC 9112 section 9.3); or because a body that was not awaited is left unread.
     fn closes(&self) -> bool {
         self.last
+            || (self.patient && !self.body_read && self.has_body())
             || self.connection_says("close")
             || self.connection_says("upgrade")
             || (!self.chunked() && !self.connection_says("keep-alive"))

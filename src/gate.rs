@@ -9,7 +9,8 @@
 //! **The ledger.** tiny_http reads blocks, so it may take more from the socket than was approved: bytes that came
 //! while it read. The gate counts. Of all bytes that the kernel has received (`TCP_INFO`, tcp(7)), those that are no
 //! longer there to be peeked at were taken; if these are more than were approved, something unchecked lies in
-//! tiny_http's buffer and the connection is closed before it is parsed. Requests that are sent ahead (pipelined) are
+//! tiny_http's buffer, and if they are fewer, the rest of a body still lies in the socket. Either way the connection is
+//! closed before any of it is taken for a request. Requests that are sent ahead (pipelined) are
 //! approved together, and answered in order; behind anything that is not whole the connection is closed.
 
 use std::io::{self, ErrorKind};
@@ -67,7 +68,7 @@ pub enum Look {
     LongBody,
     /// To be answered with this and closed.
     Refused(Refusal),
-    /// The client has closed the connection, or more was taken than approved.
+    /// The client has closed the connection, or other bytes were taken than approved.
     Ended,
 }
 
@@ -120,7 +121,7 @@ impl Gate {
         if scratch.is_empty() {
             return Ok(Look::Ended);
         }
-        if self.approved > 0 && self.took_too_much(socket, scratch.len())? {
+        if self.approved > 0 && !self.took_what_was_approved(socket, scratch.len())? {
             return Ok(Look::Ended);
         }
         self.looks += 1;
@@ -173,17 +174,18 @@ impl Gate {
         *self = Gate { counted: self.counted, approved: self.approved + length, looks: 0, awaited: None, asked: false };
     }
 
-    /// Whether tiny_http has taken more than was approved. `unread` is what was peeked at before; bytes that have come
-    /// since make it look wrong, so then both figures are taken until no byte comes in between.
-    fn took_too_much(&self, socket: &Socket, mut unread: usize) -> io::Result<bool> {
+    /// Whether tiny_http has taken what was approved, to the byte. `unread` is what was peeked at before; bytes that have
+    /// come since, or were not peeked at, make it look like too much, so then both figures are taken until no byte comes in
+    /// between.
+    fn took_what_was_approved(&self, socket: &Socket, mut unread: usize) -> io::Result<bool> {
         loop {
             let taken = socket.received()?.saturating_sub(unread as u64);
             if taken <= self.approved {
-                return Ok(false);
+                return Ok(taken == self.approved);
             }
             let now = socket.unread()?;
             if now == unread {
-                return Ok(true);
+                return Ok(false);
             }
             unread = now;
         }
@@ -265,12 +267,13 @@ pub fn check(bytes: &[u8], bounds: &Bounds<'_>) -> Result<Check, Refusal> {
         Body::Length(length) if length > rest.len() as u64 => Ok(part(Some(head + length as usize))),
         Body::Length(length) => Ok(Check::Whole(head + length as usize)),
         Body::Chunked => match chunked_length(rest, limit)? {
-            Some(length) => Ok(Check::Whole(head + length)),
-            None if rest.len() >= HELD_LIMIT => Err(Refusal::new(
+            // However much of it happens to be there: the verdict does not depend on when we look.
+            None if rest.len() <= HELD_LIMIT => Ok(part(None)),
+            Some(length) if length <= HELD_LIMIT => Ok(Check::Whole(head + length)),
+            _ => Err(Refusal::new(
                 413,
                 format!("the chunked body takes more than {HELD_LIMIT} bytes; send it with Content-Length"),
             )),
-            None => Ok(part(None)),
         },
     }
 }
@@ -635,6 +638,24 @@ mod tests {
         refused(with("3e9\r\n"), 413, limit);
         refused(with("ffffffff\r\n"), 413, limit);
         refused(with("1\r\nx\r\n3e8\r\n"), 413, limit);
+    }
+
+    #[test]
+    fn chunks_too_many_to_hold_are_refused_whether_or_not_all_are_there() {
+        let head = "POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let verdict = |count: usize, sent: usize| {
+            let request = format!("{head}{}0\r\n\r\n", "1\r\nx\r\n".repeat(count));
+            let sent = &request.as_bytes()[..sent.min(request.len())];
+            check(sent, &Bounds { most_body: &|_| HELD_LIMIT }).map_err(|refusal| refusal.status)
+        };
+        let most = (HELD_LIMIT - 5) / 6;
+        assert_eq!(verdict(most, usize::MAX), Ok(Check::Whole(head.len() + 6 * most + 5)));
+        assert_eq!(
+            verdict(most + 1, head.len() + HELD_LIMIT),
+            Ok(Check::Part(Part::Body { whole: None, expects: false }))
+        );
+        assert_eq!(verdict(most + 1, head.len() + HELD_LIMIT + 1), Err(413));
+        assert_eq!(verdict(most + 1, usize::MAX), Err(413));
     }
 
     #[test]

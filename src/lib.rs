@@ -100,6 +100,8 @@
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
 //!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
+//! * Where `ulimit -v` limits what may be reserved, glibc's allocator takes 64 MiB of it for each of up to eight arenas for
+//!   each core; `MALLOC_ARENA_MAX=2` leaves room for listeners ([`memory`]).
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
 //! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the hosts and
@@ -113,6 +115,8 @@ pub mod config;
 pub mod journal;
 #[cfg(not(loom))]
 pub mod manager;
+#[cfg(not(loom))]
+pub mod memory;
 pub mod secret;
 
 #[cfg(not(loom))]

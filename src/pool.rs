@@ -27,6 +27,7 @@ use crate::hub::{BIG_ROOM, Hub, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
+use crate::memory;
 use crate::route::{self, Outcome, Service};
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
@@ -207,6 +208,9 @@ impl Shared {
         stack: usize,
         life: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
+        if !memory::is_left() {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         let alive = lock(&self.alive).clone();
         let counted = self.clone();
         let life = move || {
@@ -414,9 +418,12 @@ impl Shared {
                 },
             };
             connection = returned;
-            if awaits != awaited || awaits == Awaited::Request(Stage::Idle) {
-                (awaited, since) = (awaits, Instant::now());
+            // What is thrown away buys no time.
+            let same = awaits == awaited || matches!((awaited, awaits), (Awaited::Goodbye(_), Awaited::Goodbye(_)));
+            if !same || awaits == Awaited::Request(Stage::Idle) {
+                since = Instant::now();
             }
+            awaited = awaits;
             match self.park(slot, connection, awaited, since) {
                 Some(again) => connection = again,
                 None => return,
@@ -447,7 +454,9 @@ impl Shared {
             for number in 1..=requests {
                 let request = connection.next_request()?;
                 let last = last && number == requests;
-                if route::answers_at_length(&request) {
+                // Who sends ahead and has not taken its answers yet is waited for, but not here.
+                let behind = number > 1 && !slot.socket.takes_more();
+                if behind || route::answers_at_length(&request) {
                     let last = last || number < requests;
                     return self.on_its_own_thread(slot, connection, Task::Answer(request, last));
                 }
@@ -501,6 +510,8 @@ impl Shared {
         let refusal = refusal.with("Retry-After", route::RETRY_AFTER);
         match task {
             Task::Answer(request, _) => {
+                // tiny_http reads the rest of a body that nobody wants, and would wait for it here.
+                slot.socket.receive_no_more();
                 self.service.exchange(request, &slot.socket, true).refuse(&refusal);
                 self.say_goodbye(connection)
             }

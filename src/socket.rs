@@ -300,6 +300,14 @@ impl Socket {
         self.call(bytes_received)
     }
 
+    /// Whether the peer takes what it is sent: the kernel has room for more, on Linux for a third of its buffer at least.
+    /// Never waits.
+    pub fn takes_more(&self) -> bool {
+        let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+        self.call(|socket| poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], now))
+            .is_ok_and(|ready| ready > 0)
+    }
+
     /// Reads what has come and throws it away. Never waits. Returns how many bytes that were; 0 at the end.
     ///
     /// # Errors
@@ -313,6 +321,11 @@ impl Socket {
     /// Closes our sending side: the peer sees the end of what was sent.
     pub fn finish_sending(&self) {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Write));
+    }
+
+    /// Nobody waits for more from the peer: reading ends with what has come.
+    pub fn receive_no_more(&self) {
+        let _ = self.call(|socket| shutdown(socket, Shutdown::Read));
     }
 
     /// Notes that the peer has left, and tells who wants to know.
