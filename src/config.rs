@@ -71,6 +71,8 @@ pub enum Bind {
     Address(String),
     /// `unix:PATH`: a socket file.
     Unix(PathBuf),
+    /// Where the service manager that started us listens already (sd_listen_fds(3)).
+    HandedOver,
 }
 
 impl Display for Bind {
@@ -79,6 +81,7 @@ impl Display for Bind {
             Bind::EveryInterface(port) => write!(formatter, ":{port}"),
             Bind::Address(text) => formatter.write_str(text),
             Bind::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Bind::HandedOver => formatter.write_str("the socket that was handed over"),
         }
     }
 }
@@ -284,6 +287,8 @@ const FLAGS: &[Flag] = &[
 pub enum Wish {
     /// Run with this.
     Run(Box<Config>),
+    /// Ask the server that listens there whether it is well.
+    Check(Bind),
     /// Print this and end.
     Print(String),
 }
@@ -303,6 +308,7 @@ pub fn read(
             set(&mut config, flag, &variable, value)?;
         }
     }
+    let mut check = false;
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(|error| complaint(&error.to_string()))? {
         match argument {
@@ -310,6 +316,7 @@ pub fn read(
             lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => {
                 return Ok(Wish::Print(format!("aloud {}\n", env!("CARGO_PKG_VERSION"))));
             }
+            lexopt::Arg::Long("check") => check = true,
             lexopt::Arg::Long(name) => {
                 let flag = FLAGS.iter().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
@@ -320,7 +327,28 @@ pub fn read(
             other => return Err(complaint(&other.unexpected().to_string())),
         }
     }
+    if check {
+        return Ok(Wish::Check(config.bind));
+    }
+    if handed_over(&environment)? {
+        config.bind = Bind::HandedOver;
+    }
     Ok(Wish::Run(Box::new(config)))
+}
+
+/// Whether a service manager hands a socket over to this very process: it says so in the environment, which children of
+/// the one it was meant for inherit too.
+fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, String> {
+    let number = |name| environment(name).and_then(|text| text.to_str()?.parse::<u32>().ok());
+    match number("LISTEN_FDS") {
+        Some(sockets @ 1..) if number("LISTEN_PID") == Some(std::process::id()) => match sockets {
+            1 => Ok(true),
+            _ => Err(format!(
+                "aloud: LISTEN_FDS is \"{sockets}\"; hand over one socket, with one Listen line in its unit"
+            )),
+        },
+        _ => Ok(false),
+    }
 }
 
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
@@ -357,6 +385,7 @@ pub fn help() -> String {
         let name = format!("--{} {}", flag.name, flag.value);
         let _ = writeln!(text, "  {name:<21}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
     }
+    text.push_str("  --check                asks the server at --bind whether it is well; exit 0 if it is, 1 if not\n");
     text.push_str("  --help, --version\n");
     text
 }
@@ -465,6 +494,22 @@ mod tests {
             &["--listen-token", "@"],
             "--listen-token cannot be read from \"\" (No such file or directory (os error 2))",
         );
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_to_this_process_goes_before_bind() {
+        let this = std::process::id().to_string();
+        let check = |sockets: &str, process: &str, expected: Bind| {
+            let environment = [("LISTEN_FDS", sockets), ("LISTEN_PID", process)];
+            assert_eq!(config(&environment, &["--bind", ":1"]).bind, expected, "{sockets} {process}");
+        };
+        check("1", &this, Bind::HandedOver);
+        check("1", "1", Bind::EveryInterface(1));
+        check("1", "", Bind::EveryInterface(1));
+        check("0", &this, Bind::EveryInterface(1));
+        check("x", &this, Bind::EveryInterface(1));
+        let two = read_all(&[("LISTEN_FDS", "2"), ("LISTEN_PID", &this)], &[]).unwrap_err();
+        assert_eq!(two, "aloud: LISTEN_FDS is \"2\"; hand over one socket, with one Listen line in its unit");
     }
 
     #[test]

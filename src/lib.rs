@@ -1,5 +1,6 @@
 //! `aloud`: say it once, everyone listening hears it. A synchronous HTTP broadcast server: threads, channels, and locks
-//! you can count. This page is the map; each file opens with its own idea.
+//! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to you,
+//! begin with the [`lesson`].
 //!
 //! # The journey of a message
 //!
@@ -30,7 +31,8 @@
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
 //! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
-//! any other; [`page`] is the dashboard, a listener in a browser.
+//! any other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
+//! [`journal`] the log, [`manager`] tells a service manager that we are ready, [`check`] asks a server how it is.
 //!
 //! # The threads
 //!
@@ -69,7 +71,7 @@
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every thread that waits is woken to end. The hub is closed:
 //! whoever speaks now is refused, every listener delivers what its letterbox holds and ends its stream with the last
 //! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
 //! exits 130 at once.
@@ -78,7 +80,7 @@
 //!
 //! * No async runtime, and no thread beside a listener's own.
 //! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
-//!   `socket.rs`; no `unsafe` outside it, and there two lines.
+//!   `socket.rs`; no `unsafe` outside it, and there three lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
 //!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
@@ -106,9 +108,13 @@
 //!   says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
+pub mod lesson;
+
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+#[cfg(not(loom))]
+pub mod manager;
 #[cfg(not(loom))]
 pub mod memory;
 pub mod secret;
@@ -165,5 +171,7 @@ pub mod listen;
 #[cfg(not(loom))]
 pub mod said;
 
+#[cfg(not(loom))]
+pub mod check;
 #[cfg(not(loom))]
 pub mod status;

@@ -33,8 +33,13 @@ use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limi
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
-/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
-const STACK_BYTES: usize = 256 * 1024;
+/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as deep
+/// as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
+const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
+
+/// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many of
+/// them, and where address space is limited (`ulimit -v`) what is reserved counts.
+const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
 /// A connection takes two descriptors, as tiny_http makes a second one for writing.
 const DESCRIPTORS_EACH: usize = 2;
@@ -197,7 +202,12 @@ impl Pool {
 
 /// The threads.
 impl Shared {
-    fn start_thread(self: &Arc<Shared>, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    fn start_thread(
+        self: &Arc<Shared>,
+        name: &str,
+        stack: usize,
+        life: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         if !memory::is_left() {
             return Err(ErrorKind::OutOfMemory.into());
         }
@@ -212,14 +222,14 @@ impl Shared {
             counted.counters().threads.one_less();
             drop((counted, alive));
         };
-        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(life).map(drop)
+        thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(life).map(drop)
     }
 
     /// Starts a thread that waits for something to happen.
     fn start_waiting_thread(self: &Arc<Shared>) -> io::Result<()> {
         let shared = self.clone();
         self.threads.fetch_add(1, Ordering::SeqCst);
-        let started = self.start_thread("waiting", move || shared.wait_and_serve());
+        let started = self.start_thread("waiting", STACK_BYTES, move || shared.wait_and_serve());
         if started.is_err() {
             self.threads.fetch_sub(1, Ordering::SeqCst);
         }
@@ -273,7 +283,7 @@ impl Shared {
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
-        self.start_thread("keeper", move || {
+        self.start_thread("keeper", STACK_BYTES, move || {
             while !shared.stopping() {
                 if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
                     shared.service.hub.lend_a_second_hand();
@@ -482,10 +492,11 @@ impl Shared {
         task: Task,
     ) -> Option<(Connection, Awaited)> {
         let (shared, of_thread) = (self.clone(), slot.clone());
+        let stack = if matches!(task, Task::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
         // Left where either thread can take it: what a thread that cannot be started was given is lost.
         let given = Arc::new(Mutex::new(Some((connection, task))));
         let taken = given.clone();
-        let started = self.start_thread("conversation", move || {
+        let started = self.start_thread("conversation", stack, move || {
             let given = lock(&taken).take();
             drop(taken);
             if let Some((connection, task)) = given {
