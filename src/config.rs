@@ -44,6 +44,8 @@ pub struct Config {
     pub history: usize,
     /// The most that these may weigh together, in bytes.
     pub history_bytes: usize,
+    /// The file that keeps what was said; `None`: memory alone does.
+    pub store: Option<PathBuf>,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// A connection silent that long between requests is closed.
@@ -93,6 +95,7 @@ impl Default for Config {
             queue: 256,
             history: 1000,
             history_bytes: HISTORY_BYTES,
+            store: None,
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
@@ -191,6 +194,18 @@ const FLAGS: &[Flag] = &[
         meaning: "the most that the messages kept may weigh together",
         set: |config, text| {
             config.history_bytes = whole(text, 0..=1 << 30).ok_or("a whole number of bytes from 0 to 1073741824")?;
+            Ok(())
+        },
+    },
+    #[cfg(feature = "store")]
+    Flag {
+        name: "store",
+        value: "FILE",
+        default: NONE,
+        meaning: "keeps what was said in this file, across restarts; without it, in memory",
+        set: |config, text| {
+            config.store = Some(text.into()).filter(|file: &PathBuf| !file.as_os_str().is_empty());
+            config.store.is_some().then_some(()).ok_or("the path of a file")?;
             Ok(())
         },
     },

@@ -10,7 +10,8 @@
 //!   since. All that is kept was said after it was heard.
 //!
 //! One case is left, for want of a memory that outlives the process: a clock set back across a restart, and by now more
-//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed.
+//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed. With a
+//! store ([`Past`]) there is no such case: ids, what is kept and what was let go of go on where they stopped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,19 @@ pub struct History {
     begun: u64,
     /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first `begun`.
     forgotten: u64,
+}
+
+/// What a store has kept of what was said before the process began.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The time at which the store began, as an id: all it was ever given have larger ones.
+    pub begun: u64,
+    /// The newest id that it let go of; at first `begun`.
+    pub forgotten: u64,
+    /// The newest id that it was ever given; at first `begun`.
+    pub last: u64,
+    /// What it has, oldest first.
+    pub messages: Vec<Arc<Message>>,
 }
 
 /// What somebody wants of what was said before.
@@ -82,6 +96,31 @@ impl History {
     /// answers for everything said after `begun`, an id.
     pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
         History { messages: VecDeque::new(), bytes: 0, most_messages, most_bytes, begun, forgotten: begun }
+    }
+
+    /// Goes on where a store has stopped, with what it kept, as far as the bounds allow.
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
+        let mut history = History::new(most_messages, most_bytes, past.begun);
+        history.forgotten = past.forgotten;
+        past.messages.into_iter().for_each(|message| history.keep(message));
+        history
+    }
+
+    /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in the
+    /// transaction that keeps them.
+    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
+        let mut count = self.messages.len() + coming.len();
+        let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
+        let mut forgotten = self.forgotten;
+        for oldest in self.messages.iter().chain(coming) {
+            if count <= self.most_messages && bytes <= self.most_bytes {
+                break;
+            }
+            count -= 1;
+            bytes -= oldest.weight();
+            forgotten = oldest.id;
+        }
+        forgotten
     }
 
     /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold.
@@ -196,6 +235,40 @@ mod tests {
         history.keep(message(101, "x"));
         assert_eq!(ids(&history), [0u64; 0]);
         assert_eq!(history.bytes, 0);
+    }
+
+    #[test]
+    fn what_would_be_let_go_of_is_what_is_let_go_of() {
+        let heavy = |id: u64| message(id, &"x".repeat((id * 7919 % 997) as usize));
+        let one = message(1, "").weight();
+        for (most_messages, most_bytes) in [(0, usize::MAX), (3, usize::MAX), (50, 4 * one), (8, 9 * one), (1, 0)] {
+            let mut history = history(most_messages, most_bytes);
+            let mut next = 101;
+            for batch in (0..20).cycle().take(200) {
+                let coming: Vec<_> = (next..next + batch).map(heavy).collect();
+                next += batch;
+                let foretold = history.would_forget(&coming);
+                coming.into_iter().for_each(|message| history.keep(message));
+                assert_eq!(foretold, history.forgotten, "{most_messages} {most_bytes} {batch}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_goes_on_where_a_store_has_stopped() {
+        let past = || Past {
+            begun: 100,
+            forgotten: 200,
+            last: 240,
+            messages: (210..=240).step_by(10).map(|id| message(id, "x")).collect(),
+        };
+        let history = History::resume(10, usize::MAX, past());
+        assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230, 240]), "no gap that is none");
+        assert_eq!(replayed(&history, after(240)), (None, vec![]));
+        assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
+        let smaller = History::resume(2, usize::MAX, past());
+        assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
+        assert_eq!(smaller.would_forget(&[]), 220);
     }
 
     #[test]

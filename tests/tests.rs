@@ -10,9 +10,12 @@ mod hooks;
 mod listen;
 mod proxy;
 mod readers;
+#[cfg(feature = "store")] // it shows every flag
 mod readme;
 mod resume;
 mod say;
 mod status;
 mod stop;
+#[cfg(feature = "store")]
+mod store;
 mod tokens;
