@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, jq, nginx, OpenSSL, Node, Python's venv and Chromium from Debian's
+# Installs what the tests run beside the server: curl, jq, nginx, Redis, OpenSSL, Node, Python's venv and Chromium from Debian's
 # packages (as root), and the readers of server-sent events in tests/readers. Where everything is there it does nothing,
 # at once.
 set -euo pipefail
@@ -9,6 +9,7 @@ missing=()
 command -v curl >/dev/null || missing+=(curl)
 command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
+[ -x /usr/bin/redis-server ] || missing+=(redis-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)

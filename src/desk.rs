@@ -1,5 +1,5 @@
-//! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`store.rs`). The
-//! desk knows neither. Who publishes hands its message in and waits here, outside every lock; one thread, the clerk,
+//! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`store.rs`), in
+//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in and waits here, outside every lock; one thread, the clerk,
 //! takes all that lie there at once, keeps them together, and only then has the hub post them and gives each speaker its
 //! receipt. So one wait for the disk serves everyone who waits, and the batches grow with the load.
 //!
@@ -21,7 +21,7 @@ pub const BATCH_LIMIT: usize = 256;
 
 /// The speakers' side of the desk.
 pub struct Desk {
-    /// `store`, in `/health` and `/metrics`.
+    /// `store` or `redis`, in `/health` and `/metrics`.
     pub kind: &'static str,
     /// To the clerk; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a thread. Of
     /// the channels an unbounded one drops what lies in it when its receiver goes, so that nobody waits for ever.
@@ -85,6 +85,11 @@ impl Desk {
     pub fn note(&self, well: bool) {
         self.well.store(well, Relaxed);
         if well { &self.batches } else { &self.failures }.fetch_add(1, Relaxed);
+    }
+
+    /// Notes whether the next batch can be kept, as far as is known.
+    pub fn set_well(&self, well: bool) {
+        self.well.store(well, Relaxed);
     }
 
     /// Whether the last batch could be kept.

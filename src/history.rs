@@ -134,6 +134,13 @@ impl History {
         }
     }
 
+    /// Lets go of everything up to the id `last`, which it may never have had.
+    pub fn forget(&mut self, last: u64) {
+        let lost = self.messages.partition_point(|message| message.id <= last);
+        self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
+        self.forgotten = self.forgotten.max(last);
+    }
+
     /// How many messages are kept, and how many bytes they weigh.
     pub fn size(&self) -> (usize, usize) {
         (self.messages.len(), self.bytes)
@@ -252,6 +259,17 @@ mod tests {
                 assert_eq!(foretold, history.forgotten, "{most_messages} {most_bytes} {batch}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_lost_elsewhere_is_a_gap_here() {
+        let mut history = history(10, usize::MAX);
+        [200, 210].into_iter().for_each(|id| history.keep(message(id, "x")));
+        history.forget(250);
+        history.keep(message(260, "x"));
+        assert_eq!(replayed(&history, after(210)), (Some((210, Some(260))), vec![260]));
+        assert_eq!(replayed(&history, after(250)), (None, vec![260]));
+        assert_eq!(history.size(), (1, message(260, "x").weight()));
     }
 
     #[test]

@@ -271,6 +271,18 @@ impl Hub {
         posting
     }
 
+    /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older, and
+    /// ends the streams of those who listen, so that they come back with the id they heard last and are told of the gap.
+    pub fn skip(&self, missing: u64) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.history.forget(missing);
+            room.round = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
+    }
+
     /// Where messages are handed in; `None` where memory is all that keeps them.
     pub fn desk(&self) -> Option<&Desk> {
         self.desk.as_ref()

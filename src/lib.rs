@@ -29,7 +29,8 @@
 //! asks for what was said ([`said`]) gets the same without joining.
 //!
 //! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose clerk
-//! keeps all that lies there together, in the file of the [`store`], before the hub posts it and its speaker is answered.
+//! keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it and its
+//! speaker is answered. With Redis many servers are one conversation: each reads there what was said at all of them.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
 //!
@@ -39,9 +40,10 @@
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where answers wait for the disk | epoll; the desk | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where answers wait for a message to be kept | epoll; the desk | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
-//! | clerk | 1 with `--store`, else none | the [`desk`]; the disk | a message that is handed in | the hub is closed, and what was handed in is kept |
+//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
+//! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
 //! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
@@ -59,7 +61,7 @@
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Hub::turn` (who walks),
-//! `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
+//! `hook::Memory` (what forges have said), `Relay::waiting` (who waits for a receipt), `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
 //! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # What is counted
@@ -93,6 +95,8 @@
 //!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
+//! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and each
+//!   server remembers for itself what forges have delivered (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
 //!   have it outlive a terminal.
@@ -143,6 +147,8 @@ pub mod sync;
 
 #[cfg(not(loom))]
 pub mod record;
+#[cfg(all(feature = "redis", not(loom)))]
+pub mod relay;
 #[cfg(all(feature = "store", not(loom)))]
 pub mod store;
 

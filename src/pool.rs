@@ -153,7 +153,7 @@ impl Pool {
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
         let limits = Limits { listeners, queue, history, history_bytes };
-        let (hub, called, clerk) = backing::furnish(limits, backing);
+        let (hub, called, threads) = backing::furnish(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service { config, hub, hooks: Memory::default() },
@@ -171,9 +171,9 @@ impl Pool {
             alive: Mutex::new(Some(alive)),
         });
         shared.start_keeper(called)?;
-        if let Some(work) = clerk {
-            let of_clerk = shared.clone();
-            shared.start_thread("clerk", move || work(&of_clerk.service.hub))?;
+        for (name, life) in threads {
+            let of_thread = shared.clone();
+            shared.start_thread(name, move || life(&of_thread.service.hub))?;
         }
         shared.start_waiting_thread()?;
         shared.replenish();

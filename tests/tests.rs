@@ -10,8 +10,10 @@ mod hooks;
 mod listen;
 mod proxy;
 mod readers;
-#[cfg(feature = "store")] // it shows every flag
+#[cfg(all(feature = "store", feature = "redis"))] // it shows every flag
 mod readme;
+#[cfg(feature = "redis")]
+mod relay;
 mod resume;
 mod say;
 mod status;
