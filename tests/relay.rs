@@ -328,6 +328,35 @@ fn the_password_and_the_database_come_from_the_url_and_are_shown_to_nobody() {
 }
 
 #[test]
+fn rediss_is_tls_and_takes_only_a_certificate_that_the_system_trusts() {
+    let folder = std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let make = "set -e; new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj /CN=ca
+        openssl req $new -keyout key.pem -out request.pem -subj /CN=redis
+        echo subjectAltName=IP:127.0.0.1 > names
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem";
+    let made = Command::new("sh").args(["-c", make]).current_dir(&folder).stderr(Stdio::null()).status().unwrap();
+    assert!(made.success(), "openssl is installed; run scripts/install-test-tools.sh");
+    let port = free_port().to_string();
+    let files = ["--tls-cert-file", &path("cert.pem"), "--tls-key-file", &path("key.pem"), "--tls-auth-clients", "no"];
+    let redis = Redis::start(&[&["--tls-port", &port], &files[..]].concat());
+    let url = format!("rediss://127.0.0.1:{port}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--redis", &url]).env("SSL_CERT_FILE", path("ca.pem"));
+    let (secured, plain) = (Server::start_command(command), start(&redis.url()));
+    let mut listener = plain.listen("/listen");
+    secured.say("by TLS");
+    assert_eq!(listener.line().unwrap(), "by TLS\r\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    let output = command.args(["--bind", "127.0.0.1:0", "--redis", &url]).stdin(Stdio::null()).output().unwrap();
+    let line = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && line.starts_with("aloud: cannot use the Redis"), "{line}");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
 fn behind_nginx_the_listeners_of_a_server_that_is_killed_go_on_at_the_others_without_a_hole() {
     let redis = Redis::start(&[]);
     let mut servers = three(&redis).to_vec_of_options();
