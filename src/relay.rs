@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Client, Connection, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
 
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
@@ -55,9 +55,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The most entries read at once.
 const READ_LIMIT: usize = 256;
 
-/// The fewest entries the stream keeps, whatever the history does: what a reader that was cut off for a moment has to catch up
-/// with.
-const STREAM_LEAST: usize = 1000;
+/// The fewest entries the stream keeps, whatever the history does: with what a reader that was cut off for a moment, or whose
+/// machine is the slowest of all, has to catch up.
+const STREAM_LEAST: usize = 10_000;
 
 /// Adds a message: the key; how many to keep, the newest id that the speaker's server has read, who says it, the record.
 /// Returns the id. Numbers in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
@@ -113,7 +113,10 @@ impl Relay {
         let _ = rustls::crypto::ring::default_provider().install_default(); // an embedding program may have one already
         let cannot =
             |error: RedisError| format!("cannot use the Redis of --redis ({error}); start it, or give another URL");
-        let client = Client::open(url).map_err(cannot)?;
+        // Without a delay: a batch is one write, and the answer to it is waited for.
+        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+        let info = url.into_connection_info().map_err(cannot)?.set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(cannot)?;
         let relay = Relay {
             client,
             keep: history.max(STREAM_LEAST),
@@ -315,16 +318,16 @@ impl Relay {
         let read: Value = read.query(connection)?;
         let new = list(&read).first().and_then(|stream| list(stream).get(1)).map_or_else(Vec::new, entries);
         let count = new.len();
-        for entry in new {
-            self.post(entry, hub);
-        }
-        if count > 0 {
+        let reached = new.into_iter().map(|entry| self.post(entry, hub)).max();
+        if let Some(reached) = reached {
+            hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             self.answer_kept(self.last_read.load(Ordering::SeqCst)); // whose entry was cut away before it was read
         }
         Ok(count)
     }
 
-    fn post(&self, entry: Entry, hub: &Hub) {
+    /// Posts what was said at any server; returns how many listeners here it reached.
+    fn post(&self, entry: Entry, hub: &Hub) -> usize {
         if entry.before > hub.last_id() {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(entry.before);
@@ -332,11 +335,10 @@ impl Relay {
         self.last_read.store(entry.message.id, Ordering::SeqCst);
         let receipt = hub.post(Arc::new(entry.message));
         if entry.from.0 == self.server {
-            self.answer(entry.from.1, Ok(receipt)); // who is answered carries it along
-            hub.catch_up(receipt.listeners);
-        } else {
-            hub.lend_a_hand(receipt.listeners);
+            self.answer(entry.from.1, Ok(receipt));
         }
+        hub.catch_up(receipt.listeners);
+        receipt.listeners
     }
 }
 
