@@ -44,6 +44,10 @@ pub struct Config {
     pub history: usize,
     /// The most that these may weigh together, in bytes.
     pub history_bytes: usize,
+    /// The file that keeps what was said; `None`: memory alone does.
+    pub store: Option<PathBuf>,
+    /// The Redis that this server shares what is said with others by; `None`: it does not.
+    pub redis: Option<RedisUrl>,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// A connection silent that long between requests is closed.
@@ -60,6 +64,16 @@ pub struct Config {
     pub allow_origin: String,
     /// What gets into the log.
     pub log: LevelFilter,
+}
+
+/// The URL of a Redis. It may hold a password, so it is never shown.
+#[derive(Clone)]
+pub struct RedisUrl(pub String);
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RedisUrl")
+    }
 }
 
 /// Where to listen.
@@ -96,6 +110,8 @@ impl Default for Config {
             queue: 256,
             history: 1000,
             history_bytes: HISTORY_BYTES,
+            store: None,
+            redis: None,
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
@@ -195,6 +211,31 @@ const FLAGS: &[Flag] = &[
         set: |config, text| {
             config.history_bytes = whole(text, 0..=1 << 30).ok_or("a whole number of bytes from 0 to 1073741824")?;
             Ok(())
+        },
+    },
+    #[cfg(feature = "store")]
+    Flag {
+        name: "store",
+        value: "FILE",
+        default: NONE,
+        meaning: "keeps what was said in this file, across restarts; without it, in memory",
+        set: |config, text| {
+            config.store = Some(text.into()).filter(|file: &PathBuf| !file.as_os_str().is_empty());
+            config.store.is_some().then_some(()).ok_or("the path of a file")?;
+            Ok(())
+        },
+    },
+    #[cfg(feature = "redis")]
+    Flag {
+        name: "redis",
+        value: "URL",
+        default: NONE,
+        meaning: "shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS",
+        set: |config, text| {
+            let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
+            let line = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
+            config.redis = known.then(|| RedisUrl(text.to_owned()));
+            known.then_some(()).ok_or_else(|| Wrong::Secret(line.to_owned()))
         },
     },
     Flag {

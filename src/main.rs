@@ -42,8 +42,8 @@ fn run(config: Config) -> Exit {
     let signals = signals();
     let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,
-        Err(error) => {
-            eprintln!("aloud: cannot listen at {} ({error}); give another address with --bind", config.bind);
+        Err(line) => {
+            eprintln!("aloud: {line}");
             return Exit::CannotStart;
         }
     };

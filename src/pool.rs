@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Request, Server, SslContextWrap};
 
+use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
-use crate::hub::{BIG_ROOM, Hub, Limits};
+use crate::hub::{BIG_ROOM, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
@@ -52,6 +53,10 @@ const SPEAKERS_PART: usize = 8;
 
 /// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
 const MOST_WAITING_PART: usize = 4;
+
+/// The most threads that wait or answer where answers wait until a message is kept: so many speakers share one wait for
+/// the disk. What comes while all of them wait is answered when that is over.
+const MOST_WAITING_TO_BE_KEPT: usize = 64;
 
 /// How long a thread waits beside enough others before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(10);
@@ -134,8 +139,15 @@ impl Pool {
     /// Starts a server. When this returns, connections are accepted.
     ///
     /// # Errors
-    /// When the address cannot be listened at, or not one thread can be started.
-    pub fn start(config: Config) -> io::Result<Pool> {
+    /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
+    pub fn start(config: Config) -> Result<Pool, String> {
+        let backing = Backing::open(&config)?;
+        let bind = config.bind.clone();
+        Pool::start_with(config, backing)
+            .map_err(|error| format!("cannot listen at {bind} ({error}); give another address with --bind"))
+    }
+
+    fn start_with(config: Config, backing: Option<Backing>) -> io::Result<Pool> {
         let listening = Listening::open(&config.bind)?;
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening);
@@ -145,7 +157,8 @@ impl Pool {
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
-        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
+        let limits = Limits { listeners, queue, history, history_bytes };
+        let (hub, called, threads) = backing::furnish(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),
@@ -163,6 +176,10 @@ impl Pool {
             alive: Mutex::new(Some(alive)),
         });
         shared.start_keeper(called)?;
+        for (name, life) in threads {
+            let of_thread = shared.clone();
+            shared.start_thread(name, STACK_BYTES, move || life(&of_thread.service.hub))?;
+        }
         shared.start_waiting_thread()?;
         shared.replenish();
         Ok(Pool { shared, ended })
@@ -246,9 +263,8 @@ impl Shared {
         }
     }
 
-    /// Before a thread does something that takes a while: makes sure that another one waits.
-    fn leave_somebody_waiting(self: &Arc<Shared>) {
-        let enough = self.cores * MOST_WAITING_PART;
+    /// Before a thread does something that takes a while: makes sure that another one waits, unless there are `enough`.
+    fn leave_somebody_waiting(self: &Arc<Shared>, enough: usize) {
         if self.waiting.load(Ordering::SeqCst) == 0 && self.threads.load(Ordering::SeqCst) < enough {
             let _ = self.start_waiting_thread(); // or else those that are here do the work
         }
@@ -476,9 +492,12 @@ impl Shared {
     /// Answers a request; after that, where it said something, lends a hand in carrying it.
     #[inline(never)] // as with `go_on`
     fn answer(self: &Arc<Shared>, exchange: Exchange<'_>) -> After {
+        if route::waits_to_be_kept(&exchange, &self.service.hub) {
+            self.leave_somebody_waiting(MOST_WAITING_TO_BE_KEPT);
+        }
         let Outcome { after, reached } = self.service.answer(exchange);
         if reached >= BIG_ROOM {
-            self.leave_somebody_waiting();
+            self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
         }
         self.service.hub.lend_a_hand(reached);
         after

@@ -14,7 +14,10 @@ mod listen;
 mod manual;
 mod proxy;
 mod readers;
+#[cfg(all(feature = "store", feature = "redis"))] // it shows every flag
 mod readme;
+#[cfg(feature = "redis")]
+mod relay;
 mod resume;
 mod say;
 mod service;
@@ -22,4 +25,6 @@ mod siege;
 mod small;
 mod status;
 mod stop;
+#[cfg(feature = "store")]
+mod store;
 mod tokens;
