@@ -104,16 +104,19 @@ fn listeners_up_to_their_cap_keep_nobody_from_speaking_and_newcomers_are_told() 
 fn one_address_gets_so_many_connections_and_is_told_when_it_wants_more() {
     let server = Server::start(&["--max-per-address", "5"]);
     let mut listeners: Vec<_> = (0..5).map(|_| server.listen("/listen")).collect();
+    let with_five = server.descriptors();
     for _ in 0..50 {
         let answer = server.request("POST", "/say", &[], b"one too many");
         assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("5")), "{answer:?}");
         let line = "aloud: 5 connections come from your address, as many as may; close some\n";
         assert_eq!((answer.body.as_str(), answer.header("Connection")), (line, Some("close")));
     }
+    wait_until("those who were refused are gone", || server.descriptors() == with_five);
     drop(listeners.pop());
     wait_until("there is room again", || server.request("POST", "/say", &[], b"heard").status == 200);
     assert_eq!(listeners[0].line().unwrap(), "heard\r\n");
     // Those who are silent make room for those who come from the same address.
+    wait_until("there is room for one more", || server.descriptors() < with_five);
     let _silent = server.connect();
     server.say("heard too");
 }
