@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, nc, jq, nginx, OpenSSL, slowhttptest, faketime, Node, Python's
-# venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what tests/readers lists, and
-# what builds the fuzzers. Where everything is there it does nothing, at once.
+# Installs what the tests run beside the server: curl, nc, jq, nginx, Redis, OpenSSL, man, strace, systemd's tools, slowhttptest,
+# faketime, Node, Python's venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
+# tests/readers lists, and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -12,7 +12,11 @@ command -v slowhttptest >/dev/null || missing+=(slowhttptest)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
+[ -x /usr/bin/redis-server ] || missing+=(redis-server)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v man >/dev/null || missing+=(man-db groff-base)
+command -v strace >/dev/null || missing+=(strace)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v busybox >/dev/null || missing+=(busybox)

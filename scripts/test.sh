@@ -41,6 +41,12 @@ RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release
 step 'end to end'
 cargo test --quiet --release --test tests
 
+step 'the twins of the lesson'
+CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
+
+step 'the static file, alone in a folder'
+tests/package.sh
+
 step 'the load generator of the benchmarks'
 CARGO_TARGET_DIR=scripts/bench/target cargo test --quiet --manifest-path scripts/bench/load/Cargo.toml
 

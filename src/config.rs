@@ -44,6 +44,10 @@ pub struct Config {
     pub history: usize,
     /// The most that these may weigh together, in bytes.
     pub history_bytes: usize,
+    /// The file that keeps what was said; `None`: memory alone does.
+    pub store: Option<PathBuf>,
+    /// The Redis that this server shares what is said with others by; `None`: it does not.
+    pub redis: Option<RedisUrl>,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// A connection silent that long between requests is closed.
@@ -62,6 +66,16 @@ pub struct Config {
     pub log: LevelFilter,
 }
 
+/// The URL of a Redis. It may hold a password, so it is never shown.
+#[derive(Clone)]
+pub struct RedisUrl(pub String);
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RedisUrl")
+    }
+}
+
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
@@ -71,6 +85,8 @@ pub enum Bind {
     Address(String),
     /// `unix:PATH`: a socket file.
     Unix(PathBuf),
+    /// Where the service manager that started us listens already (sd_listen_fds(3)).
+    HandedOver,
 }
 
 impl Display for Bind {
@@ -79,6 +95,7 @@ impl Display for Bind {
             Bind::EveryInterface(port) => write!(formatter, ":{port}"),
             Bind::Address(text) => formatter.write_str(text),
             Bind::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Bind::HandedOver => formatter.write_str("the socket that was handed over"),
         }
     }
 }
@@ -93,6 +110,8 @@ impl Default for Config {
             queue: 256,
             history: 1000,
             history_bytes: HISTORY_BYTES,
+            store: None,
+            redis: None,
             heartbeat: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             max_body: 65536,
@@ -194,6 +213,31 @@ const FLAGS: &[Flag] = &[
             Ok(())
         },
     },
+    #[cfg(feature = "store")]
+    Flag {
+        name: "store",
+        value: "FILE",
+        default: NONE,
+        meaning: "keeps what was said in this file, across restarts; without it, in memory",
+        set: |config, text| {
+            config.store = Some(text.into()).filter(|file: &PathBuf| !file.as_os_str().is_empty());
+            config.store.is_some().then_some(()).ok_or("the path of a file")?;
+            Ok(())
+        },
+    },
+    #[cfg(feature = "redis")]
+    Flag {
+        name: "redis",
+        value: "URL",
+        default: NONE,
+        meaning: "shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS",
+        set: |config, text| {
+            let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
+            let line = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
+            config.redis = known.then(|| RedisUrl(text.to_owned()));
+            known.then_some(()).ok_or_else(|| Wrong::Secret(line.to_owned()))
+        },
+    },
     Flag {
         name: "heartbeat",
         value: "S",
@@ -284,6 +328,8 @@ const FLAGS: &[Flag] = &[
 pub enum Wish {
     /// Run with this.
     Run(Box<Config>),
+    /// Ask the server that listens there whether it is well.
+    Check(Bind),
     /// Print this and end.
     Print(String),
 }
@@ -303,6 +349,7 @@ pub fn read(
             set(&mut config, flag, &variable, value)?;
         }
     }
+    let mut check = false;
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(|error| complaint(&error.to_string()))? {
         match argument {
@@ -310,6 +357,7 @@ pub fn read(
             lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => {
                 return Ok(Wish::Print(format!("aloud {}\n", env!("CARGO_PKG_VERSION"))));
             }
+            lexopt::Arg::Long("check") => check = true,
             lexopt::Arg::Long(name) => {
                 let flag = FLAGS.iter().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
@@ -320,7 +368,28 @@ pub fn read(
             other => return Err(complaint(&other.unexpected().to_string())),
         }
     }
+    if check {
+        return Ok(Wish::Check(config.bind));
+    }
+    if handed_over(&environment)? {
+        config.bind = Bind::HandedOver;
+    }
     Ok(Wish::Run(Box::new(config)))
+}
+
+/// Whether a service manager hands a socket over to this very process: it says so in the environment, which children of
+/// the one it was meant for inherit too.
+fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, String> {
+    let number = |name| environment(name).and_then(|text| text.to_str()?.parse::<u32>().ok());
+    match number("LISTEN_FDS") {
+        Some(sockets @ 1..) if number("LISTEN_PID") == Some(std::process::id()) => match sockets {
+            1 => Ok(true),
+            _ => Err(format!(
+                "aloud: LISTEN_FDS is \"{sockets}\"; hand over one socket, with one Listen line in its unit"
+            )),
+        },
+        _ => Ok(false),
+    }
 }
 
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
@@ -357,6 +426,7 @@ pub fn help() -> String {
         let name = format!("--{} {}", flag.name, flag.value);
         let _ = writeln!(text, "  {name:<21}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
     }
+    text.push_str("  --check                asks the server at --bind whether it is well; exit 0 if it is, 1 if not\n");
     text.push_str("  --help, --version\n");
     text
 }
@@ -465,6 +535,22 @@ mod tests {
             &["--listen-token", "@"],
             "--listen-token cannot be read from \"\" (No such file or directory (os error 2))",
         );
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_to_this_process_goes_before_bind() {
+        let this = std::process::id().to_string();
+        let check = |sockets: &str, process: &str, expected: Bind| {
+            let environment = [("LISTEN_FDS", sockets), ("LISTEN_PID", process)];
+            assert_eq!(config(&environment, &["--bind", ":1"]).bind, expected, "{sockets} {process}");
+        };
+        check("1", &this, Bind::HandedOver);
+        check("1", "1", Bind::EveryInterface(1));
+        check("1", "", Bind::EveryInterface(1));
+        check("0", &this, Bind::EveryInterface(1));
+        check("x", &this, Bind::EveryInterface(1));
+        let two = read_all(&[("LISTEN_FDS", "2"), ("LISTEN_PID", &this)], &[]).unwrap_err();
+        assert_eq!(two, "aloud: LISTEN_FDS is \"2\"; hand over one socket, with one Listen line in its unit");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The statuses that requests are refused with, each counted by itself; what else there may be is counted as the last,
 /// which is none.
-pub const STATUSES: [u16; 16] = [400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 431, 501, 503, 505, OTHER];
+pub const STATUSES: [u16; 17] = [400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 431, 501, 503, 505, 507, OTHER];
 
 /// Stands for every other status.
 const OTHER: u16 = 0;

@@ -10,7 +10,8 @@
 //!   since. All that is kept was said after it was heard.
 //!
 //! One case is left, for want of a memory that outlives the process: a clock set back across a restart, and by now more
-//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed.
+//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed. With a
+//! store ([`Past`]) there is no such case: ids, what is kept and what was let go of go on where they stopped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +31,19 @@ pub struct History {
     forgotten: u64,
     /// The newest id there was: of what is kept, of what was let go of, of what only passed.
     newest: u64,
+}
+
+/// What a store has kept of what was said before the process began.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The time at which the store began, as an id: all it was ever given have larger ones.
+    pub begun: u64,
+    /// The newest id that it let go of; at first `begun`.
+    pub forgotten: u64,
+    /// The newest id that it was ever given; at first `begun`.
+    pub last: u64,
+    /// What it has, oldest first.
+    pub messages: Vec<Arc<Message>>,
 }
 
 /// What somebody wants of what was said before.
@@ -94,6 +108,31 @@ impl History {
         }
     }
 
+    /// Goes on where a store has stopped, with what it kept, as far as the bounds allow.
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
+        let mut history = History::new(most_messages, most_bytes, past.begun);
+        history.forgotten = past.forgotten;
+        past.messages.into_iter().for_each(|message| history.keep(message));
+        history
+    }
+
+    /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in the
+    /// transaction that keeps them.
+    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
+        let mut count = self.messages.len() + coming.len();
+        let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
+        let mut forgotten = self.forgotten;
+        for oldest in self.messages.iter().chain(coming) {
+            if count <= self.most_messages && bytes <= self.most_bytes {
+                break;
+            }
+            count -= 1;
+            bytes -= oldest.weight();
+            forgotten = oldest.id;
+        }
+        forgotten
+    }
+
     /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold.
     pub fn keep(&mut self, message: Arc<Message>) {
         self.newest = message.id;
@@ -104,6 +143,13 @@ impl History {
             self.bytes -= oldest.weight();
             self.forgotten = oldest.id;
         }
+    }
+
+    /// Lets go of everything up to the id `last`, which it may never have had.
+    pub fn forget(&mut self, last: u64) {
+        let lost = self.messages.partition_point(|message| message.id <= last);
+        self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
+        self.forgotten = self.forgotten.max(last);
     }
 
     /// How many messages are kept, and how many bytes they weigh.
@@ -212,6 +258,51 @@ mod tests {
         history.keep(message(101, "x"));
         assert_eq!(ids(&history), [0u64; 0]);
         assert_eq!(history.bytes, 0);
+    }
+
+    #[test]
+    fn what_would_be_let_go_of_is_what_is_let_go_of() {
+        let heavy = |id: u64| message(id, &"x".repeat((id * 7919 % 997) as usize));
+        let one = message(1, "").weight();
+        for (most_messages, most_bytes) in [(0, usize::MAX), (3, usize::MAX), (50, 4 * one), (8, 9 * one), (1, 0)] {
+            let mut history = history(most_messages, most_bytes);
+            let mut next = 101;
+            for batch in (0..20).cycle().take(200) {
+                let coming: Vec<_> = (next..next + batch).map(heavy).collect();
+                next += batch;
+                let foretold = history.would_forget(&coming);
+                coming.into_iter().for_each(|message| history.keep(message));
+                assert_eq!(foretold, history.forgotten, "{most_messages} {most_bytes} {batch}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_lost_elsewhere_is_a_gap_here() {
+        let mut history = history(10, usize::MAX);
+        [200, 210].into_iter().for_each(|id| history.keep(message(id, "x")));
+        history.forget(250);
+        history.keep(message(260, "x"));
+        assert_eq!(replayed(&history, after(210)), (Some((210, Some(260))), vec![260]));
+        assert_eq!(replayed(&history, after(250)), (None, vec![260]));
+        assert_eq!(history.size(), (1, message(260, "x").weight()));
+    }
+
+    #[test]
+    fn it_goes_on_where_a_store_has_stopped() {
+        let past = || Past {
+            begun: 100,
+            forgotten: 200,
+            last: 240,
+            messages: (210..=240).step_by(10).map(|id| message(id, "x")).collect(),
+        };
+        let history = History::resume(10, usize::MAX, past());
+        assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230, 240]), "no gap that is none");
+        assert_eq!(replayed(&history, after(240)), (None, vec![]));
+        assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
+        let smaller = History::resume(2, usize::MAX, past());
+        assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
+        assert_eq!(smaller.would_forget(&[]), 220);
     }
 
     #[test]

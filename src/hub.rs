@@ -13,10 +13,14 @@
 //! **The second hand.** In a big room one core's walk is what listeners wait for. So a speaker that is alone calls the
 //! keeper, which walks from the other end; where they meet, each finds the letterboxes empty. With many speakers there
 //! are hands enough.
+//!
+//! **Kept elsewhere first.** Where what is said has to outlive the process, who publishes hands its message in at the
+//! [desk](Desk) and waits there, outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post) it.
 
 use crate::counters::Counters;
+use crate::desk::Desk;
 use crate::frame::Letter;
-use crate::history::{History, Replay, Since};
+use crate::history::{History, Past, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
 use crate::message::{HOST_EVENT, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
@@ -51,6 +55,8 @@ pub struct Hub {
     /// twice is called.
     call_keeper: Sender<()>,
     counters: Counters,
+    /// Where messages are handed in; `None` where memory is all that keeps them.
+    desk: Option<Desk>,
     most_listeners: usize,
     far_behind: u64,
 }
@@ -122,15 +128,25 @@ pub enum Refused {
     Full,
     /// The server stops.
     Stopping,
+    /// What would keep the message has no room left.
+    NoRoom,
+    /// What would keep the message cannot do so now.
+    CannotKeep,
 }
 
 impl Hub {
     /// An empty room, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
-        let (call_keeper, keeper_called) = bounded(1);
         let begun = now_micros();
-        let history = History::new(limits.history, limits.history_bytes, begun);
-        let room = Room { listeners: vec![], history, last_id: begun, last_number: 0, closed: false, round: None };
+        Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
+    }
+
+    /// The same, but it goes on where a store has stopped, and has messages handed in at a desk before they are posted.
+    pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
+        let (call_keeper, keeper_called) = bounded(1);
+        let last_id = past.last;
+        let history = History::resume(limits.history, limits.history_bytes, past);
+        let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, round: None };
         let hub = Hub {
             room: Mutex::new(room),
             posted: AtomicU64::new(0),
@@ -139,6 +155,7 @@ impl Hub {
             many_speak: AtomicBool::new(false),
             call_keeper,
             counters: Counters::new(),
+            desk,
             most_listeners: limits.listeners,
             far_behind: FAR_BEHIND.min(limits.queue as u64 / FAR_BEHIND_PART).max(1),
         };
@@ -186,63 +203,111 @@ impl Hub {
     }
 
     /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of everyone who wants it.
-    /// Waits for no listener: whose letterbox is full is hung up on, whose pen is closed is forgotten. The caller
-    /// answers its client, then calls [`lend_a_hand`](Self::lend_a_hand).
+    /// Waits for no listener: whose letterbox is full is hung up on, whose pen is closed is forgotten. Where there is a
+    /// desk, waits there until the message is kept. The caller answers its client, then calls
+    /// [`lend_a_hand`](Self::lend_a_hand).
     ///
     /// # Errors
-    /// [`Refused::Stopping`] when the server stops; the message reaches nobody.
+    /// [`Refused::Stopping`] when the server stops, and what the desk's clerk says; the message reaches nobody.
     pub fn publish(&self, mut message: Message) -> Result<Receipt, Refused> {
-        let mut slow = vec![];
-        let mut receipt = Receipt { id: 0, listeners: 0 };
-        let mut fullest = 0;
-        {
-            let mut guard = lock(&self.room);
-            let room = &mut *guard;
+        if let Some(desk) = &self.desk {
+            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in(message) };
+        }
+        let posting = {
+            let mut room = lock(&self.room);
             if room.closed {
                 return Err(Refused::Stopping);
             }
             message.time = now_micros();
             message.id = next_id(room.last_id, message.time);
-            room.last_id = message.id;
-            receipt.id = message.id;
-            let letter = Arc::new(Letter::new(Arc::new(message)));
+            self.post_in(&mut room, Arc::new(message))
+        };
+        Ok(posting.finish())
+    }
 
-            // Posting is made of locked instructions, which the processor does not overlap; what they will miss in its
-            // caches it fetches overlapped here: a thousand posts take two thirds of the time.
-            room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
-            let before = room.listeners.len();
-            room.listeners.retain(|listener| {
-                if !listener.wants.takes(&letter.message) {
-                    return true;
+    /// Posts a message that is kept already: the clerk's part of [`publish`](Self::publish). Its id has to be larger than
+    /// the [last one](Self::last_id). When the server stops it reaches nobody here, but is there for those who come back.
+    pub fn post(&self, message: Arc<Message>) -> Receipt {
+        let posting = self.post_in(&mut lock(&self.room), message);
+        posting.finish()
+    }
+
+    fn post_in(&self, room: &mut Room, message: Arc<Message>) -> Posting {
+        room.last_id = message.id;
+        let mut posting = Posting { receipt: Receipt { id: message.id, listeners: 0 }, slow: vec![] };
+        let Posting { receipt, slow } = &mut posting;
+        let mut fullest = 0;
+        let letter = Arc::new(Letter::new(message));
+
+        // Posting is made of locked instructions, which the processor does not overlap; what they will miss in its
+        // caches it fetches overlapped here: a thousand posts take two thirds of the time.
+        room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
+        let before = room.listeners.len();
+        room.listeners.retain(|listener| {
+            if !listener.wants.takes(&letter.message) {
+                return true;
+            }
+            match listener.letterbox.post(&letter) {
+                Posted::Put { waiting } => {
+                    receipt.listeners += 1;
+                    fullest = waiting.max(fullest);
+                    true
                 }
-                match listener.letterbox.post(&letter) {
-                    Posted::Put { waiting } => {
-                        receipt.listeners += 1;
-                        fullest = waiting.max(fullest);
-                        true
-                    }
-                    Posted::Full => {
-                        slow.push(listener.letterbox.clone());
-                        false
-                    }
-                    Posted::Gone => false,
+                Posted::Full => {
+                    slow.push(listener.letterbox.clone());
+                    false
                 }
-            });
-            if room.listeners.len() < before {
-                room.round = None;
+                Posted::Gone => false,
             }
-            if receipt.listeners > 0 {
-                self.posted.fetch_add(1, Ordering::SeqCst);
-            }
-            if letter.message.event == HOST_EVENT {
-                room.history.let_pass(letter.message.id);
-            } else {
-                room.history.keep(letter.message.clone());
-            }
-            self.counters.published(receipt.listeners as u64, fullest as u64);
+        });
+        if room.listeners.len() < before {
+            room.round = None;
         }
-        slow.iter().for_each(|letterbox| letterbox.hang_up());
-        Ok(receipt)
+        if receipt.listeners > 0 {
+            self.posted.fetch_add(1, Ordering::SeqCst);
+        }
+        if letter.message.event == HOST_EVENT {
+            room.history.let_pass(letter.message.id);
+        } else {
+            room.history.keep(letter.message.clone());
+        }
+        self.counters.published(receipt.listeners as u64, fullest as u64);
+        posting
+    }
+
+    /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older, and
+    /// ends the streams of those who listen, so that they come back with the id they heard last and are told of the gap.
+    pub fn skip(&self, missing: u64) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.history.forget(missing);
+            room.round = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
+    }
+
+    /// Where messages are handed in; `None` where memory is all that keeps them.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.desk.as_ref()
+    }
+
+    /// The newest id that was given.
+    pub fn last_id(&self) -> u64 {
+        lock(&self.room).last_id
+    }
+
+    /// The newest id that the history will have let go of when `coming` are posted.
+    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
+        lock(&self.room).history.would_forget(coming)
+    }
+
+    /// For one who posts what others have said: carries when they are far behind with it, so that a batch fills no
+    /// letterbox.
+    pub fn catch_up(&self, reached: usize) {
+        if self.behind() >= self.far_behind {
+            self.lend_a_hand(reached);
+        }
     }
 
     /// Carries what lies in the letterboxes, or makes sure that somebody does, after a message was put in `reached` of
@@ -344,7 +409,23 @@ impl Hub {
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
+        if let Some(desk) = &self.desk {
+            desk.close();
+        }
         self.call_keeper(); // it stops too
+    }
+}
+
+/// What is left to do of a post when the lock is released.
+struct Posting {
+    receipt: Receipt,
+    slow: Vec<Arc<Letterbox>>,
+}
+
+impl Posting {
+    fn finish(self) -> Receipt {
+        self.slow.iter().for_each(|letterbox| letterbox.hang_up());
+        self.receipt
     }
 }
 

@@ -39,6 +39,8 @@ pub static SLOW_LISTENERS: Trouble = Trouble::new("slow listeners");
 pub static FULL: Trouble = Trouble::new("turned away");
 /// Webhooks that did not prove the secret.
 pub static HOOKS: Trouble = Trouble::new("refused hooks");
+/// Messages that could not be kept.
+pub static KEEPING: Trouble = Trouble::new("trouble with keeping messages");
 
 /// One kind of trouble.
 pub struct Trouble {
@@ -91,7 +93,7 @@ impl Trouble {
 /// Says what was only counted, of every kind. The keeper calls it once a second.
 pub fn settle_all() {
     let now = Instant::now();
-    [&ACCEPTING, &SLOW_LISTENERS, &FULL, &HOOKS].into_iter().for_each(|trouble| trouble.settle(now));
+    [&ACCEPTING, &SLOW_LISTENERS, &FULL, &HOOKS, &KEEPING].into_iter().for_each(|trouble| trouble.settle(now));
 }
 
 #[cfg(test)]

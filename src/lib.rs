@@ -1,5 +1,6 @@
 //! `aloud`: say it once, everyone listening hears it. A synchronous HTTP broadcast server: threads, channels, and locks
-//! you can count. This page is the map; each file opens with its own idea.
+//! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to you,
+//! begin with the [`lesson`].
 //!
 //! # The journey of a message
 //!
@@ -28,9 +29,14 @@
 //! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
 //! asks for what was said ([`said`]) gets the same without joining.
 //!
+//! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose clerk
+//! keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it and its
+//! speaker is answered. With Redis many servers are one conversation: each reads there what was said at all of them.
+//!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
 //! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
-//! any other; [`page`] is the dashboard, a listener in a browser.
+//! any other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
+//! [`journal`] the log, [`manager`] tells a service manager that we are ready, [`check`] asks a server how it is.
 //!
 //! # The threads
 //!
@@ -38,8 +44,10 @@
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where answers wait for a message to be kept | epoll; the desk | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
+//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
+//! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
 //! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
@@ -58,7 +66,7 @@
 //!
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
 //! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
-//! (who walks), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
+//! (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
 //! `Shared::descriptors` (the pool's books), and `Socket::open`, held for one system call so that no number is used after
 //! it was given back.
 //!
@@ -69,16 +77,16 @@
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down), and every thread that waits is woken to end. The hub is closed:
-//! whoever speaks now is refused, every listener delivers what its letterbox holds and ends its stream with the last
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every thread that waits is woken to end. The hub is
+//! closed: whoever speaks now is refused, what lies on the desk is kept, every listener delivers what its letterbox holds and ends its stream with the last
 //! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
 //! exits 130 at once.
 //!
 //! # What is absent
 //!
 //! * No async runtime, and no thread beside a listener's own.
-//! * No I/O and no waiting in `hub.rs`; no waiting for anybody in [`say`]; no wire format outside `frame.rs`; no HTTP in
-//!   `socket.rs`; no `unsafe` outside it, and there two lines.
+//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but at the desk, where there is one; no wire format outside `frame.rs`; no HTTP in
+//!   `socket.rs`; no `unsafe` outside it, and there three lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
 //!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
@@ -96,7 +104,9 @@
 //! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
 //!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
-//!   ids begin again lower, and [`history`] says what that can hide. Only a store could do better.
+//!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
+//! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and each
+//!   server remembers for itself what forges have delivered (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * Where `ulimit -v` limits what may be reserved, glibc's allocator takes 64 MiB of it for each of up to eight arenas for
 //!   each core; `MALLOC_ARENA_MAX=2` leaves room for listeners ([`memory`]).
@@ -106,9 +116,15 @@
 //!   says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
+pub mod lesson;
+
+#[cfg(not(loom))]
+pub mod backing;
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
+#[cfg(not(loom))]
+pub mod manager;
 #[cfg(not(loom))]
 pub mod memory;
 pub mod secret;
@@ -151,9 +167,17 @@ pub mod page;
 pub mod message;
 
 pub mod counters;
+pub mod desk;
 pub mod history;
 pub mod hub;
 pub mod sync;
+
+#[cfg(not(loom))]
+pub mod record;
+#[cfg(all(feature = "redis", not(loom)))]
+pub mod relay;
+#[cfg(all(feature = "store", not(loom)))]
+pub mod store;
 
 pub mod frame;
 pub mod letterbox;
@@ -165,5 +189,7 @@ pub mod listen;
 #[cfg(not(loom))]
 pub mod said;
 
+#[cfg(not(loom))]
+pub mod check;
 #[cfg(not(loom))]
 pub mod status;

@@ -121,7 +121,7 @@ fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format, hub: &Hub
         hub.counters().refused(503); // whatever it says to an EventSource
         let why = match refused {
             Refused::Full => "full",
-            Refused::Stopping => "stopping",
+            _ => "stopping",
         };
         let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
         return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));

@@ -9,12 +9,15 @@ use rustix::process::{Resource, getrlimit};
 /// What is kept free, in bytes: for a full history, for letters, and for thousands of connections without a thread.
 const SPARE: u64 = 32 * 1024 * 1024;
 
+/// At most this part of a limit is kept free: where it is small, listeners are what it is for.
+const SPARE_PART: u64 = 8;
+
 /// Whether there is memory for one more thread, or one more long body.
 pub fn is_left() -> bool {
     static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
     match LIMIT.get_or_init(|| getrlimit(Resource::As).current) {
         None => true,
-        Some(limit) => reserved().is_none_or(|reserved| reserved + SPARE <= *limit),
+        Some(limit) => reserved().is_none_or(|reserved| reserved + SPARE.min(limit / SPARE_PART) <= *limit),
     }
 }
 

@@ -24,7 +24,7 @@ pub const NAME_LIMIT: usize = 64;
 pub const CHANNEL_DEPTH: usize = 8;
 
 /// One thing said by one speaker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The place in the order of all messages. Zero until the hub has taken the message.
     pub id: u64,
@@ -61,7 +61,8 @@ pub fn now_micros() -> u64 {
 }
 
 /// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the
-/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does.
+/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does, and in any case
+/// with a store, which knows the last one.
 pub fn next_id(last: u64, now: u64) -> u64 {
     now.max(last + 1)
 }

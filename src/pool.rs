@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Request, Server, SslContextWrap};
 
+use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, Refusal, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
-use crate::hub::{BIG_ROOM, Hub, Limits};
+use crate::hub::{BIG_ROOM, Limits};
 use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
@@ -33,8 +34,13 @@ use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limi
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
-/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved.
-const STACK_BYTES: usize = 256 * 1024;
+/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as deep
+/// as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
+const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
+
+/// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many of
+/// them, and where address space is limited (`ulimit -v`) what is reserved counts.
+const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
 /// A connection takes two descriptors, as tiny_http makes a second one for writing.
 const DESCRIPTORS_EACH: usize = 2;
@@ -47,6 +53,10 @@ const SPEAKERS_PART: usize = 8;
 
 /// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
 const MOST_WAITING_PART: usize = 4;
+
+/// The most threads that wait or answer where answers wait until a message is kept: so many speakers share one wait for
+/// the disk. What comes while all of them wait is answered when that is over.
+const MOST_WAITING_TO_BE_KEPT: usize = 64;
 
 /// How long a thread waits beside enough others before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(10);
@@ -129,8 +139,15 @@ impl Pool {
     /// Starts a server. When this returns, connections are accepted.
     ///
     /// # Errors
-    /// When the address cannot be listened at, or not one thread can be started.
-    pub fn start(config: Config) -> io::Result<Pool> {
+    /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
+    pub fn start(config: Config) -> Result<Pool, String> {
+        let backing = Backing::open(&config)?;
+        let bind = config.bind.clone();
+        Pool::start_with(config, backing)
+            .map_err(|error| format!("cannot listen at {bind} ({error}); give another address with --bind"))
+    }
+
+    fn start_with(config: Config, backing: Option<Backing>) -> io::Result<Pool> {
         let listening = Listening::open(&config.bind)?;
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening);
@@ -140,7 +157,8 @@ impl Pool {
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
-        let (hub, called) = Hub::new(Limits { listeners, queue, history, history_bytes });
+        let limits = Limits { listeners, queue, history, history_bytes };
+        let (hub, called, threads) = backing::furnish(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),
@@ -158,6 +176,10 @@ impl Pool {
             alive: Mutex::new(Some(alive)),
         });
         shared.start_keeper(called)?;
+        for (name, life) in threads {
+            let of_thread = shared.clone();
+            shared.start_thread(name, STACK_BYTES, move || life(&of_thread.service.hub))?;
+        }
         shared.start_waiting_thread()?;
         shared.replenish();
         Ok(Pool { shared, ended })
@@ -197,7 +219,12 @@ impl Pool {
 
 /// The threads.
 impl Shared {
-    fn start_thread(self: &Arc<Shared>, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    fn start_thread(
+        self: &Arc<Shared>,
+        name: &str,
+        stack: usize,
+        life: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         if !memory::is_left() {
             return Err(ErrorKind::OutOfMemory.into());
         }
@@ -212,14 +239,14 @@ impl Shared {
             counted.counters().threads.one_less();
             drop((counted, alive));
         };
-        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(life).map(drop)
+        thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(life).map(drop)
     }
 
     /// Starts a thread that waits for something to happen.
     fn start_waiting_thread(self: &Arc<Shared>) -> io::Result<()> {
         let shared = self.clone();
         self.threads.fetch_add(1, Ordering::SeqCst);
-        let started = self.start_thread("waiting", move || shared.wait_and_serve());
+        let started = self.start_thread("waiting", STACK_BYTES, move || shared.wait_and_serve());
         if started.is_err() {
             self.threads.fetch_sub(1, Ordering::SeqCst);
         }
@@ -236,9 +263,8 @@ impl Shared {
         }
     }
 
-    /// Before a thread does something that takes a while: makes sure that another one waits.
-    fn leave_somebody_waiting(self: &Arc<Shared>) {
-        let enough = self.cores * MOST_WAITING_PART;
+    /// Before a thread does something that takes a while: makes sure that another one waits, unless there are `enough`.
+    fn leave_somebody_waiting(self: &Arc<Shared>, enough: usize) {
         if self.waiting.load(Ordering::SeqCst) == 0 && self.threads.load(Ordering::SeqCst) < enough {
             let _ = self.start_waiting_thread(); // or else those that are here do the work
         }
@@ -273,7 +299,7 @@ impl Shared {
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
-        self.start_thread("keeper", move || {
+        self.start_thread("keeper", STACK_BYTES, move || {
             while !shared.stopping() {
                 if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
                     shared.service.hub.lend_a_second_hand();
@@ -466,9 +492,12 @@ impl Shared {
     /// Answers a request; after that, where it said something, lends a hand in carrying it.
     #[inline(never)] // as with `go_on`
     fn answer(self: &Arc<Shared>, exchange: Exchange<'_>) -> After {
+        if route::waits_to_be_kept(&exchange, &self.service.hub) {
+            self.leave_somebody_waiting(MOST_WAITING_TO_BE_KEPT);
+        }
         let Outcome { after, reached } = self.service.answer(exchange);
         if reached >= BIG_ROOM {
-            self.leave_somebody_waiting();
+            self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
         }
         self.service.hub.lend_a_hand(reached);
         after
@@ -482,10 +511,11 @@ impl Shared {
         task: Task,
     ) -> Option<(Connection, Awaited)> {
         let (shared, of_thread) = (self.clone(), slot.clone());
+        let stack = if matches!(task, Task::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
         // Left where either thread can take it: what a thread that cannot be started was given is lost.
         let given = Arc::new(Mutex::new(Some((connection, task))));
         let taken = given.clone();
-        let started = self.start_thread("conversation", move || {
+        let started = self.start_thread("conversation", stack, move || {
             let given = lock(&taken).take();
             drop(taken);
             if let Some((connection, task)) = given {

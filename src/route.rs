@@ -52,6 +52,11 @@ pub fn answers_at_length(request: &Request) -> bool {
     matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
+/// Whether the answer has to wait until a message is kept (see `desk.rs`).
+pub fn waits_to_be_kept(exchange: &Exchange<'_>, hub: &Hub) -> bool {
+    hub.desk().is_some() && matches!(Route::of(exchange.path()), Ok(Route::Say(_) | Route::Hook(..) | Route::Beat(_)))
+}
+
 /// The longest body that may be sent to `path`, in bytes.
 pub fn most_body(path: &str, config: &Config) -> usize {
     match Route::of(path.split('?').next().unwrap_or(path)) {
@@ -242,6 +247,12 @@ pub fn refusal_of(refused: Refused) -> Refusal {
         }
         Refused::Stopping => {
             Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
+        Refused::NoRoom => {
+            Refusal::new(507, "no room is left to keep the message; make room on the server's disk and say it again")
+        }
+        Refused::CannotKeep => {
+            Refusal::new(503, "the message cannot be kept now; try again in a moment").with("Retry-After", RETRY_AFTER)
         }
     }
 }

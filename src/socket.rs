@@ -1,5 +1,6 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one.
-//! Knows no HTTP. The only file with `unsafe`: two lines, which borrow a descriptor by its number and ask for `TCP_INFO`.
+//! Knows no HTTP. The only file with `unsafe`: three lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and
+//! tell the allocator that address space is limited.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -13,8 +14,8 @@
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::mem::{MaybeUninit, offset_of};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,11 +25,11 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_cookie, socket_error};
+use rustix::net::sockopt::{socket_acceptconn, socket_cookie, socket_error};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
 use rustix::net::{getpeername, getsockname, recv, send, shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, SockAddr, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use tiny_http::Listener;
 
 use crate::config::Bind;
@@ -55,6 +56,9 @@ pub const RECEIVE_BYTES: usize = 256 * 1024;
 /// How long a thread of its own may wait for the next bytes of a long body.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
+/// The number of the socket that a service manager hands over (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
+const HANDED_OVER: RawFd = 3;
+
 /// Numbers looked at beyond the highest known one when a guess fails.
 const SCAN_MARGIN: usize = 64;
 
@@ -66,6 +70,8 @@ pub struct Listening {
     pub name: String,
     /// Where it listens; `None` for a socket file.
     pub address: Option<SocketAddr>,
+    /// Whether it is not ours to shut: a service manager listens too, and what waits in it is for whoever comes next.
+    handed_over: bool,
 }
 
 impl Listening {
@@ -81,11 +87,12 @@ impl Listening {
                 let socket = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into())
                     .or_else(|_| listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into()))?;
                 let address = socket.local_addr()?;
-                Ok(Listening { name: format!(":{}", address.port()), address: Some(address), listener: socket.into() })
+                let name = format!(":{}", address.port());
+                Ok(Listening { name, address: Some(address), listener: socket.into(), handed_over: false })
             }
             Bind::Address(text) => {
                 let mut failure = io::Error::new(ErrorKind::NotFound, "the name stands for no address");
-                for address in text.to_socket_addrs()? {
+                for address in addresses(text)? {
                     match listen_tcp(address) {
                         Ok(socket) => {
                             let address = socket.local_addr()?;
@@ -93,6 +100,7 @@ impl Listening {
                                 name: address.to_string(),
                                 address: Some(address),
                                 listener: socket.into(),
+                                handed_over: false,
                             });
                         }
                         Err(error) => failure = error,
@@ -101,16 +109,77 @@ impl Listening {
                 Err(failure)
             }
             Bind::Unix(path) => {
-                let listener = listen_unix(path)?;
-                Ok(Listening { name: format!("unix:{}", path.display()), address: None, listener: listener.into() })
+                let name = format!("unix:{}", path.display());
+                Ok(Listening { name, address: None, listener: listen_unix(path)?.into(), handed_over: false })
             }
+            Bind::HandedOver => take_over(),
         }
     }
 
-    /// Refuses newcomers from now on.
+    /// Refuses newcomers from now on. Where a service manager listens too, they wait for the next server instead.
     pub fn shut(&self) {
-        let _ = shutdown(&self.listener, Shutdown::Both);
+        if !self.handed_over {
+            let _ = shutdown(&self.listener, Shutdown::Both);
+        }
     }
+}
+
+/// Listens at the socket that a service manager has opened. A second descriptor of it is made, to own; the first stays
+/// as it is, so that nothing else gets its number.
+fn take_over() -> io::Result<Listening> {
+    let socket = borrow(HANDED_OVER);
+    if !socket_acceptconn(socket)? {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it does not listen"));
+    }
+    let socket: OwnedFd = socket.try_clone_to_owned()?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    let at = getsockname(&socket)?;
+    let Ok(address) = SocketAddr::try_from(at) else {
+        let listener = UnixListener::from(socket);
+        let at = listener.local_addr()?;
+        let name =
+            at.as_pathname().map_or_else(|| "a socket file".to_owned(), |path| format!("unix:{}", path.display()));
+        return Ok(Listening { name, address: None, listener: listener.into(), handed_over: true });
+    };
+    prepare(&socket, true)?;
+    let name = if address.ip().is_unspecified() { format!(":{}", address.port()) } else { address.to_string() };
+    let listener = std::net::TcpListener::from(socket).into();
+    Ok(Listening { name, address: Some(address), listener, handed_over: true })
+}
+
+/// Gives a socket what every connection shall have. Those of TCP that a socket accepts inherit it.
+fn prepare(socket: &impl AsFd, tcp: bool) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_read_timeout(Some(READ_LIMIT))?;
+    socket.set_write_timeout(Some(STALL_LIMIT))?;
+    if tcp {
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
+        socket.set_tcp_user_timeout(Some(STALL_LIMIT))?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    }
+    Ok(())
+}
+
+/// The addresses that `HOST:PORT` stands for.
+///
+/// # Errors
+/// When the name is not known.
+#[cfg(not(all(target_feature = "crt-static", target_env = "gnu")))]
+pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
+    std::net::ToSocketAddrs::to_socket_addrs(text).map(Iterator::collect)
+}
+
+/// The same in a static file: numbers, and `localhost`. glibc would look other names up with libraries of the machine that
+/// it runs on, where there may be none, and would bring a third of a megabyte for it.
+#[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+    }
+    let needs_number = |_| io::Error::new(ErrorKind::InvalidInput, "this static file takes numbers, not names");
+    text.parse().map(|address| vec![address]).map_err(needs_number)
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -119,13 +188,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?; // a restart need not wait for old connections to fade
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(Some(STALL_LIMIT))?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
-    socket.set_read_timeout(Some(READ_LIMIT))?;
-    socket.set_write_timeout(Some(STALL_LIMIT))?;
+    prepare(&socket, true)?;
     socket.set_nonblocking(true)?; // accepted sockets do not inherit that (accept(2))
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -155,6 +218,19 @@ pub fn raise_descriptor_limit() -> usize {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| current as usize)
+}
+
+/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the up
+/// to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are started.
+pub fn spare_address_space() {
+    #[cfg(target_env = "gnu")]
+    if getrlimit(Resource::As).current.is_some() {
+        // SAFETY: the call sets a number, under the allocator's own lock.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
 }
 
 /// An accepted connection's socket, borrowed from tiny_http.
@@ -318,8 +394,8 @@ fn bytes_received(socket: BorrowedFd<'_>) -> rustix::io::Result<u64> {
 
 /// The descriptor of that number, if it is open; else every call on it says `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0). What is asked of it before it is
-    // known to be ours changes nothing (getsockname, SO_COOKIE, fcntl F_GETFD); what is done to it afterwards is done
+    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is asked of it before it is
+    // known to be ours changes nothing (getsockname, SO_COOKIE, SO_ACCEPTCONN, fcntl F_GETFD, F_DUPFD); what is done to it afterwards is done
     // while its connection is open (see `Socket::call`), and the borrow ends with the call.
     #[allow(unsafe_code)]
     unsafe {
@@ -370,8 +446,11 @@ pub struct Descriptors {
     listening_at: Option<SocketAddrAny>,
     /// Counts the sockets found.
     serial: u32,
-    /// Whether accepted sockets inherit the options of the one that listens (not those of a socket file).
+    /// Whether accepted sockets have inherited the options of the one that listens: not those of a socket file, nor those
+    /// that were accepted for us before a socket was handed over.
     inherits: bool,
+    /// Whether they are of TCP.
+    tcp: bool,
 }
 
 /// A connection's socket, found, and what to give back when it is closed.
@@ -392,7 +471,8 @@ impl Descriptors {
             listening_cookie: socket_cookie(&listening.listener).unwrap_or(0),
             listening_at: getsockname(&listening.listener).ok(),
             serial: 0,
-            inherits: listening.address.is_some(),
+            inherits: listening.address.is_some() && !listening.handed_over,
+            tcp: listening.address.is_some(),
         }
     }
 
@@ -429,8 +509,7 @@ impl Descriptors {
             watcher: Mutex::new(None),
         });
         if !self.inherits {
-            let _ = socket.call(|socket| set_socket_timeout(socket, Timeout::Recv, Some(READ_LIMIT)));
-            let _ = socket.call(|socket| set_socket_timeout(socket, Timeout::Send, Some(STALL_LIMIT)));
+            let _ = socket.call(|socket| Ok(prepare(&socket, self.tcp)));
         }
         self.cookies.insert(cookie);
         Some(Found { socket, cookie, numbers: Some(first).into_iter().chain(second).collect() })

@@ -11,11 +11,16 @@ use crate::hub::Hub;
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops.
+/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named for what keeps
+/// the messages says whether it could keep the last ones; the status stays 200 where it could not, because those who
+/// listen are served.
 pub fn health(hub: &Hub) -> Answer {
     let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
-    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}}}");
+    let backing = hub.desk().map_or_else(String::new, |desk| {
+        format!(",\"{}\":\"{}\"", desk.kind, if desk.is_well() { "ok" } else { "failing" })
+    });
+    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}");
     Answer::new(status, "application/json", body).with("Cache-Control", "no-store")
 }
 
@@ -50,6 +55,19 @@ fn exposition(hub: &Hub) -> String {
     );
     number("aloud_history_messages", &messages, "Messages kept for replay.");
     number("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay.");
+    if let Some(desk) = hub.desk() {
+        let (kept, failed) = desk.counts();
+        let kind = || format!("{{kind=\"{}\"}}", desk.kind);
+        let up = u8::from(desk.is_well());
+        family(
+            &mut text,
+            "aloud_backing_up",
+            "Whether what keeps the messages could keep the last ones.",
+            [(kind(), up)],
+        );
+        family(&mut text, "aloud_backing_batches_total", "Batches of messages kept together.", [(kind(), kept)]);
+        family(&mut text, "aloud_backing_failures_total", "Batches that could not be kept.", [(kind(), failed)]);
+    }
     let causes = [
         ("queue_full", Ended::QueueFull),
         ("stalled", Ended::Stalled),

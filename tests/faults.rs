@@ -124,7 +124,27 @@ fn when_threads_run_out_the_server_goes_on() {
     command.args(["-c", &format!("ulimit -u 12 && {as_nobody} {} --bind 127.0.0.1:0", copy.display())]);
     let server = Server::start_command(command);
     outlast_a_crowd(&server);
-    assert!(server.log().contains("cannot start a thread"), "the limit was hit:\n{}", server.log());
+    server.wait_for_log("cannot start a thread"); // the limit was hit
     drop(server);
     std::fs::remove_file(copy).unwrap();
+}
+
+#[test]
+fn json_nested_as_deep_as_it_is_read_and_deeper_overflows_no_stack() {
+    let server = Server::start(&[]);
+    let nested = |levels: usize| {
+        let objects = format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        let arrays = format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        [objects, arrays]
+    };
+    for body in [127, 128, 10_000].into_iter().flat_map(nested) {
+        let json = ["Content-Type: application/json", "X-Gitlab-Event: Pipeline Hook"];
+        assert_eq!(server.request("POST", "/say", &json, body.as_bytes()).status, 400);
+        // A delivery that says nothing to us is none of the forge's faults; a long one gets a thread of its own.
+        for padding in [0, 200_000] {
+            let body = body.clone() + &" ".repeat(padding);
+            server.request("POST", "/hook/gitlab", &json, body.as_bytes());
+        }
+    }
+    assert_eq!(server.request("GET", "/health", &[], b"").status, 200);
 }

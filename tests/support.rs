@@ -41,13 +41,13 @@ impl Server {
     /// Starts the binary with `flags` on a free port of the loopback interface.
     pub fn start(flags: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
-        command.args(["--bind", "127.0.0.1:0"]).args(flags);
+        command.args(["--bind", "127.0.0.1:0"]).args(flags).stdin(Stdio::null());
         Server::start_command(command)
     }
 
     /// Starts the binary by `command`, which has to lead to a server on the loopback interface.
     pub fn start_command(mut command: Command) -> Server {
-        let mut process = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("aloud starts");
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("aloud starts");
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         let log = Arc::new(Log::default());
         let written = log.clone();

@@ -11,12 +11,20 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod listen;
+mod manual;
 mod proxy;
 mod readers;
+#[cfg(all(feature = "store", feature = "redis"))] // it shows every flag
 mod readme;
+#[cfg(feature = "redis")]
+mod relay;
 mod resume;
 mod say;
+mod service;
 mod siege;
+mod small;
 mod status;
 mod stop;
+#[cfg(feature = "store")]
+mod store;
 mod tokens;

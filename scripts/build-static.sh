@@ -1,0 +1,67 @@
+#!/bin/sh
+# Makes one file that needs nothing else, not even a C library: copy it to any Linux machine and start it.
+#
+#   scripts/build-static.sh [TARGET] [CARGO FLAGS]
+#
+# Without a TARGET it is built for x86_64: with musl, where Rust has its library (about 1.2 MB), else with what every Debian
+# with Rust has, glibc (about 2 MB, of which 0.8 are glibc's). For another target its Rust library and Debian's cross
+# compiler have to be there, and this script names what is not:
+#
+#   x86_64-unknown-linux-musl       rustup target add x86_64-unknown-linux-musl
+#   x86_64-unknown-linux-gnu        apt install gcc libc6-dev
+#   aarch64-unknown-linux-gnu       rustup target add aarch64-unknown-linux-gnu;      apt install gcc-aarch64-linux-gnu
+#   armv7-unknown-linux-gnueabihf   rustup target add armv7-unknown-linux-gnueabihf;  apt install gcc-arm-linux-gnueabihf
+#
+# The figures of the README are those of the ordinary build; musl's allocator has one lock for all threads, so a big machine
+# is better off with that.
+#
+# No cargo feature is in it unless you say so (`TARGET --features store`). With glibc `--bind` takes numbers and `localhost`
+# rather than names: glibc looks names up with libraries of the machine it runs on. The last line printed is the file's path.
+set -eu
+cd "$(dirname "$0")/.."
+
+flags=${RUSTFLAGS:-}
+
+# Whether Rust has a library for a target.
+has() {
+    # shellcheck disable=SC2086 # they are words
+    [ -d "$(rustc $flags --print target-libdir --target "$1")" ]
+}
+
+target=${1:-}
+[ $# -eq 0 ] || shift
+if [ -z "$target" ]; then
+    target=x86_64-unknown-linux-gnu
+    ! has x86_64-unknown-linux-musl || target=x86_64-unknown-linux-musl
+fi
+
+case $target in
+x86_64-unknown-linux-musl) linker=cc package=gcc ;;
+x86_64-unknown-linux-gnu) linker=cc package=gcc ;;
+aarch64-unknown-linux-gnu) linker=aarch64-linux-gnu-gcc package=gcc-aarch64-linux-gnu ;;
+armv7-unknown-linux-gnueabihf) linker=arm-linux-gnueabihf-gcc package=gcc-arm-linux-gnueabihf ;;
+*)
+    echo "$0: no linker is known for $target; give one of those in the head of this script" >&2
+    exit 2
+    ;;
+esac
+if ! has "$target"; then
+    echo "$0: Rust has no library for $target; rustup target add $target" >&2
+    exit 1
+fi
+if ! command -v "$linker" >/dev/null; then
+    echo "$0: $linker is missing; apt install $package" >&2
+    exit 1
+fi
+
+# A target named explicitly keeps these flags from the build's own tools, which stay dynamic. Without position
+# independence the file is smaller and its pages need no relocation at the start.
+export RUSTFLAGS="$flags -C target-feature=+crt-static -C relocation-model=static -C linker=$linker"
+cargo build --release --quiet --target "$target" --no-default-features "$@" >&2
+
+file=${CARGO_TARGET_DIR:-target}/$target/release/aloud
+if ldd "$file" >/dev/null 2>&1; then
+    echo "$0: $file is dynamic all the same" >&2
+    exit 1
+fi
+echo "$file"

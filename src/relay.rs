@@ -1,0 +1,378 @@
+//! `--redis URL`: many servers, one conversation. What is said at one of them goes into a Redis stream (Redis 5 or newer, or
+//! Valkey), and every server reads that stream, so all listeners of all servers hear one order.
+//!
+//! ```text
+//!   /say ─▶ desk ─▶ clerk ─▶ Redis ─▶ reader ─▶ hub ─▶ listeners        (the same at every other server)
+//!             ▲                          │
+//!             └──────── receipt ─────────┘
+//! ```
+//!
+//! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's time,
+//! or one more than the newest id where that is not larger, so ids are one order for all servers. The reader waits for
+//! what is new, posts it, and gives those of this server that spoke their receipts. A server that starts reads the end of the
+//! stream into its history; replay is from there, and so the same at each.
+//!
+//! **When Redis is away** what is said is refused at once, listeners stay, and the reader goes on after the last message it
+//! has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees where entries are
+//! missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended; they come back
+//! with the id they heard last and are told of the gap.
+//!
+//! What Redis was told and did not answer, because it went away in that moment, may be heard although it was refused: it
+//! is the one case in which nobody can know. How much of what it was told outlives Redis is a matter of its settings
+//! (`appendonly`).
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
+
+use crate::desk::{Clerk, Handed};
+use crate::history::Past;
+use crate::hub::{Hub, Receipt, Refused};
+use crate::journal;
+use crate::message::{Message, now_micros};
+use crate::record;
+use crate::sync::lock;
+
+/// The stream. Whoever wants two conversations on one Redis gives them two databases: `redis://host/1`.
+const STREAM: &str = "aloud:said";
+
+/// How long connecting may take, and an answer beyond the time it is asked to wait: a Redis that is silent for longer is
+/// away.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// How long Redis is asked to wait for something new, in milliseconds: so long may the reader take to see that the server
+/// stops.
+const BLOCK_MS: u64 = 500;
+
+/// The pause before the next try to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The most entries read at once.
+const READ_LIMIT: usize = 256;
+
+/// The fewest entries the stream keeps, whatever the history does: with what a reader that was cut off for a moment, or whose
+/// machine is the slowest of all, has to catch up.
+const STREAM_LEAST: usize = 10_000;
+
+/// Adds a message: the key; how many to keep, the newest id that the speaker's server has read, who says it, the record.
+/// Returns the id. Numbers in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
+const ADD: &str = "\
+local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local before = tonumber(ARGV[2])
+if top[1] then before = math.max(before, tonumber(string.match(top[1][1], '^%d+'))) end
+local now = redis.call('TIME')
+local id = string.format('%.0f', math.max(now[1] * 1000000 + now[2], before + 1))
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], id .. '-0',
+    'before', string.format('%.0f', before), 'from', ARGV[3], 'said', ARGV[4])
+return id";
+
+/// The way to Redis.
+pub struct Relay {
+    client: Client,
+    /// How many messages the stream shall keep.
+    keep: usize,
+    /// This server's name among the others: a number nobody else has drawn.
+    server: u64,
+    next: AtomicU64,
+    /// Those who wait for their receipt, by the number of their message. Held for moments.
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    /// The id that the reader has read last; 0 where the stream has been empty so far.
+    last_read: AtomicU64,
+    /// Whether the reader is connected.
+    connected: AtomicBool,
+    /// How often the reader was cut off: a connection of the clerk's from before is no good either.
+    cuts: AtomicU64,
+    /// Set when the clerk has sent everything.
+    all_sent: AtomicBool,
+}
+
+struct Waiting {
+    speaker: Handed,
+    /// Its id, once Redis has told.
+    id: Option<u64>,
+}
+
+/// An entry of the stream.
+struct Entry {
+    before: u64,
+    from: (u64, u64),
+    message: Message,
+}
+
+impl Relay {
+    /// Connects to the Redis at `url` and reads the end of its stream, `history` messages of it.
+    ///
+    /// # Errors
+    /// One line, without the password.
+    pub fn open(url: &str, history: usize) -> Result<(Arc<Relay>, Past), String> {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // an embedding program may have one already
+        let cannot =
+            |error: RedisError| format!("cannot use the Redis of --redis ({error}); start it, or give another URL");
+        // Without a delay: a batch is one write, and the answer to it is waited for.
+        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+        let info = url.into_connection_info().map_err(cannot)?.set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(cannot)?;
+        let relay = Relay {
+            client,
+            keep: history.max(STREAM_LEAST),
+            server: RandomState::new().build_hasher().finish(),
+            next: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            last_read: AtomicU64::new(0),
+            connected: AtomicBool::new(true),
+            cuts: AtomicU64::new(0),
+            all_sent: AtomicBool::new(false),
+        };
+        let past = relay.past(history).map_err(cannot)?;
+        Ok((Arc::new(relay), past))
+    }
+
+    /// `host:port/database`, for the log.
+    pub fn name(&self) -> String {
+        let info = self.client.get_connection_info();
+        format!("{}/{}", info.addr(), info.redis_settings().db())
+    }
+
+    fn connect(&self) -> RedisResult<Connection> {
+        let connection = self.client.get_connection_with_timeout(LIMIT)?;
+        connection.set_read_timeout(Some(LIMIT + Duration::from_millis(BLOCK_MS)))?;
+        connection.set_write_timeout(Some(LIMIT))?;
+        Ok(connection)
+    }
+
+    fn past(&self, history: usize) -> RedisResult<Past> {
+        let mut connection = self.connect()?;
+        let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
+        let newest: Value =
+            cmd("XREVRANGE").arg(STREAM).arg("+").arg("-").arg("COUNT").arg(history.max(1)).query(&mut connection)?;
+        let mut entries = entries(&newest);
+        entries.reverse();
+        let Some(last) = entries.last().map(|entry| entry.message.id) else {
+            let begun = seconds * 1_000_000 + micros;
+            return Ok(Past { begun, forgotten: begun, last: begun, messages: vec![] });
+        };
+        let forgotten = entries[0].before;
+        let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
+        self.last_read.store(last, Ordering::SeqCst);
+        Ok(Past { begun: forgotten, forgotten, last, messages })
+    }
+}
+
+/// The clerk's side.
+impl Relay {
+    /// The clerk's life: sends what is handed in until the desk is closed.
+    pub fn send_all(&self, mut clerk: Clerk, hub: &Hub) {
+        let mut connection = None;
+        while let Some(batch) = clerk.take() {
+            let sent = self.send(batch, &mut connection);
+            if let Some(desk) = hub.desk() {
+                desk.note(sent.is_ok());
+            }
+            if let Err(error) = sent {
+                connection = None;
+                journal::KEEPING.warn(format_args!("Redis does not take messages ({error}); refused what was said"));
+            }
+        }
+        self.all_sent.store(true, Ordering::SeqCst);
+    }
+
+    fn send(&self, batch: Vec<Handed>, connection: &mut Option<(u64, Connection)>) -> RedisResult<()> {
+        let known = self.last_read.load(Ordering::SeqCst);
+        let numbers: Vec<u64> = batch.iter().map(|_| self.next.fetch_add(1, Ordering::Relaxed)).collect();
+        let mut pipeline = Pipeline::new();
+        pipeline.ignore_errors();
+        let now = now_micros();
+        for (handed, number) in batch.iter().zip(&numbers) {
+            let mut handed_in = handed.message.clone();
+            handed_in.time = now;
+            let from = format!("{}:{number}", self.server);
+            pipeline.cmd("EVAL").arg(ADD).arg(1).arg(STREAM);
+            pipeline.arg(self.keep).arg(known).arg(from).arg(record::write(&handed_in));
+        }
+        lock(&self.waiting)
+            .extend(numbers.iter().copied().zip(batch.into_iter().map(|speaker| Waiting { speaker, id: None })));
+        let answers = self.ask(&pipeline, connection);
+        let mut first_error = None;
+        let answers = answers.unwrap_or_else(|error| numbers.iter().map(|_| Err(error.clone())).collect());
+        for (number, answer) in numbers.into_iter().zip(answers) {
+            match answer {
+                Ok(id) => self.note_id(number, id),
+                Err(error) => {
+                    let refused = if error.code() == Some("OOM") { Refused::NoRoom } else { Refused::CannotKeep };
+                    self.answer(number, Err(refused));
+                    first_error = Some(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// One round trip. A reader that is not connected tells that Redis is away, so that nobody waits here to learn it.
+    fn ask(
+        &self,
+        pipeline: &Pipeline,
+        connection: &mut Option<(u64, Connection)>,
+    ) -> RedisResult<Vec<RedisResult<u64>>> {
+        if !self.connected.load(Ordering::SeqCst) {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+        }
+        let cuts = self.cuts.load(Ordering::SeqCst);
+        if connection.as_ref().is_none_or(|(of, _)| *of != cuts) {
+            *connection = Some((cuts, self.connect()?));
+        }
+        let (_, connection) = connection.as_mut().expect("it was connected above");
+        pipeline.query(connection)
+    }
+
+    /// Notes that Redis has the message; its receipt comes from the reader, or from here where that went away meanwhile.
+    fn note_id(&self, number: u64, id: u64) {
+        if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
+            waiting.id = Some(id);
+        }
+        if !self.connected.load(Ordering::SeqCst) {
+            self.answer(number, Ok(Receipt { id, listeners: 0 }));
+        }
+    }
+
+    fn answer(&self, number: u64, answer: Result<Receipt, Refused>) {
+        let waiting = lock(&self.waiting).remove(&number);
+        if let Some(waiting) = waiting {
+            waiting.speaker.answer(answer);
+        }
+    }
+
+    /// Gives all a receipt whose message Redis has and nobody here will read soon: up to the id `last`.
+    fn answer_kept(&self, last: u64) {
+        lock(&self.waiting).retain(|_, waiting| match waiting.id {
+            Some(id) if id <= last => {
+                waiting.speaker.answer(Ok(Receipt { id, listeners: 0 }));
+                false
+            }
+            _ => true,
+        });
+    }
+}
+
+/// The reader's side.
+impl Relay {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed.
+    pub fn read_all(&self, hub: &Hub) {
+        loop {
+            let gone = self.read(hub);
+            self.cuts.fetch_add(1, Ordering::SeqCst);
+            let was_connected = self.set_connected(false, hub);
+            self.answer_kept(u64::MAX);
+            let Err(error) = gone else { return };
+            if was_connected {
+                journal::KEEPING.warn(format_args!("Redis is away ({error}); listeners stay, speakers are refused"));
+            }
+            if self.is_over(hub) {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_over(&self, hub: &Hub) -> bool {
+        hub.is_closed() && self.all_sent.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether the reader is connected; returns whether it was.
+    fn set_connected(&self, connected: bool, hub: &Hub) -> bool {
+        if let Some(desk) = hub.desk() {
+            desk.set_well(connected);
+        }
+        self.connected.swap(connected, Ordering::SeqCst)
+    }
+
+    /// Connects and reads until the server stops, or an error.
+    fn read(&self, hub: &Hub) -> RedisResult<()> {
+        let mut connection = self.connect()?;
+        // What came while nobody read is heard before anybody is answered again.
+        while self.read_once(&mut connection, None, hub)? > 0 {}
+        if !self.set_connected(true, hub) {
+            log::info!("Redis is back");
+        }
+        while !self.is_over(hub) {
+            self.read_once(&mut connection, Some(BLOCK_MS), hub)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how many entries.
+    fn read_once(&self, connection: &mut Connection, block: Option<u64>, hub: &Hub) -> RedisResult<usize> {
+        let mut read = cmd("XREAD");
+        if let Some(block) = block {
+            read.arg("BLOCK").arg(block);
+        }
+        read.arg("COUNT")
+            .arg(READ_LIMIT)
+            .arg("STREAMS")
+            .arg(STREAM)
+            .arg(format!("{}-0", self.last_read.load(Ordering::SeqCst)));
+        let read: Value = read.query(connection)?;
+        let new = list(&read).first().and_then(|stream| list(stream).get(1)).map_or_else(Vec::new, entries);
+        let count = new.len();
+        let reached = new.into_iter().map(|entry| self.post(entry, hub)).max();
+        if let Some(reached) = reached {
+            hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
+            self.answer_kept(self.last_read.load(Ordering::SeqCst)); // whose entry was cut away before it was read
+        }
+        Ok(count)
+    }
+
+    /// Posts what was said at any server; returns how many listeners here it reached.
+    fn post(&self, entry: Entry, hub: &Hub) -> usize {
+        if entry.before > hub.last_id() {
+            journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
+            hub.skip(entry.before);
+        }
+        self.last_read.store(entry.message.id, Ordering::SeqCst);
+        let receipt = hub.post(Arc::new(entry.message));
+        if entry.from.0 == self.server {
+            self.answer(entry.from.1, Ok(receipt));
+        }
+        hub.catch_up(receipt.listeners);
+        receipt.listeners
+    }
+}
+
+/// The members of an array; none of anything else.
+fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(members) => members,
+        _ => &[],
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The entries of a reply. What aloud has not written is passed over.
+fn entries(reply: &Value) -> Vec<Entry> {
+    list(reply).iter().filter_map(entry).collect()
+}
+
+fn entry(value: &Value) -> Option<Entry> {
+    let [id, fields] = list(value) else { return None };
+    let (id, _) = std::str::from_utf8(bytes(id)?).ok()?.split_once('-')?;
+    let field = |name: &[u8]| {
+        list(fields).chunks_exact(2).find(|pair| bytes(&pair[0]) == Some(name)).and_then(|pair| bytes(&pair[1]))
+    };
+    let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
+    let (server, number) = text(b"from")?.split_once(':')?;
+    Some(Entry {
+        before: text(b"before")?.parse().ok()?,
+        from: (server.parse().ok()?, number.parse().ok()?),
+        message: record::read(id.parse().ok()?, field(b"said")?)?,
+    })
+}

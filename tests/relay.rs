@@ -1,0 +1,469 @@
+//! Promise: with `--redis`, several servers are one conversation: what is said at one is heard at all, in one order; who
+//! moves from one to another misses nothing; and when Redis is away, emptied or out of reach, listeners stay and nothing is
+//! skipped in silence.
+
+use std::io::{BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
+
+/// Messages said at three servers at once; `ALOUD_TEST_RELAYED` says otherwise.
+const RELAYED: usize = 3000;
+
+/// Debian's Redis on a port of its own; killed when dropped, its files removed.
+struct Redis {
+    process: Option<Child>,
+    port: u16,
+    folder: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Redis {
+    /// Starts one that keeps everything it was told, with further `flags`.
+    fn start(flags: &[&str]) -> Redis {
+        let port = free_port();
+        let folder = std::env::temp_dir().join(format!("aloud-redis-{}-{port}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut redis = Redis { process: None, port, folder, flags };
+        redis.start_again();
+        redis
+    }
+
+    fn start_again(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]);
+        command.arg(&self.folder).args(["--appendonly", "yes", "--appendfsync", "always"]).args(&self.flags);
+        let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        self.process = Some(started.expect("redis-server is installed; run scripts/install-test-tools.sh"));
+        wait_until("Redis answers", || {
+            let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+            let mut answer = [0; 4];
+            connection.write_all(b"PING\r\n").is_ok()
+                && std::io::Read::read_exact(&mut connection, &mut answer).is_ok()
+                && (answer == *b"+PON" || answer == *b"-NOA")
+        });
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn empty(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        std::fs::create_dir(&self.folder).unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A way to Redis that can be cut.
+struct Bridge {
+    port: u16,
+    open: Arc<AtomicBool>,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Bridge {
+    fn to(redis: &Redis) -> Bridge {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, to) = (listener.local_addr().unwrap().port(), redis.port);
+        let bridge = Bridge { port, open: Arc::new(AtomicBool::new(true)), ends: Arc::default() };
+        let (open, ends) = (bridge.open.clone(), bridge.ends.clone());
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let mut ends = ends.lock().unwrap();
+                let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                if !open.load(Ordering::SeqCst) {
+                    continue;
+                }
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                ends.extend([near, far]);
+            }
+        });
+        bridge
+    }
+
+    fn cut(&self) {
+        let mut ends = self.ends.lock().unwrap();
+        self.open.store(false, Ordering::SeqCst);
+        ends.drain(..).for_each(|end| _ = end.shutdown(Shutdown::Both));
+    }
+
+    fn mend(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+fn start(url: &str) -> Server {
+    Server::start(&["--redis", url, "--queue", "100000"])
+}
+
+fn three(redis: &Redis) -> [Server; 3] {
+    [(); 3].map(|()| start(&redis.url()))
+}
+
+fn read(line: &str) -> (u64, String) {
+    let message: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+    let id = message["id"].as_str().unwrap_or_else(|| panic!("{line}"));
+    (id.parse().unwrap(), message["message"].as_str().unwrap().to_owned())
+}
+
+fn hear(listener: &mut Listener, count: usize) -> Vec<(u64, String)> {
+    let lines = std::iter::from_fn(|| listener.line()).filter(|line| line.trim_end() != "");
+    lines.take(count).map(|line| read(&line)).collect()
+}
+
+fn texts(heard: &[(u64, String)]) -> Vec<&str> {
+    heard.iter().map(|(_, text)| text.as_str()).collect()
+}
+
+fn health(server: &Server) -> String {
+    server.request("GET", "/health", &[], b"").body
+}
+
+fn try_say(server: &Server, text: &str) -> u16 {
+    server.request("POST", "/say", &[], text.as_bytes()).status
+}
+
+#[test]
+fn what_is_said_at_one_server_is_heard_at_all_in_one_order() {
+    let count = std::env::var("ALOUD_TEST_RELAYED").map_or(RELAYED, |text| text.parse().unwrap());
+    let redis = Redis::start(&["--appendfsync", "no"]);
+    let servers = three(&redis);
+    std::thread::scope(|scope| {
+        let listening: Vec<_> = servers
+            .iter()
+            .map(|server| {
+                let mut listener = server.listen("/listen?as=json");
+                scope.spawn(move || hear(&mut listener, count))
+            })
+            .collect();
+        for (place, server) in servers.iter().enumerate() {
+            for speaker in 0..4 {
+                scope.spawn(move || {
+                    let mut reader = BufReader::new(server.connect());
+                    for number in (place * 4 + speaker..count).step_by(12) {
+                        let text = number.to_string();
+                        let length = text.len();
+                        let request =
+                            format!("POST /say HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{text}");
+                        reader.get_mut().write_all(request.as_bytes()).unwrap();
+                        let answer = Answer::read(&mut reader, false);
+                        assert_eq!(answer.status, 200, "{answer:?}");
+                        assert_eq!(answer.header("Aloud-Listeners"), Some("1"), "the listeners of that server");
+                    }
+                });
+            }
+        }
+        let heard: Vec<_> = listening.into_iter().map(|listener| listener.join().unwrap()).collect();
+        assert!(heard[0].is_sorted_by(|a, b| a.0 < b.0), "the order of ids");
+        assert!(heard[1] == heard[0] && heard[2] == heard[0], "one order for all");
+        let mut numbers: Vec<usize> = heard[0].iter().map(|(_, text)| text.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..count), "each once");
+    });
+}
+
+#[test]
+fn who_moves_to_another_server_with_its_last_id_misses_nothing() {
+    let redis = Redis::start(&[]);
+    let [first, second, third] = three(&redis);
+    let mut listener = first.listen("/listen?as=json");
+    for number in 0..10 {
+        [&first, &second, &third][number % 3].say(&number.to_string());
+    }
+    let heard = hear(&mut listener, 4);
+    drop((listener, first));
+    let late = start(&redis.url());
+    for server in [&second, &third, &late] {
+        let resumed = format!("Last-Event-ID: {}", heard[3].0);
+        let mut listener = server.try_listen("/listen?as=json", &[&resumed]).unwrap();
+        server.say("live");
+        let rest = hear(&mut listener, 7);
+        assert_eq!(texts(&rest)[..6], ["4", "5", "6", "7", "8", "9"]);
+        assert_eq!(rest[6].1, "live");
+    }
+}
+
+#[test]
+fn while_redis_is_away_speakers_are_refused_at_once_listeners_stay_and_nothing_is_skipped() {
+    let mut redis = Redis::start(&[]);
+    let [first, second, _] = three(&redis);
+    let mut listeners = [first.listen("/listen?as=json"), second.listen("/listen?as=json")];
+    first.say("before");
+    redis.stop();
+    second.wait_for_log("Redis is away");
+    first.wait_for_log("Redis is away");
+    let asked = Instant::now();
+    assert_eq!((try_say(&first, "lost"), try_say(&second, "lost")), (503, 503));
+    assert!(asked.elapsed() < PATIENCE, "at once");
+    assert!(health(&first).contains("\"status\":\"ok\"") && health(&first).contains("\"redis\":\"failing\""));
+    redis.start_again();
+    wait_until("both are back", || [&first, &second].iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    second.say("after");
+    for listener in &mut listeners {
+        assert_eq!(texts(&hear(listener, 2)), ["before", "after"], "on the same connection");
+    }
+}
+
+#[test]
+fn a_redis_that_comes_back_empty_goes_on_with_larger_ids_and_old_ones_are_still_replayed() {
+    let mut redis = Redis::start(&[]);
+    let [first, second, _] = three(&redis);
+    let mut listener = second.listen("/listen?as=json");
+    first.say("before");
+    let before = hear(&mut listener, 1);
+    redis.stop();
+    redis.empty();
+    redis.start_again();
+    wait_until("both are back", || [&first, &second].iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    first.say("after");
+    let after = hear(&mut listener, 1);
+    assert!(after[0].1 == "after" && after[0].0 > before[0].0, "{before:?} {after:?}");
+    let said = second.curl(&[&format!("/said?as=json&since={}", before[0].0)]);
+    assert_eq!(read(&said).1, "after", "no gap where nothing is missing");
+    assert_eq!(second.curl(&["/said"]), "before\r\nafter\r\n");
+}
+
+#[test]
+fn a_server_that_was_cut_off_catches_up_and_its_listeners_hear_everything() {
+    let redis = Redis::start(&[]);
+    let bridge = Bridge::to(&redis);
+    let (first, cut) = (start(&redis.url()), start(&bridge.url()));
+    let mut listener = cut.listen("/listen?as=json");
+    first.say("0");
+    assert_eq!(texts(&hear(&mut listener, 1)), ["0"]);
+    bridge.cut();
+    cut.wait_for_log("Redis is away");
+    (1..600).for_each(|number| _ = first.say(&number.to_string()));
+    assert_eq!(try_say(&cut, "lost"), 503);
+    bridge.mend();
+    let heard = hear(&mut listener, 599);
+    assert!(texts(&heard).iter().zip(1..600).all(|(text, number)| *text == number.to_string()), "{heard:?}");
+    wait_until("it is back", || health(&cut).contains("\"redis\":\"ok\""));
+    assert_eq!(cut.say("after"), 1);
+    assert_eq!(texts(&hear(&mut listener, 1)), ["after"]);
+}
+
+#[test]
+fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
+    let redis = Redis::start(&["--appendfsync", "no"]);
+    let bridge = Bridge::to(&redis);
+    let (first, cut) = (start(&redis.url()), start(&bridge.url()));
+    let mut listener = cut.listen("/listen?as=json");
+    first.say("heard");
+    let last = hear(&mut listener, 1)[0].0;
+    bridge.cut();
+    cut.wait_for_log("Redis is away");
+    say_all(&first, 12_000);
+    bridge.mend();
+    assert_eq!(listener.line(), None, "its stream ends properly");
+    let mut listener = cut.listen(&format!("/listen?as=json&since={last}"));
+    let gap: Value = serde_json::from_str(&listener.line().unwrap()).unwrap();
+    assert_eq!((gap["event"].as_str(), gap["after"].as_str()), (Some("gap"), Some(last.to_string().as_str())));
+    cut.wait_for_log("were gone from Redis");
+    let mut next = hear(&mut listener, 1)[0].1.parse::<usize>().unwrap();
+    while next < 11_999 {
+        let number: usize = hear(&mut listener, 1)[0].1.parse().unwrap();
+        assert_eq!(number, next + 1, "and then hears everything");
+        next = number;
+    }
+}
+
+/// Says the numbers below `count` on one connection, a hundred at a time.
+fn say_all(server: &Server, count: usize) {
+    let mut reader = BufReader::new(server.connect());
+    let request = |number: usize| format!("GET /say?message={number} HTTP/1.1\r\nHost: t\r\n\r\n");
+    for start in (0..count).step_by(100) {
+        let requests: String = (start..start + 100).map(request).collect();
+        reader.get_mut().write_all(requests.as_bytes()).unwrap();
+        (0..100).for_each(|_| assert_eq!(Answer::read(&mut reader, false).status, 200));
+    }
+}
+
+#[test]
+fn the_password_and_the_database_come_from_the_url_and_are_shown_to_nobody() {
+    let redis = Redis::start(&["--requirepass", "hush"]);
+    let url = |password: &str, database: &str| format!("redis://:{password}@127.0.0.1:{}/{database}", redis.port);
+    let (first, second) = (start(&url("hush", "1")), start(&url("hush", "2")));
+    first.say("in one");
+    second.say("in the other");
+    assert_eq!((first.curl(&["/said"]), second.curl(&["/said"])), ("in one\r\n".into(), "in the other\r\n".into()));
+    assert!(!first.log().contains("hush"));
+    let check = |flags: &[&str], code: i32, start: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        let output = command.args(["--bind", "127.0.0.1:0"]).args(flags).stdin(Stdio::null()).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        assert!(line.starts_with(start) && line.lines().count() == 1 && !line.contains("wrong-one"), "{line}");
+    };
+    check(&["--redis", &url("wrong-one", "0")], 1, "aloud: cannot use the Redis of --redis (");
+    check(&["--redis", &format!("redis://127.0.0.1:{}", free_port())], 1, "aloud: cannot use the Redis of --redis (");
+    check(&["--redis", "http://:wrong-one@host"], 2, "aloud: --redis is no URL of a Redis; give redis://");
+}
+
+#[test]
+fn rediss_is_tls_and_takes_only_a_certificate_that_the_system_trusts() {
+    let folder = std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let make = "set -e; new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj /CN=ca
+        openssl req $new -keyout key.pem -out request.pem -subj /CN=redis
+        echo subjectAltName=IP:127.0.0.1 > names
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem";
+    let made = Command::new("sh").args(["-c", make]).current_dir(&folder).stderr(Stdio::null()).status().unwrap();
+    assert!(made.success(), "openssl is installed; run scripts/install-test-tools.sh");
+    let port = free_port().to_string();
+    let files = ["--tls-cert-file", &path("cert.pem"), "--tls-key-file", &path("key.pem"), "--tls-auth-clients", "no"];
+    let redis = Redis::start(&[&["--tls-port", &port], &files[..]].concat());
+    let url = format!("rediss://127.0.0.1:{port}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--redis", &url]).env("SSL_CERT_FILE", path("ca.pem"));
+    let (secured, plain) = (Server::start_command(command), start(&redis.url()));
+    let mut listener = plain.listen("/listen");
+    secured.say("by TLS");
+    assert_eq!(listener.line().unwrap(), "by TLS\r\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    let output = command.args(["--bind", "127.0.0.1:0", "--redis", &url]).stdin(Stdio::null()).output().unwrap();
+    let line = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && line.starts_with("aloud: cannot use the Redis"), "{line}");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn behind_nginx_the_listeners_of_a_server_that_is_killed_go_on_at_the_others_without_a_hole() {
+    let redis = Redis::start(&[]);
+    let mut servers = three(&redis).to_vec_of_options();
+    let (nginx, port) = balance(servers.iter().flatten().map(|server| server.address().port()));
+    let enough = 300;
+    std::thread::scope(|scope| {
+        let listening: Vec<_> = (0..9).map(|_| scope.spawn(move || listen_through(port, enough))).collect();
+        wait_until("all listen", || {
+            servers.iter().flatten().map(|server| health(server).matches("\"listeners\":3").count()).sum::<usize>() == 3
+        });
+        for number in 0..enough {
+            if number == enough / 3 {
+                servers[1] = None; // killed
+            }
+            let at = number % 2 * 2;
+            servers[at].as_ref().unwrap().say(&number.to_string());
+        }
+        for listener in listening {
+            let heard = listener.join().unwrap();
+            assert!(heard.iter().map(|text| text.parse::<usize>().unwrap()).eq(0..enough), "{heard:?}");
+        }
+    });
+    drop(nginx);
+}
+
+trait ToOptions {
+    /// Servers that can be taken away one by one.
+    fn to_vec_of_options(self) -> Vec<Option<Server>>;
+}
+
+impl ToOptions for [Server; 3] {
+    fn to_vec_of_options(self) -> Vec<Option<Server>> {
+        self.into_iter().map(Some).collect()
+    }
+}
+
+/// Listens at `port` as an `EventSource` does: comes back with the id it heard last whenever its stream ends.
+fn listen_through(port: u16, enough: usize) -> Vec<String> {
+    let (mut heard, mut last) = (vec![], "0".to_owned());
+    let deadline = Instant::now() + PATIENCE;
+    while heard.len() < enough {
+        assert!(Instant::now() < deadline, "late: {enough} messages; heard {}", heard.len());
+        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET /listen?as=json HTTP/1.1\r\nHost: t\r\nLast-Event-ID: {last}\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(connection);
+        let head = Answer::read_head(&mut reader);
+        if head.status != 200 {
+            continue;
+        }
+        let mut listener = Listener::new(reader, head);
+        while heard.len() < enough
+            && let Ok(Some(line)) = listener.try_line()
+        {
+            let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+            if message["event"] == "gap" {
+                assert_eq!(last, "0", "a gap: {line}");
+                continue;
+            }
+            heard.push(message["message"].as_str().unwrap().to_owned());
+            last = message["id"].as_str().unwrap().to_owned();
+        }
+    }
+    heard
+}
+
+/// nginx in front of the servers at `ports`, as the README shows it; killed when dropped.
+struct Nginx(Child, PathBuf);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = std::fs::remove_dir_all(&self.1);
+    }
+}
+
+fn balance(ports: impl Iterator<Item = u16>) -> (Nginx, u16) {
+    let port = free_port();
+    let folder = std::env::temp_dir().join(format!("aloud-balance-{}-{port}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let servers: String = ports.map(|port| format!("server 127.0.0.1:{port};")).collect();
+    let place = folder.display();
+    let text = format!(
+        "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log; events {{ }}
+         http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;
+         fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
+         upstream aloud {{ {servers} }}
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://aloud; proxy_http_version 1.1;
+         proxy_set_header Connection \"\"; }} }} }}"
+    );
+    std::fs::write(folder.join("nginx.conf"), text).unwrap();
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).stdin(Stdio::null()).stderr(Stdio::null());
+    let nginx = Nginx(command.spawn().expect("nginx is installed"), folder);
+    wait_until("nginx accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (nginx, port)
+}
