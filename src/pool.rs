@@ -275,7 +275,9 @@ impl Shared {
         let mut scratch = Vec::new();
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            let event = self.watch.wait(SPARE_TIME);
+            // A timer costs something with every wait, so only those who are to spare set one.
+            let is_spare = self.threads.load(Ordering::SeqCst) > self.cores;
+            let event = self.watch.wait(is_spare.then_some(SPARE_TIME));
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             match event {
                 Event::Nothing if self.threads.fetch_sub(1, Ordering::SeqCst) > self.cores => return,

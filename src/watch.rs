@@ -56,11 +56,12 @@ impl Watch {
         Ok(Watch { epoll, stop })
     }
 
-    /// Waits for an event, at most for `limit`.
-    pub fn wait(&self, limit: Duration) -> Event {
-        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    /// Waits for an event, at most for `limit` if there is one.
+    pub fn wait(&self, limit: Option<Duration>) -> Event {
+        let limit =
+            limit.map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
         let mut events = Vec::with_capacity(1);
-        while epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&limit)).is_err() {} // interrupted
+        while epoll::wait(&self.epoll, spare_capacity(&mut events), limit.as_ref()).is_err() {} // interrupted
         match events.first() {
             None => Event::Nothing,
             Some(&epoll::Event { data, flags }) => match data.u64() {
