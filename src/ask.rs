@@ -76,9 +76,9 @@ fn events(list: &str) -> Result<Events, Refusal> {
     }
 }
 
-/// From when on. The header wins over the query: an `EventSource` that comes back sends the query it was made with and, in
-/// the header, what it has heard since. And it is never refused, because an `EventSource` gives up for good on a 400: what
-/// is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
+/// From when on. The header wins over the query: an `EventSource` that comes back sends the query it was made with and,
+/// in the header, what it has heard since. And it is never refused, because an `EventSource` gives up for good on a
+/// 400: what is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
     let point = since.map(|text| {
         point(text).ok_or_else(|| {

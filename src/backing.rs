@@ -1,5 +1,5 @@
-//! What stands behind the history, as the user wants it: nothing but memory, a store, or Redis. The one place that knows which
-//! there are; with neither built in there is nothing here but memory.
+//! What stands behind the history, as the user wants it: nothing but memory, a store, or Redis. The one place that
+//! knows which there are; with neither built in there is nothing here but memory.
 
 use crossbeam_channel::Receiver;
 

@@ -76,8 +76,8 @@ pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
 
 impl Service {
     /// Publishes what `happens` to the hosts, and returns how many listeners are to be carried something. Two such
-    /// happenings are said in the order in which they happened: a host that is heard just as it is found to be down is not
-    /// left for dead.
+    /// happenings are said in the order in which they happened: a host that is heard just as it is found to be down is
+    /// not left for dead.
     fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<Message>, Refusal>) -> Result<usize, Refusal> {
         let _turn = lock(&self.hosts_turn);
         let mut reached = 0;

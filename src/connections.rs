@@ -2,7 +2,8 @@
 //! from where. A connection is *parked* here while it waits for its client, and taken out by the thread that serves it.
 //!
 //! **No arrival is missed.** The kernel tells an arrival once. Whoever hears of it takes the connection, or notes on it
-//! that something came; whoever parks a connection is given it back at once if that was noted. Both under the slot's lock.
+//! that something came; whoever parks a connection is given it back at once if that was noted. Both under the slot's
+//! lock.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,8 +24,8 @@ pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// gets to see the answer and not a reset (RFC 9112 section 9.6).
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Silent connections closed at once when there is no room for a newcomer: finding them means looking at all. But no more
-/// than a part of them, as some have only just come.
+/// Silent connections closed at once when there is no room for a newcomer: finding them means looking at all. But no
+/// more than a part of them, as some have only just come.
 const CLOSED_AT_ONCE: usize = 32;
 const CLOSED_PART: usize = 8;
 
@@ -186,9 +187,9 @@ impl Connections {
     }
 }
 
-/// Of `slots`, some that have been silent longest, from `address` or from anywhere. Those that have begun a request, which
-/// they would have ten seconds to finish, come after those that have not: a request that arrives is soon whole, so when
-/// there are no others, these hold on to their place.
+/// Of `slots`, some that have been silent longest, from `address` or from anywhere. Those that have begun a request,
+/// which they would have ten seconds to finish, come after those that have not: a request that arrives is soon whole,
+/// so when there are no others, these hold on to their place.
 pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
     let client = address.map(one_client);
     let mut silent: Vec<_> = slots

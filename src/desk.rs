@@ -1,7 +1,8 @@
 //! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`store.rs`), in
-//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in and waits here, outside every lock; one thread, the clerk,
-//! takes all that lie there at once, keeps them together, and only then has the hub post them and gives each speaker its
-//! receipt. So one wait for the disk serves everyone who waits, and the batches grow with the load.
+//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in and waits here, outside every lock;
+//! one thread, the clerk, takes all that lie there at once, keeps them together, and only then has the hub post them
+//! and gives each speaker its receipt. So one wait for the disk serves everyone who waits, and the batches grow with
+//! the load.
 //!
 //! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
 //! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The clerk
@@ -23,8 +24,8 @@ pub const BATCH_LIMIT: usize = 256;
 pub struct Desk {
     /// `store` or `redis`, in `/health` and `/metrics`.
     pub kind: &'static str,
-    /// To the clerk; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a thread. Of
-    /// the channels an unbounded one drops what lies in it when its receiver goes, so that nobody waits for ever.
+    /// To the clerk; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a thread.
+    /// Of the channels an unbounded one drops what lies in it when its receiver goes, so that nobody waits for ever.
     queue: Sender<Turn>,
     well: AtomicBool,
     batches: AtomicU64,
@@ -104,8 +105,8 @@ impl Desk {
 }
 
 impl Clerk {
-    /// Waits until something is handed in and takes all that lies there, at most [`BATCH_LIMIT`]; `None` when the desk is
-    /// closed.
+    /// Waits until something is handed in and takes all that lies there, at most [`BATCH_LIMIT`]; `None` when the desk
+    /// is closed.
     pub fn take(&mut self) -> Option<Vec<Handed>> {
         let mut batch = vec![];
         if self.closed {

@@ -72,8 +72,8 @@ fn in_authorization(value: &str) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(password.split_off(colon + 1)))
 }
 
-/// `url` with whatever stands in the place of a token left out, for the log; also where `token` is written in capitals or
-/// stands behind no question mark or a second one, which lets nobody in but is a token all the same.
+/// `url` with whatever stands in the place of a token left out, for the log; also where `token` is written in capitals
+/// or stands behind no question mark or a second one, which lets nobody in but is a token all the same.
 pub fn without_token(url: &str) -> String {
     let part_without_token = |part: &str| {
         let bare = part.trim_end_matches(['?', '&']);

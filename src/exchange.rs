@@ -197,8 +197,8 @@ impl<'a> Exchange<'a> {
     /// Reads the whole body, whose length the gate has checked. To be called once.
     ///
     /// # Errors
-    /// 408 where the rest of it does not come, 400 where it ends early, 503 where there is no room for it. The connection ends then: what comes later is
-    /// still of this body, and may not be taken for a request.
+    /// 408 where the rest of it does not come, 400 where it ends early, 503 where there is no room for it. The
+    /// connection ends then: what comes later is still of this body, and may not be taken for a request.
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
         self.body_read = true;
         let body = self.read_body();
@@ -300,8 +300,8 @@ impl<'a> Exchange<'a> {
         self.finish(all_sent && !closes)
     }
 
-    /// Sends `bytes` to the socket, past tiny_http's writer: no wait that we do not want, no copy. A client that does not
-    /// take its answer is waited for only where that holds up nobody else. False where it has not taken all.
+    /// Sends `bytes` to the socket, past tiny_http's writer: no wait that we do not want, no copy. A client that does
+    /// not take its answer is waited for only where that holds up nobody else. False where it has not taken all.
     fn send_all(&self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.socket.send_now(bytes) {

@@ -47,7 +47,8 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
     })
 }
 
-/// Every key and its value, each key once, out of query and body: the body wins over the query, the first over the second.
+/// Every key and its value, each key once, out of query and body: the body wins over the query, the first over the
+/// second.
 ///
 /// # Errors
 /// 400 where a body is not what its type says; 415 for a type of body that says nothing to us.

@@ -108,8 +108,9 @@ pub fn retry_ms(around: u32) -> u32 {
     around / 2 + (random % u64::from(around.max(1))) as u32
 }
 
-/// Tells a listener that there may be messages which it will not hear. For SSE it has no `id:`, so an `EventSource` keeps
-/// the id that it has, and who has not heard a message since is told of the gap again when it comes back once more.
+/// Tells a listener that there may be messages which it will not hear. For SSE it has no `id:`, so an `EventSource`
+/// keeps the id that it has, and who has not heard a message since is told of the gap again when it comes back once
+/// more.
 fn gap(gap: Gap, format: Format) -> Vec<u8> {
     let write_ids = |mut object: Object<'_>| {
         object.text("after", &gap.after.to_string());
@@ -139,8 +140,8 @@ fn gap(gap: Gap, format: Format) -> Vec<u8> {
     frame
 }
 
-/// Takes from `replay` the gap, then messages, the oldest first, and returns them in `format`, in one chunk if `chunked`: as
-/// much as fills `enough` bytes, or all.
+/// Takes from `replay` the gap, then messages, the oldest first, and returns them in `format`, in one chunk if
+/// `chunked`: as much as fills `enough` bytes, or all.
 pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
     let mut payload = replay.gap.take().map_or(vec![], |told| gap(told, format));
     while payload.len() < enough

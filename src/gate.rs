@@ -2,9 +2,9 @@
 //! tiny_http read it. The gate looks at what the kernel holds without taking it (`MSG_PEEK`, recv(2)), so a thread
 //! never waits for a client: what is not whole yet is left where it is, and its connection waits without a thread.
 //!
-//! **Strict** by RFC 9112, with `httparse` for the grammar, and stricter where tiny_http reads something else than the RFC
-//! or cannot read it at all: what both understand in the same way is approved, everything else is refused with one line.
-//! So approved means that tiny_http finds the same method, target and body length (a property test says so).
+//! **Strict** by RFC 9112, with `httparse` for the grammar, and stricter where tiny_http reads something else than the
+//! RFC or cannot read it at all: what both understand in the same way is approved, everything else is refused with one
+//! line. So approved means that tiny_http finds the same method, target and body length (a property test says so).
 //!
 //! **The ledger.** tiny_http reads blocks, so it may take more from the socket than was approved: bytes that came
 //! while it read. The gate counts. Of all bytes that the kernel has received (`TCP_INFO`, tcp(7)), those that are no
@@ -25,8 +25,8 @@ use crate::socket::Socket;
 /// The most header fields; browsers send about twenty.
 const MOST_HEADERS: usize = 64;
 
-/// The most bytes of header lines. Their names and values are all that a client can say about itself; messages go into the
-/// body.
+/// The most bytes of header lines. Their names and values are all that a client can say about itself; messages go into
+/// the body.
 const HEADERS_LIMIT: usize = 8 * 1024;
 
 /// A method and a version beside the URL, generously.
@@ -35,8 +35,9 @@ const REQUEST_LINE_EXTRA: usize = 64;
 /// The longest head: what is longer is refused for one of its parts.
 const HEAD_LIMIT: usize = URL_LIMIT + REQUEST_LINE_EXTRA + HEADERS_LIMIT;
 
-/// The most bytes of a body, chunk framing included, that are awaited in the kernel's buffer. The kernel is told to hold
-/// twice that ([`RECEIVE_BYTES`](crate::socket::RECEIVE_BYTES)); a longer body, with its length declared, is read by a thread of its own.
+/// The most bytes of a body, chunk framing included, that are awaited in the kernel's buffer. The kernel is told to
+/// hold twice that ([`RECEIVE_BYTES`](crate::socket::RECEIVE_BYTES)); a longer body, with its length declared, is read
+/// by a thread of its own.
 pub const HELD_LIMIT: usize = 128 * 1024;
 
 /// Looks that one request may take, so that one that comes byte by byte cannot keep a core busy with looking.
@@ -174,9 +175,9 @@ impl Gate {
         *self = Gate { counted: self.counted, approved: self.approved + length, looks: 0, awaited: None, asked: false };
     }
 
-    /// Whether tiny_http has taken what was approved, to the byte. `unread` is what was peeked at before; bytes that have
-    /// come since, or were not peeked at, make it look like too much, so then both figures are taken until no byte comes in
-    /// between.
+    /// Whether tiny_http has taken what was approved, to the byte. `unread` is what was peeked at before; bytes that
+    /// have come since, or were not peeked at, make it look like too much, so then both figures are taken until no byte
+    /// comes in between.
     fn took_what_was_approved(&self, socket: &Socket, mut unread: usize) -> io::Result<bool> {
         loop {
             let taken = socket.received()?.saturating_sub(unread as u64);
@@ -192,8 +193,8 @@ impl Gate {
     }
 }
 
-/// Fills `scratch` with what the kernel holds, as far as a request may be long; false where there is nothing yet, empty at
-/// the end of the connection.
+/// Fills `scratch` with what the kernel holds, as far as a request may be long; false where there is nothing yet, empty
+/// at the end of the connection.
 fn peek_everything(socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<bool> {
     for room in [FIRST_LOOK, HEAD_LIMIT + HELD_LIMIT] {
         scratch.clear();
@@ -290,8 +291,8 @@ fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     check_lines(head)
 }
 
-/// Lines end with CR LF and nothing else: tiny_http takes no bare LF (RFC 9112 section 2.2 leaves the choice). And no line
-/// comes before the first.
+/// Lines end with CR LF and nothing else: tiny_http takes no bare LF (RFC 9112 section 2.2 leaves the choice). And no
+/// line comes before the first.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::new(400, "the request begins with an empty line; begin with METHOD /PATH HTTP/1.1"));

@@ -10,8 +10,8 @@
 //!   since. All that is kept was said after it was heard.
 //!
 //! One case is left, for want of a memory that outlives the process: a clock set back across a restart, and by now more
-//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed. With a
-//! store ([`Past`]) there is no such case: ids, what is kept and what was let go of go on where they stopped.
+//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed. With
+//! a store ([`Past`]) there is no such case: ids, what is kept and what was let go of go on where they stopped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ pub struct History {
     most_bytes: usize,
     /// The time at which it began, as an id: all it was ever given have larger ones.
     begun: u64,
-    /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first `begun`.
+    /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first
+    /// `begun`.
     forgotten: u64,
     /// The newest id there was: of what is kept, of what was let go of, of what only passed.
     newest: u64,
@@ -169,7 +170,8 @@ impl History {
         let after = match since.point {
             Point::Now => return Replay::default(),
             Point::After(id) => id,
-            // An id is a time. Who asks for a time knows of no restart: there is a gap only where something was let go of.
+            // An id is a time. Who asks for a time knows of no restart: there is a gap only where something was let go
+            // of.
             Point::Ago(age) => now.saturating_sub(micros(age)).clamp(self.begun, self.newest),
             Point::Oldest => self.forgotten,
         };

@@ -159,7 +159,8 @@ pub struct Standing {
 }
 
 impl Hosts {
-    /// Takes a beat of `host` in. Returns what is to be said, in this order: what has changed, if anything, and the beat.
+    /// Takes a beat of `host` in. Returns what is to be said, in this order: what has changed, if anything, and the
+    /// beat.
     ///
     /// # Errors
     /// 503 where the host is new and as many are known as may be.

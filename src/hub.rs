@@ -1,21 +1,23 @@
 //! Who listens, what was said last, and the one lock that orders everything. The hub does no I/O and waits for nobody:
 //! under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. All
-//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards. What it
-//! wants of what was said before it gets under the same lock: there is no hole between the two, and nothing comes twice.
+//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards. What
+//! it wants of what was said before it gets under the same lock: there is no hole between the two, and nothing comes
+//! twice.
 //!
-//! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
-//! carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes back to
-//! its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that finds more
-//! than `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly the work
-//! they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the others: after
-//! `MOST_WALKS` the keeper is called and takes over.
+//! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes
+//! and carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes
+//! back to its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that
+//! finds more than `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly
+//! the work they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the
+//! others: after `MOST_WALKS` the keeper is called and takes over.
 //!
 //! **The second hand.** In a big room one core's walk is what listeners wait for. So a speaker that is alone calls the
 //! keeper, which walks from the other end; where they meet, each finds the letterboxes empty. With many speakers there
 //! are hands enough.
 //!
 //! **Kept elsewhere first.** Where what is said has to outlive the process, who publishes hands its message in at the
-//! [desk](Desk) and waits there, outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post) it.
+//! [desk](Desk) and waits there, outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post)
+//! it.
 
 use crate::counters::Counters;
 use crate::desk::Desk;
@@ -225,8 +227,9 @@ impl Hub {
         Ok(posting.finish())
     }
 
-    /// Posts a message that is kept already: the clerk's part of [`publish`](Self::publish). Its id has to be larger than
-    /// the [last one](Self::last_id). When the server stops it reaches nobody here, but is there for those who come back.
+    /// Posts a message that is kept already: the clerk's part of [`publish`](Self::publish). Its id has to be larger
+    /// than the [last one](Self::last_id). When the server stops it reaches nobody here, but is there for those who
+    /// come back.
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         let posting = self.post_in(&mut lock(&self.room), message);
         posting.finish()
@@ -275,8 +278,9 @@ impl Hub {
         posting
     }
 
-    /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older, and
-    /// ends the streams of those who listen, so that they come back with the id they heard last and are told of the gap.
+    /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older,
+    /// and ends the streams of those who listen, so that they come back with the id they heard last and are told of the
+    /// gap.
     pub fn skip(&self, missing: u64) {
         let listeners = {
             let mut room = lock(&self.room);

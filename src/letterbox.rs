@@ -37,9 +37,9 @@ use crate::sync::{
 /// waiting listeners.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it waits
-/// for the socket, by the kernel where sent data stays unacknowledged (`TCP_USER_TIMEOUT`, tcp(7)). Less than the heartbeat,
-/// so that a machine that vanished in silence is missed at the second one.
+/// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it
+/// waits for the socket, by the kernel where sent data stays unacknowledged (`TCP_USER_TIMEOUT`, tcp(7)). Less than the
+/// heartbeat, so that a machine that vanished in silence is missed at the second one.
 pub const STALL_LIMIT: Duration = Duration::from_secs(12);
 
 /// The sending side of a connection, as the pen sees it: a socket, or what stands in for one.
@@ -151,8 +151,8 @@ enum Wrote {
 }
 
 impl Letterbox {
-    /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock, so the count
-    /// cannot grow between the look and the send, and all letterboxes hold their letters in one order.
+    /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock, so the
+    /// count cannot grow between the look and the send, and all letterboxes hold their letters in one order.
     pub fn post(&self, letter: &Arc<Letter>) -> Posted {
         if self.waiting.load(Ordering::Relaxed) >= self.limit {
             return Posted::Full;
@@ -163,8 +163,8 @@ impl Letterbox {
         }
     }
 
-    /// Puts what was said before in front of all letters, behind the head. Called by the hub before anybody else knows of
-    /// this letterbox: nobody holds the pen.
+    /// Puts what was said before in front of all letters, behind the head. Called by the hub before anybody else knows
+    /// of this letterbox: nobody holds the pen.
     pub fn put_before(&self, replay: Replay) {
         lock(&self.pen).past = Some(Box::new(replay));
     }

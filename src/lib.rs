@@ -1,6 +1,6 @@
 //! `aloud`: say it once, everyone listening hears it. A synchronous HTTP broadcast server: threads, channels, and locks
-//! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to you,
-//! begin with the [`lesson`].
+//! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to
+//! you, begin with the [`lesson`].
 //!
 //! # The journey of a message
 //!
@@ -15,27 +15,29 @@
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
 //!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`] looks whether a whole, well-formed
-//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and [`door`] who
-//!    may pass; [`exchange`] reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of it.
+//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and [`door`]
+//!    who may pass; [`exchange`] reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of
+//!    it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
-//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end. [`frame`] encodes
-//!    a letter once for each format somebody listens in.
+//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end. [`frame`]
+//!    encodes a letter once for each format somebody listens in.
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
-//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there is no
-//! hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told first. Who
-//! asks for what was said ([`said`]) gets the same without joining.
+//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there
+//! is no hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told
+//! first. Who asks for what was said ([`said`]) gets the same without joining.
 //!
-//! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose clerk
-//! keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it and its
-//! speaker is answered. With Redis many servers are one conversation: each reads there what was said at all of them.
+//! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose
+//! clerk keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it
+//! and its speaker is answered. With Redis many servers are one conversation: each reads there what was said at all of
+//! them.
 //!
-//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way.
-//! Beside the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like
-//! any other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
+//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
+//! the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like any
+//! other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
 //! [`journal`] the log, [`manager`] tells a service manager that we are ready, [`check`] asks a server how it is.
 //!
 //! # The threads
@@ -51,9 +53,9 @@
 //! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
-//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be started,
-//! that client is told so, and all others are served. If the descriptors are spent, the connections that have been silent
-//! longest make room for newcomers.
+//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be
+//! started, that client is told so, and all others are served. If the descriptors are spent, the connections that have
+//! been silent longest make room for newcomers.
 //!
 //! # The locks
 //!
@@ -64,56 +66,52 @@
 //! * the pens, one for each listener (`Letterbox::pen`): what was half sent. Its holder alone writes to that listener.
 //!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who says
-//! what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken), `Hub::turn`
-//! (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said), `Slot::stand` (who serves a connection), `Shared::connections` and
-//! `Shared::descriptors` (the pool's books), and `Socket::open`, held for one system call so that no number is used after
-//! it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who
+//! says what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken),
+//! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
+//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
+//! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # What is counted
 //!
-//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports them
-//! as `/health` and `/metrics`.
+//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports
+//! them as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every thread that waits is woken to end. The hub is
-//! closed: whoever speaks now is refused, what lies on the desk is kept, every listener delivers what its letterbox holds and ends its stream with the last
-//! chunk. Parked connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal
-//! exits 130 at once.
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every
+//! thread that waits is woken to end. The hub is closed: whoever speaks now is refused, what lies on the desk is kept,
+//! every listener delivers what its letterbox holds and ends its stream with the last chunk. Parked connections are
+//! closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
 //!
 //! # What is absent
 //!
 //! * No async runtime, and no thread beside a listener's own.
-//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but at the desk, where there is one; no wire format outside `frame.rs`; no HTTP in
-//!   `socket.rs`; no `unsafe` outside it, and there three lines.
-//! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole.
+//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but at the desk, where there is one; no
+//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there three lines.
+//! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
+//!   but for a long body, which has a thread of its own and a deadline.
 //! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
-//!   body and fields of a request and the time for them, deliveries and pipelines remembered, the time a listener may take nothing, the time to stop, log
-//!   lines about the same trouble.
-//!   `socket.rs`; no `unsafe` outside it, and there one line.
-//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, body,
-//!   URL, fields, hosts and their figures, the time a listener may take nothing, the time to stop, log lines about the
-//!   same trouble.
+//!   body and fields of a request and the time for them, deliveries and pipelines remembered, hosts and their figures, the
+//!   time a listener may take nothing, the time to stop, log lines about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
 //!
-//! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a dot
-//!   in its name.
-//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed: an
-//!   `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an event.
+//! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a
+//!   dot in its name.
+//! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed:
+//!   an `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an
+//!   event.
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
-//! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and each
-//!   server remembers for itself what forges have delivered (`hook::Memory`).
+//! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
+//!   each server remembers for itself what forges have delivered (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
-//! * Where `ulimit -v` limits what may be reserved, glibc's allocator takes 64 MiB of it for each of up to eight arenas for
-//!   each core; `MALLOC_ARENA_MAX=2` leaves room for listeners ([`memory`]).
-//! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with `setsid` to
-//!   have it outlive a terminal.
-//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the hosts and
-//!   says that they are down, until they beat again.
+//! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
+//!   `setsid` to have it outlive a terminal.
+//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the
+//!   hosts and says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;

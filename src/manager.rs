@@ -15,7 +15,8 @@ pub fn tell(state: &str) {
     }
 }
 
-/// Sends one datagram to the socket file `name`; `@` at its start stands for the zero byte of an abstract name (unix(7)).
+/// Sends one datagram to the socket file `name`; `@` at its start stands for the zero byte of an abstract name
+/// (unix(7)).
 fn send(name: &[u8], state: &str) -> io::Result<()> {
     let address = match name.split_first() {
         Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,

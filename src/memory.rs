@@ -1,5 +1,5 @@
-//! Memory where the system limits how much of it may be reserved (`ulimit -v`). Nothing goes on without the last of it, so
-//! what takes much is refused before. Without such a limit nothing here costs anything.
+//! Memory where the system limits how much of it may be reserved (`ulimit -v`). Nothing goes on without the last of it,
+//! so what takes much is refused before. Without such a limit nothing here costs anything.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -21,8 +21,8 @@ pub fn is_left() -> bool {
     }
 }
 
-/// How much is reserved now, in bytes: the 23rd field of proc_pid_stat(5), counted from behind the process's name. `None`
-/// where that cannot be known.
+/// How much is reserved now, in bytes: the 23rd field of proc_pid_stat(5), counted from behind the process's name.
+/// `None` where that cannot be known.
 fn reserved() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(20)?.parse().ok()

@@ -61,8 +61,8 @@ pub fn now_micros() -> u64 {
 }
 
 /// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the
-/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does, and in any case
-/// with a store, which knows the last one.
+/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does, and
+/// in any case with a store, which knows the last one.
 pub fn next_id(last: u64, now: u64) -> u64 {
     now.max(last + 1)
 }

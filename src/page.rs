@@ -1,5 +1,5 @@
-//! The dashboard: a page and its few files, part of the binary. Served as they stand in `src/page`, to browsers only; there
-//! is nothing to build. What is said reaches the page through `/listen` and `/hosts` like any other client.
+//! The dashboard: a page and its few files, part of the binary. Served as they stand in `src/page`, to browsers only;
+//! there is nothing to build. What is said reaches the page through `/listen` and `/hosts` like any other client.
 
 use std::hash::{DefaultHasher, Hasher};
 

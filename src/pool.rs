@@ -34,8 +34,8 @@ use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limi
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
-/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as deep
-/// as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
+/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as
+/// deep as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
 const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
 
 /// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many of
@@ -296,8 +296,8 @@ impl Shared {
         }
     }
 
-    /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is over,
-    /// says which hosts have fallen silent, and makes up for what could not be done before.
+    /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is
+    /// over, says which hosts have fallen silent, and makes up for what could not be done before.
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;

@@ -1,5 +1,5 @@
-//! `--redis URL`: many servers, one conversation. What is said at one of them goes into a Redis stream (Redis 5 or newer, or
-//! Valkey), and every server reads that stream, so all listeners of all servers hear one order.
+//! `--redis URL`: many servers, one conversation. What is said at one of them goes into a Redis stream (Redis 5 or
+//! newer, or Valkey), and every server reads that stream, so all listeners of all servers hear one order.
 //!
 //! ```text
 //!   /say ─▶ desk ─▶ clerk ─▶ Redis ─▶ reader ─▶ hub ─▶ listeners        (the same at every other server)
@@ -7,15 +7,15 @@
 //!             └──────── receipt ─────────┘
 //! ```
 //!
-//! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's time,
-//! or one more than the newest id where that is not larger, so ids are one order for all servers. The reader waits for
-//! what is new, posts it, and gives those of this server that spoke their receipts. A server that starts reads the end of the
-//! stream into its history; replay is from there, and so the same at each.
+//! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's
+//! time, or one more than the newest id where that is not larger, so ids are one order for all servers. The reader
+//! waits for what is new, posts it, and gives those of this server that spoke their receipts. A server that starts
+//! reads the end of the stream into its history; replay is from there, and so the same at each.
 //!
-//! **When Redis is away** what is said is refused at once, listeners stay, and the reader goes on after the last message it
-//! has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees where entries are
-//! missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended; they come back
-//! with the id they heard last and are told of the gap.
+//! **When Redis is away** what is said is refused at once, listeners stay, and the reader goes on after the last
+//! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees where
+//! entries are missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended;
+//! they come back with the id they heard last and are told of the gap.
 //!
 //! What Redis was told and did not answer, because it went away in that moment, may be heard although it was refused: it
 //! is the one case in which nobody can know. How much of what it was told outlives Redis is a matter of its settings
@@ -45,8 +45,8 @@ const STREAM: &str = "aloud:said";
 /// away.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How long Redis is asked to wait for something new, in milliseconds: so long may the reader take to see that the server
-/// stops.
+/// How long Redis is asked to wait for something new, in milliseconds: so long may the reader take to see that the
+/// server stops.
 const BLOCK_MS: u64 = 500;
 
 /// The pause before the next try to connect.
@@ -55,8 +55,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The most entries read at once.
 const READ_LIMIT: usize = 256;
 
-/// The fewest entries the stream keeps, whatever the history does: with what a reader that was cut off for a moment, or whose
-/// machine is the slowest of all, has to catch up.
+/// The fewest entries the stream keeps, whatever the history does: with what a reader that was cut off for a moment, or
+/// whose machine is the slowest of all, has to catch up.
 const STREAM_LEAST: usize = 10_000;
 
 /// Adds a message: the key; how many to keep, the newest id that the speaker's server has read, who says it, the record.
@@ -304,7 +304,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how many entries.
+    /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how
+    /// many entries.
     fn read_once(&self, connection: &mut Connection, block: Option<u64>, hub: &Hub) -> RedisResult<usize> {
         let mut read = cmd("XREAD");
         if let Some(block) = block {

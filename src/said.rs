@@ -1,5 +1,5 @@
-//! `/said`: what was said lately, as a listener would have heard it, then an end. The messages are gathered under the hub's
-//! lock and encoded outside it, a piece at a time, as the client takes them.
+//! `/said`: what was said lately, as a listener would have heard it, then an end. The messages are gathered under the
+//! hub's lock and encoded outside it, a piece at a time, as the client takes them.
 
 use std::iter;
 

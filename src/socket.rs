@@ -1,5 +1,5 @@
-//! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one.
-//! Knows no HTTP. The only file with `unsafe`: three lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and
+//! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
+//! HTTP. The only file with `unsafe`: three lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and
 //! tell the allocator that address space is limited.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
@@ -171,8 +171,8 @@ pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     std::net::ToSocketAddrs::to_socket_addrs(text).map(Iterator::collect)
 }
 
-/// The same in a static file: numbers, and `localhost`. glibc would look other names up with libraries of the machine that
-/// it runs on, where there may be none, and would bring a third of a megabyte for it.
+/// The same in a static file: numbers, and `localhost`. glibc would look other names up with libraries of the machine
+/// that it runs on, where there may be none, and would bring a third of a megabyte for it.
 #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
 pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
@@ -220,8 +220,9 @@ pub fn raise_descriptor_limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| current as usize)
 }
 
-/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the up
-/// to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are started.
+/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the
+/// up to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are
+/// started.
 pub fn spare_address_space() {
     #[cfg(target_env = "gnu")]
     if getrlimit(Resource::As).current.is_some() {
@@ -274,8 +275,8 @@ impl Socket {
         *lock(&self.open) = false;
     }
 
-    /// Appends what the kernel holds to `into`, as far as there is room without growing, and leaves it there. Never waits.
-    /// Appends nothing at the end of the connection.
+    /// Appends what the kernel holds to `into`, as far as there is room without growing, and leaves it there. Never
+    /// waits. Appends nothing at the end of the connection.
     ///
     /// # Errors
     /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
@@ -300,8 +301,8 @@ impl Socket {
         self.call(bytes_received)
     }
 
-    /// Whether the peer takes what it is sent: the kernel has room for more, on Linux for a third of its buffer at least.
-    /// Never waits.
+    /// Whether the peer takes what it is sent: the kernel has room for more, on Linux for a third of its buffer at
+    /// least. Never waits.
     pub fn takes_more(&self) -> bool {
         let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
         self.call(|socket| poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], now))
@@ -394,9 +395,10 @@ fn bytes_received(socket: BorrowedFd<'_>) -> rustix::io::Result<u64> {
 
 /// The descriptor of that number, if it is open; else every call on it says `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is asked of it before it is
-    // known to be ours changes nothing (getsockname, SO_COOKIE, SO_ACCEPTCONN, fcntl F_GETFD, F_DUPFD); what is done to it afterwards is done
-    // while its connection is open (see `Socket::call`), and the borrow ends with the call.
+    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is
+    // asked of it before it is known to be ours changes nothing (getsockname, SO_COOKIE, SO_ACCEPTCONN, fcntl F_GETFD,
+    // F_DUPFD); what is done to it afterwards is done while its connection is open (see `Socket::call`), and the borrow
+    // ends with the call.
     #[allow(unsafe_code)]
     unsafe {
         BorrowedFd::borrow_raw(number)
@@ -446,8 +448,8 @@ pub struct Descriptors {
     listening_at: Option<SocketAddrAny>,
     /// Counts the sockets found.
     serial: u32,
-    /// Whether accepted sockets have inherited the options of the one that listens: not those of a socket file, nor those
-    /// that were accepted for us before a socket was handed over.
+    /// Whether accepted sockets have inherited the options of the one that listens: not those of a socket file, nor
+    /// those that were accepted for us before a socket was handed over.
     inherits: bool,
     /// Whether they are of TCP.
     tcp: bool,

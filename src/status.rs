@@ -11,9 +11,9 @@ use crate::hub::Hub;
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named for what keeps
-/// the messages says whether it could keep the last ones; the status stays 200 where it could not, because those who
-/// listen are served.
+/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named for what
+/// keeps the messages says whether it could keep the last ones; the status stays 200 where it could not, because those
+/// who listen are served.
 pub fn health(hub: &Hub) -> Answer {
     let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());

@@ -1,13 +1,13 @@
-//! `--store FILE`: what was said outlives the process. `redb` is what writes the file: a commit is there as a whole or not
-//! at all, whenever the process is killed or the power fails, and one process at a time has it open.
+//! `--store FILE`: what was said outlives the process. `redb` is what writes the file: a commit is there as a whole or
+//! not at all, whenever the process is killed or the power fails, and one process at a time has it open.
 //!
-//! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one transaction, and one wait for the disk.
-//! The same transaction lets go of what the history will let go of, so the file keeps what the history keeps.
+//! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one transaction, and one wait for the
+//! disk. The same transaction lets go of what the history will let go of, so the file keeps what the history keeps.
 //!
-//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. redb wants its file closed
-//! after such an error and opened again; that is done with the next batch, which is refused too if it does not help.
-//! Whether a commit that failed is in the file nobody knows, so the first one that succeeds takes out whatever has an id
-//! that was never posted.
+//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. redb wants its file
+//! closed after such an error and opened again; that is done with the next batch, which is refused too if it does not
+//! help. Whether a commit that failed is in the file nobody knows, so the first one that succeeds takes out whatever
+//! has an id that was never posted.
 
 use std::error::Error;
 use std::fmt::{Display, Formatter};
@@ -34,8 +34,8 @@ const BEGUN: &str = "begun";
 const FORGOTTEN: &str = "forgotten";
 const LAST: &str = "last";
 
-/// The memory that redb may use to spare itself reads, in bytes: what is kept is in memory already, so only the pages near
-/// the two ends of the table are wanted again.
+/// The memory that redb may use to spare itself reads, in bytes: what is kept is in memory already, so only the pages
+/// near the two ends of the table are wanted again.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
@@ -65,8 +65,8 @@ impl Store {
     /// Opens the store in `file`, or begins one where there is no such file or it is empty; also says what it has kept.
     ///
     /// # Errors
-    /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these last
-    /// cases nothing is changed in it.
+    /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these
+    /// last cases nothing is changed in it.
     pub fn open(file: &Path) -> Result<(Store, Past), CannotOpen> {
         let path = file.to_owned();
         let open = move || builder().create(&path);
@@ -83,8 +83,8 @@ impl Store {
         .unwrap_or(Err(Trouble::Damaged("it cannot be read".to_owned())))
     }
 
-    /// Keeps `messages`, and lets go of all up to the id `forgotten`. When this returns they are on the disk. `last` is the
-    /// newest id before them.
+    /// Keeps `messages`, and lets go of all up to the id `forgotten`. When this returns they are on the disk. `last` is
+    /// the newest id before them.
     fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
         let kept = catch_unwind(AssertUnwindSafe(|| {
             if self.database.is_none() {
@@ -450,7 +450,8 @@ mod tests {
         });
     }
 
-    /// Of what was not synced any part may be on the disk after a power cut, in any order: the rest of the file is whole.
+    /// Of what was not synced any part may be on the disk after a power cut, in any order: the rest of the file is
+    /// whole.
     #[test]
     fn after_a_power_cut_every_commit_that_returned_is_there_and_every_other_as_a_whole_or_not_at_all() {
         let mut dice = Dice(0x5eed);

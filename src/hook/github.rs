@@ -1,5 +1,5 @@
-//! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea's are made after them, so what is
-//! here reads those too.
+//! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea's are made after them, so what
+//! is here reads those too.
 
 use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
 use crate::hook::payload::Payload;

@@ -69,7 +69,8 @@ pub struct Notice {
     pub sentence: String,
     /// It changes what is shown, but is not worth a line.
     pub quiet: bool,
-    /// What it is that has this status, unique within the forge: the same status again is no news. `None`: every time is.
+    /// What it is that has this status, unique within the forge: the same status again is no news. `None`: every time
+    /// is.
     pub thing: Option<String>,
     /// After the end nothing comes for this thing, however late it arrives.
     pub ends_once: bool,

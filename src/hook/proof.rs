@@ -76,7 +76,8 @@ mod tests {
     const SIGNATURE: &str = "bb15471ebcd5dc06525d29a72d8d7e1e3c52c7bf9a497b0d590e2eadc5095fe4";
     const BODY: &[u8] = br#"{"zen":"Keep it simple."}"#;
 
-    /// The HMAC of `msg_1.1700000000.` and [`BODY`] under 32 zeros and under `hush`, by `openssl dgst -sha256 -mac HMAC`.
+    /// The HMAC of `msg_1.1700000000.` and [`BODY`] under 32 zeros and under `hush`, by `openssl dgst -sha256 -mac
+    /// HMAC`.
     const KEY: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     const BY_KEY: &str = "v1,L0ITg0eECoOHujzSbeENTlNgIt42CAz+rhWE9rKrGPk=";
     const BY_WORD: &str = "v1,TUTzF9waY0ABLiLWMyb6Wp3anS/fFRnqLFHsQA7V+Mk=";
