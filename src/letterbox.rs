@@ -623,16 +623,23 @@ mod model {
         model.check(body);
     }
 
+    /// Another thread that posts and carries each of `texts`.
+    fn speaks(owner: &Owner, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
+        let letterbox = owner.letterbox().clone();
+        thread::spawn(move || {
+            for text in texts {
+                letterbox.post(&letter(text));
+                letterbox.carry(&mut vec![]);
+            }
+        })
+    }
+
     #[test]
     fn two_hands_leave_no_letter_lying() {
         check(|| {
             let tape = Tape::new(usize::MAX);
             let owner = owner(&tape);
-            let letterbox = owner.letterbox().clone();
-            let other = thread::spawn(move || {
-                letterbox.post(&letter("x"));
-                letterbox.carry(&mut vec![]);
-            });
+            let other = speaks(&owner, &["x"]);
             owner.letterbox().post(&letter("x"));
             owner.letterbox().carry(&mut vec![]);
             other.join().unwrap();
@@ -645,13 +652,7 @@ mod model {
         check(|| {
             let tape = Tape::new(2); // full in the middle of the first letter
             let owner = owner(&tape);
-            let letterbox = owner.letterbox().clone();
-            let speaker = thread::spawn(move || {
-                for text in ["1", "2"] {
-                    letterbox.post(&letter(text));
-                    letterbox.carry(&mut vec![]);
-                }
-            });
+            let speaker = speaks(&owner, &["1", "2"]);
             owner.write_out().unwrap(); // a heartbeat's turn, at any moment
             let left = owner.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
             speaker.join().unwrap();
@@ -667,11 +668,7 @@ mod model {
         check(|| {
             let tape = Tape::new(usize::MAX);
             let owner = owner(&tape);
-            let letterbox = owner.letterbox().clone();
-            let speaker = thread::spawn(move || {
-                letterbox.post(&letter("x"));
-                letterbox.carry(&mut vec![]);
-            });
+            let speaker = speaks(&owner, &["x"]);
             let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
             speaker.join().unwrap();
             if !asleep || owner.bell.try_recv().is_ok() {

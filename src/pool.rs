@@ -232,10 +232,7 @@ impl Shared {
         let counted = self.clone();
         let life = move || {
             counted.counters().threads.one_more();
-            // What a thread holds is dropped inside, so that a panic closes its connection too.
-            if catch_unwind(AssertUnwindSafe(life)).is_err() {
-                log::error!("a conversation ended early; all others go on");
-            }
+            survives(life);
             counted.counters().threads.one_less();
             drop((counted, alive));
         };
@@ -285,12 +282,11 @@ impl Shared {
                     self.threads.fetch_add(1, Ordering::SeqCst); // not too many after all
                 }
                 Event::Stop => return,
-                Event::Newcomer => self.accept_newcomers(),
+                // Nobody is told of newcomers again until this is done, so the keeper makes up for one that is not.
+                Event::Newcomer if survives(|| self.accept_newcomers()) => {}
+                Event::Newcomer => self.full.store(true, Ordering::SeqCst),
                 Event::Arrival { key, left } => {
-                    let serve = || self.serve_arrival(key, left, &mut scratch);
-                    if catch_unwind(AssertUnwindSafe(serve)).is_err() {
-                        log::error!("a conversation ended early; all others go on");
-                    }
+                    survives(|| self.serve_arrival(key, left, &mut scratch));
                 }
             }
         }
@@ -644,6 +640,15 @@ impl Connection {
         }
         request
     }
+}
+
+/// Does some work; false where it panics, which ends it and what it holds, a connection for instance, and nothing else.
+fn survives(work: impl FnOnce()) -> bool {
+    let survived = catch_unwind(AssertUnwindSafe(work)).is_ok();
+    if !survived {
+        log::error!("a conversation ended early; all others go on");
+    }
+    survived
 }
 
 /// Throws away what has come, at most `bytes`; returns how many more may come, or `None` where that is over.

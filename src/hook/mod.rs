@@ -24,7 +24,6 @@ mod proof;
 mod push;
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -32,7 +31,7 @@ use crate::door;
 use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::Hub;
 use crate::journal;
-use crate::message::{CI_EVENT, CI_UPDATE_EVENT};
+use crate::message::{CI_EVENT, CI_UPDATE_EVENT, now_micros};
 use crate::route::{Outcome, refusal_of};
 
 pub use memory::Memory;
@@ -147,7 +146,7 @@ fn receive(
     let header = |name: &str| exchange.header(name);
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
-        && !proof::holds(forge, secret, &header, &body, seconds_since_1970())
+        && !proof::holds(forge, secret, &header, &body, now_micros() / 1_000_000)
         && !door::shows_token(exchange.config().say_token.as_ref(), exchange)
     {
         journal::HOOKS
@@ -201,8 +200,4 @@ fn json(body: &[u8]) -> Result<Value, Refusal> {
             "the body is no JSON; send what a forge sends, as application/json or in the form field payload",
         )
     })
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
