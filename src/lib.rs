@@ -21,8 +21,8 @@
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
-//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end. [`frame`]
-//!    encodes a letter once for each format somebody listens in.
+//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end, and after a
+//!    walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each format somebody listens in.
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
@@ -50,7 +50,7 @@
 //! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
 //! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
-//! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand or has walked enough; once a second | the server stops |
+//! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
 //! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be
