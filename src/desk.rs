@@ -1,8 +1,12 @@
 //! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`store.rs`), in
-//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in and waits here, outside every lock;
-//! one thread, the clerk, takes all that lie there at once, keeps them together, and only then has the hub post them
-//! and gives each speaker its receipt. So one wait for the disk serves everyone who waits, and the batches grow with
+//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in, and with it what is to be done once
+//! it is kept; one thread, the clerk, takes all that lie there at once, keeps them together, and only then has the hub
+//! post them and gives each speaker its receipt. So one wait for the disk serves everyone, and the batches grow with
 //! the load.
+//!
+//! **No thread waits here for `/say`.** One that does costs two changes of threads for each message, a quarter of all the
+//! work. So a speaker's connection is left here with its message, and its thread takes the next request (`pool.rs`);
+//! only who needs the receipt to go on, a webhook or a beat, waits ([`Desk::hand_in_and_wait`]).
 //!
 //! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
 //! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The clerk
@@ -16,15 +20,15 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::hub::{Receipt, Refused};
 use crate::message::Message;
 
-/// The most messages the clerk takes at once: as many as there may be threads that wait for it, and few enough that
-/// writing them costs less than the wait for the disk.
+/// The most messages the clerk takes at once: few enough that writing them costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;
 
 /// The speakers' side of the desk.
 pub struct Desk {
     /// `store` or `redis`, in `/health` and `/metrics`.
     pub kind: &'static str,
-    /// To the clerk; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a thread.
+    /// To the clerk; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a
+    /// connection, which says nothing more until it has its answer.
     /// Of the channels an unbounded one drops what lies in it when its receiver goes, so that nobody waits for ever.
     queue: Sender<Turn>,
     well: AtomicBool,
@@ -47,14 +51,31 @@ enum Turn {
 pub struct Handed {
     /// What is said; it has no id yet.
     pub message: Message,
-    /// To the one who waits, capacity one: sent to once. Dropped unsent it says that the server stops.
-    answer: Sender<Result<Receipt, Refused>>,
+    /// What the speaker does then; `None` once it was told.
+    then: Option<Then>,
 }
+
+/// What is done when it is known what became of a message. Called once, by whoever has learned it, so it waits for
+/// nothing.
+pub type Then = Box<dyn FnOnce(Result<Receipt, Refused>) + Send>;
 
 impl Handed {
     /// Tells the speaker what became of its message.
-    pub fn answer(&self, answer: Result<Receipt, Refused>) {
-        let _ = self.answer.send(answer); // its thread waits, so this never does
+    pub fn answer(mut self, answer: Result<Receipt, Refused>) {
+        self.tell(answer);
+    }
+
+    fn tell(&mut self, answer: Result<Receipt, Refused>) {
+        if let Some(then) = self.then.take() {
+            then(answer);
+        }
+    }
+}
+
+/// Who is dropped untold has met a desk whose clerk has gone.
+impl Drop for Handed {
+    fn drop(&mut self) {
+        self.tell(Err(Refused::Stopping));
     }
 }
 
@@ -67,13 +88,19 @@ impl Desk {
         (desk, Clerk { queue, closed: false })
     }
 
+    /// Hands `message` in. When it is kept and posted, or cannot be, `then` is told what the clerk says, and
+    /// [`Refused::Stopping`] where there is none any more.
+    pub fn hand_in(&self, message: Message, then: Then) {
+        let _ = self.queue.send(Turn::Said(Handed { message, then: Some(then) })); // what comes back is dropped, so told
+    }
+
     /// Hands `message` in and waits until it is kept and posted. Not to be called under a lock.
     ///
     /// # Errors
-    /// What the clerk says, and [`Refused::Stopping`] where there is none any more.
-    pub fn hand_in(&self, message: Message) -> Result<Receipt, Refused> {
-        let (answer, answered) = bounded(1);
-        self.queue.send(Turn::Said(Handed { message, answer })).map_err(|_| Refused::Stopping)?;
+    /// What `then` is told in [`hand_in`](Self::hand_in).
+    pub fn hand_in_and_wait(&self, message: Message) -> Result<Receipt, Refused> {
+        let (answer, answered) = bounded(1); // sent to once
+        self.hand_in(message, Box::new(move |told| _ = answer.send(told)));
         answered.recv().unwrap_or(Err(Refused::Stopping))
     }
 
@@ -136,14 +163,14 @@ mod tests {
     fn the_clerk_takes_all_that_lies_there_and_ends_when_the_desk_is_closed() {
         let (desk, mut clerk) = Desk::new("test");
         std::thread::scope(|scope| {
-            let speakers: Vec<_> = (0..3).map(|_| scope.spawn(|| desk.hand_in(message("x")))).collect();
+            let speakers: Vec<_> = (0..3).map(|_| scope.spawn(|| desk.hand_in_and_wait(message("x")))).collect();
             while desk.queue.len() < 3 {
                 std::thread::yield_now();
             }
             desk.close();
             let batch = clerk.take().unwrap();
             assert_eq!(batch.len(), 3);
-            batch.iter().for_each(|handed| handed.answer(Ok(Receipt { id: 7, listeners: 1 })));
+            batch.into_iter().for_each(|handed| handed.answer(Ok(Receipt { id: 7, listeners: 1 })));
             for speaker in speakers {
                 assert_eq!(speaker.join().unwrap(), Ok(Receipt { id: 7, listeners: 1 }));
             }
@@ -155,13 +182,13 @@ mod tests {
     fn nobody_waits_for_a_clerk_that_has_gone() {
         let (desk, clerk) = Desk::new("test");
         std::thread::scope(|scope| {
-            let speaker = scope.spawn(|| desk.hand_in(message("x")));
+            let speaker = scope.spawn(|| desk.hand_in_and_wait(message("x")));
             while desk.queue.is_empty() {
                 std::thread::yield_now();
             }
             drop(clerk);
             assert_eq!(speaker.join().unwrap(), Err(Refused::Stopping));
         });
-        assert_eq!(desk.hand_in(message("x")), Err(Refused::Stopping));
+        assert_eq!(desk.hand_in_and_wait(message("x")), Err(Refused::Stopping));
     }
 }

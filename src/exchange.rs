@@ -16,6 +16,7 @@ use crate::gate::path_of;
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
 use crate::memory;
+use crate::message::Message;
 use crate::socket::Socket;
 
 /// Text, as every answer but a stream is.
@@ -29,6 +30,23 @@ pub enum After {
     Close,
     /// It is a listener's, and needs a thread of its own.
     Listen(Box<Listener>),
+    /// It is answered when the message is kept.
+    HandIn(Box<HandIn>),
+}
+
+/// A message that has to be kept, and the request that is answered then.
+pub struct HandIn {
+    /// What is said.
+    pub message: Message,
+    /// Who says it.
+    pub unanswered: Unanswered,
+}
+
+/// A request that was read and waits for its answer, without anything of the server in its hands.
+pub struct Unanswered {
+    request: Request,
+    body_read: bool,
+    last: bool,
 }
 
 /// An answer with a body that is whole in memory. Written by us, not by tiny_http's `Response`, which drops
@@ -129,6 +147,27 @@ impl<'a> Exchange<'a> {
     /// The same, with a thread of its own, which may wait for the client to take the answer.
     pub fn patient(self) -> Exchange<'a> {
         Exchange { patient: true, ..self }
+    }
+
+    /// Whether it has a thread of its own, which may wait.
+    pub fn is_patient(&self) -> bool {
+        self.patient
+    }
+
+    /// Leaves the request to be answered later.
+    pub fn leave(self) -> Unanswered {
+        Unanswered { request: self.request, body_read: self.body_read, last: self.last }
+    }
+
+    /// Takes up again what was [left](Self::leave); the other arguments as in [`new`](Self::new).
+    pub fn again(
+        unanswered: Unanswered,
+        socket: &'a Arc<Socket>,
+        config: &'a Config,
+        counters: &'a Counters,
+    ) -> Exchange<'a> {
+        let Unanswered { request, body_read, last } = unanswered;
+        Exchange { body_read, ..Exchange::new(request, socket, config, counters, last) }
     }
 
     /// What the user set.

@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
-use crate::desk::Desk;
+use crate::desk::{Desk, Then};
 use crate::frame::Letter;
 use crate::history::{History, Past, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
@@ -231,7 +231,7 @@ impl Hub {
     /// [`Refused::Stopping`] when the server stops, and what the desk's clerk says; the message reaches nobody.
     pub fn publish(&self, mut message: Message) -> Result<Receipt, Refused> {
         if let Some(desk) = &self.desk {
-            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in(message) };
+            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in_and_wait(message) };
         }
         let posting = {
             let mut room = lock(&self.room);
@@ -243,6 +243,16 @@ impl Hub {
             self.post_in(&mut room, Arc::new(message))
         };
         Ok(posting.finish())
+    }
+
+    /// The same where there is a desk, without waiting there: `then` is told what comes of it. Where there is none it is
+    /// told at once.
+    pub fn publish_then(&self, message: Message, then: Then) {
+        match &self.desk {
+            Some(desk) if !self.is_closed() => desk.hand_in(message, then),
+            Some(_) => then(Err(Refused::Stopping)),
+            None => then(self.publish(message)),
+        }
     }
 
     /// Posts a message that is kept already: the clerk's part of [`publish`](Self::publish). Its id has to be larger

@@ -32,8 +32,8 @@
 //!
 //! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose
 //! clerk keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it
-//! and its speaker is answered. With Redis many servers are one conversation: each reads there what was said at all of
-//! them.
+//! and its speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many
+//! servers are one conversation: each reads there what was said at all of them.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like any
@@ -46,7 +46,7 @@
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where answers wait for a message to be kept | epoll; the desk | a connection, bytes on one, its end | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
 //! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
@@ -69,7 +69,8 @@
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who
 //! says what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken),
 //! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
-//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books), and
+//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books),
+//! `Shared::kept` (who is to be answered), and
 //! `Socket::open`, held for one system call so that no number is used after it was given back.
 //!
 //! # What is counted
@@ -87,7 +88,7 @@
 //! # What is absent
 //!
 //! * No async runtime, and no thread beside a listener's own.
-//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but at the desk, where there is one; no
+//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
 //!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there three lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
 //!   but for a long body, which has a thread of its own and a deadline.

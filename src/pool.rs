@@ -22,14 +22,15 @@ use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
-use crate::exchange::{After, Exchange, Refusal, refusal_alone};
+use crate::exchange::{After, Exchange, HandIn, Refusal, Unanswered, refusal_alone};
 use crate::gate::{Bounds, Gate, Look, Stage};
-use crate::hub::{BIG_ROOM, Limits};
+use crate::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
 use crate::memory;
 use crate::route::{self, Outcome, Service};
+use crate::say;
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
@@ -54,8 +55,8 @@ const SPEAKERS_PART: usize = 8;
 /// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
 const MOST_WAITING_PART: usize = 4;
 
-/// The most threads that wait or answer where answers wait until a message is kept: so many speakers share one wait for
-/// the disk. What comes while all of them wait is answered when that is over.
+/// The most threads that wait or answer where webhooks and beats wait until what they say is kept. What comes while all
+/// of them wait is answered when that is over.
 const MOST_WAITING_TO_BE_KEPT: usize = 64;
 
 /// How long a thread waits beside enough others before it ends.
@@ -90,6 +91,8 @@ pub struct Shared {
     waiting: AtomicUsize,
     /// At least so many threads wait or answer: one per core.
     cores: usize,
+    /// Conversations whose message is kept, to be answered. Held for moments; who puts in the first calls a thread.
+    kept: Mutex<Vec<Kept>>,
     stopping: AtomicBool,
     /// Cloned into every thread; see [`Pool::ended`]. Taken away at the stop.
     alive: Mutex<Option<Sender<Infallible>>>,
@@ -110,6 +113,25 @@ enum Task {
     Answer(Request, bool),
     /// To listen.
     Listen(Box<Listener>),
+}
+
+/// The requests on a connection that the gate has let through and nobody has read yet.
+#[derive(Clone, Copy)]
+struct Approved {
+    left: usize,
+    /// Whether the connection ends after them.
+    last: bool,
+    /// Whether some that came with them are answered already.
+    begun: bool,
+}
+
+/// A conversation that was interrupted until a message was kept.
+struct Kept {
+    slot: Arc<Slot>,
+    connection: Connection,
+    approved: Approved,
+    unanswered: Unanswered,
+    said: Result<Receipt, Refused>,
 }
 
 /// One of the connections that may be open at once, and the numbers that go with it.
@@ -172,6 +194,7 @@ impl Pool {
             threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             cores: thread::available_parallelism().map_or(1, usize::from),
+            kept: Mutex::default(),
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
@@ -281,7 +304,8 @@ impl Shared {
                 Event::Nothing => {
                     self.threads.fetch_add(1, Ordering::SeqCst); // not too many after all
                 }
-                Event::Stop => return,
+                Event::Call => self.answer_kept(&mut scratch),
+                Event::Stop => return self.answer_kept(&mut scratch), // whoever was called may have come this way
                 // Nobody is told of newcomers again until this is done, so the keeper makes up for one that is not.
                 Event::Newcomer if survives(|| self.accept_newcomers()) => {}
                 Event::Newcomer => self.full.store(true, Ordering::SeqCst),
@@ -465,25 +489,100 @@ impl Shared {
                 }
                 Look::Whole { requests, last } => (requests, last),
             };
-            for number in 1..=requests {
-                let request = connection.next_request()?;
-                let last = last && number == requests;
-                // Who sends ahead and has not taken its answers yet is waited for, but not here.
-                let behind = number > 1 && !slot.socket.takes_more();
-                if behind || route::answers_at_length(&request) {
-                    let last = last || number < requests;
-                    return self.on_its_own_thread(slot, connection, Task::Answer(request, last));
-                }
-                match self.answer(self.service.exchange(request, &slot.socket, last)) {
-                    After::KeepAlive => {}
-                    After::Close => return self.say_goodbye(connection),
-                    After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
-                }
-            }
+            connection = match self.answer_all(slot, connection, Approved { left: requests, last, begun: false }) {
+                Ok(connection) => connection,
+                Err(elsewhere) => return elsewhere,
+            };
             // The end of a connection is told once; whoever has just heard of it has to see to it.
             if !slot.socket.has_peer_left() {
                 return Some((connection, Awaited::Request(Stage::Idle)));
             }
+        }
+    }
+
+    /// Answers what the gate has let through. An error is a connection that goes on in another way, or with another
+    /// thread: then it is `None`.
+    fn answer_all(
+        self: &Arc<Shared>,
+        slot: &Arc<Slot>,
+        mut connection: Connection,
+        mut approved: Approved,
+    ) -> Result<Connection, Option<(Connection, Awaited)>> {
+        while approved.left > 0 {
+            let request = connection.next_request().ok_or(None)?;
+            // Who sends ahead and has not taken its answers yet is waited for, but not here.
+            let behind = approved.begun && !slot.socket.takes_more();
+            if behind || route::answers_at_length(&request) {
+                let last = approved.last || approved.left > 1;
+                return Err(self.on_its_own_thread(slot, connection, Task::Answer(request, last)));
+            }
+            let last = approved.last && approved.left == 1;
+            approved = Approved { left: approved.left - 1, begun: true, ..approved };
+            match self.answer(self.service.exchange(request, &slot.socket, last)) {
+                After::KeepAlive => {}
+                After::Close => return Err(self.say_goodbye(connection)),
+                After::Listen(listener) => {
+                    return Err(self.on_its_own_thread(slot, connection, Task::Listen(listener)));
+                }
+                After::HandIn(hand_in) => {
+                    self.hand_in(slot, connection, approved, *hand_in);
+                    return Err(None);
+                }
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is called
+    /// when the message is kept. The clerk does not answer itself: it has the next messages to keep.
+    fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, approved: Approved, hand_in: HandIn) {
+        let (shared, slot) = (self.clone(), slot.clone());
+        let HandIn { message, unanswered } = hand_in;
+        let then = move |said| {
+            let of_thread = shared.clone();
+            let mut kept = lock(&shared.kept);
+            kept.push(Kept { slot, connection, approved, unanswered, said });
+            let is_first = kept.len() == 1;
+            drop(kept);
+            if of_thread.stopping() {
+                of_thread.answer_kept(&mut Vec::new()); // the others may have ended
+            } else if is_first {
+                of_thread.watch.call();
+            }
+        };
+        self.service.hub.publish_then(message, Box::new(then));
+    }
+
+    /// Answers all whose message is kept, then lends one hand for all of them.
+    fn answer_kept(self: &Arc<Shared>, scratch: &mut Vec<u8>) {
+        let kept = std::mem::take(&mut *lock(&self.kept));
+        let mut most_reached = 0;
+        for one in kept {
+            most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
+            survives(|| self.answer_one_kept(one, scratch));
+        }
+        survives(|| self.lend_a_hand(most_reached));
+    }
+
+    fn answer_one_kept(self: &Arc<Shared>, kept: Kept, scratch: &mut Vec<u8>) {
+        let Kept { slot, connection, approved, unanswered, said } = kept;
+        let Outcome { after, .. } = say::answer(self.service.exchange_again(unanswered, &slot.socket), said);
+        let answered = match after {
+            After::KeepAlive => self.answer_all(&slot, connection, approved),
+            _ => Err(self.say_goodbye(connection)),
+        };
+        let since = Instant::now();
+        let (connection, awaited) = match answered {
+            // The end of a connection is told once, as in `look`.
+            Ok(connection) if slot.socket.has_peer_left() => {
+                return self.serve(&slot, connection, Awaited::Request(Stage::Idle), since, scratch);
+            }
+            Ok(connection) => (connection, Awaited::Request(Stage::Idle)),
+            Err(Some(elsewhere)) => elsewhere,
+            Err(None) => return,
+        };
+        if let Some(connection) = self.park(&slot, connection, awaited, since) {
+            self.serve(&slot, connection, awaited, since, scratch);
         }
     }
 
@@ -494,11 +593,15 @@ impl Shared {
             self.leave_somebody_waiting(MOST_WAITING_TO_BE_KEPT);
         }
         let Outcome { after, reached } = self.service.answer(exchange);
+        self.lend_a_hand(reached);
+        after
+    }
+
+    fn lend_a_hand(self: &Arc<Shared>, reached: usize) {
         if reached >= BIG_ROOM {
             self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
         }
         self.service.hub.lend_a_hand(reached);
-        after
     }
 
     /// Gives a conversation that lasts a thread of its own. Where there is none, the client is told so.
@@ -560,6 +663,10 @@ impl Shared {
             After::Listen(listener) => {
                 drop(listener); // nobody writes any more
                 self.say_goodbye(connection)
+            }
+            After::HandIn(hand_in) => {
+                let approved = Approved { left: 0, last: false, begun: true };
+                return self.hand_in(slot, connection, approved, *hand_in);
             }
         };
         if let Some((connection, awaited)) = awaits {

@@ -248,13 +248,13 @@ impl Relay {
 
     /// Gives all a receipt whose message Redis has and nobody here will read soon: up to the id `last`.
     fn answer_kept(&self, last: u64) {
-        lock(&self.waiting).retain(|_, waiting| match waiting.id {
-            Some(id) if id <= last => {
-                waiting.speaker.answer(Ok(Receipt { id, listeners: 0 }));
-                false
-            }
-            _ => true,
-        });
+        let kept: Vec<Waiting> = lock(&self.waiting)
+            .extract_if(|_, waiting| waiting.id.is_some_and(|id| id <= last))
+            .map(|(_, one)| one)
+            .collect();
+        for Waiting { speaker, id } in kept {
+            speaker.answer(Ok(Receipt { id: id.unwrap_or(last), listeners: 0 }));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use tiny_http::{Method, Request};
 
 use crate::config::{Bind, Config};
 use crate::door::{self, Door};
-use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, Unanswered, shown};
 use crate::gate::path_of;
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
@@ -52,9 +52,9 @@ pub fn answers_at_length(request: &Request) -> bool {
     matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
-/// Whether the answer has to wait until a message is kept (see `desk.rs`).
+/// Whether the thread that answers waits until a message is kept (see `desk.rs`): for `/say` none does.
 pub fn waits_to_be_kept(exchange: &Exchange<'_>, hub: &Hub) -> bool {
-    hub.desk().is_some() && matches!(Route::of(exchange.path()), Ok(Route::Say(_) | Route::Hook(..) | Route::Beat(_)))
+    hub.desk().is_some() && matches!(Route::of(exchange.path()), Ok(Route::Hook(..) | Route::Beat(_)))
 }
 
 /// The longest body that may be sent to `path`, in bytes.
@@ -141,6 +141,11 @@ impl Service {
     /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
     pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
         Exchange::new(request, socket, &self.config, self.hub.counters(), last)
+    }
+
+    /// The same for a request that was left to be answered later.
+    pub fn exchange_again<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::again(unanswered, socket, &self.config, self.hub.counters())
     }
 
     /// Answers one request.

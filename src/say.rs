@@ -1,16 +1,30 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::exchange::{Answer, Exchange, Refusal, TEXT};
+use crate::exchange::{After, Answer, Exchange, HandIn, Refusal, TEXT};
 use crate::form;
-use crate::hub::{Hub, Receipt};
+use crate::hub::{Hub, Receipt, Refused};
+use crate::message::Message;
 use crate::route::{Outcome, refusal_of};
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
-/// message lies in every letterbox. Carrying it to them comes after that.
+/// message lies in every letterbox. Carrying it to them comes after that. Where it has to be kept first, the caller hands
+/// it in; only who has a thread of its own waits here.
 pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
-    let receipt = match publish(&mut exchange, channel, hub) {
-        Ok(receipt) => receipt,
+    let message = match read(&mut exchange, channel) {
+        Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
+    };
+    if hub.desk().is_some() && !exchange.is_patient() {
+        return After::HandIn(Box::new(HandIn { message, unanswered: exchange.leave() })).into();
+    }
+    answer(exchange, hub.publish(message))
+}
+
+/// Answers with what became of the message.
+pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome {
+    let receipt = match said {
+        Ok(receipt) => receipt,
+        Err(refused) => return exchange.refuse(&refusal_of(refused)).into(),
     };
     let answer = if exchange.wants_json() {
         let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}", receipt.id, receipt.listeners);
@@ -27,8 +41,7 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     Outcome { after, reached: receipt.listeners }
 }
 
-fn publish(exchange: &mut Exchange<'_>, channel: &str, hub: &Hub) -> Result<Receipt, Refusal> {
+fn read(exchange: &mut Exchange<'_>, channel: &str) -> Result<Message, Refusal> {
     let body = exchange.body()?;
-    let message = form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)?;
-    hub.publish(message).map_err(refusal_of)
+    form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)
 }

@@ -2,7 +2,8 @@
 //! not at all, whenever the process is killed or the power fails, and one process at a time has it open.
 //!
 //! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one transaction, and one wait for the
-//! disk. The same transaction lets go of what the history will let go of, so the file keeps what the history keeps.
+//! disk. What a transaction costs is the pages it writes, nearly whatever is in them: so messages that are kept together
+//! are one row, and what the history will let go of goes in strides, with one transaction in many (`STRIDE_BYTES`).
 //!
 //! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. redb wants its file
 //! closed after such an error and opened again; that is done with the next batch, which is refused too if it does not
@@ -25,14 +26,17 @@ use crate::journal;
 use crate::message::{HOST_EVENT, Message, next_id, now_micros};
 use crate::record;
 
-/// The messages by id, each as `record.rs` writes it.
+/// What was kept together, by the id of its newest message; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
 
 /// What is to be known beside them: ids by the names below.
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const BEGUN: &str = "begun";
 const FORGOTTEN: &str = "forgotten";
-const LAST: &str = "last";
+
+/// So much may be written before what the history has let go of goes, in bytes: each row that goes costs as much as one
+/// that comes. So the file keeps what the history keeps, and of what it kept before about this much.
+const STRIDE_BYTES: usize = 64 * 1024;
 
 /// The memory that redb may use to spare itself reads, in bytes: what is kept is in memory already, so only the pages
 /// near the two ends of the table are wanted again.
@@ -47,6 +51,8 @@ pub struct Store {
     database: Option<Database>,
     /// Whether the file may hold messages that were never posted.
     doubtful: bool,
+    /// The bytes written since something was let go of.
+    written: usize,
 }
 
 /// Why a store cannot be opened: one line.
@@ -78,20 +84,29 @@ impl Store {
         catch_unwind(AssertUnwindSafe(|| {
             let database = open()?;
             let past = past(&database)?;
-            Ok((Store { open, database: Some(database), doubtful: false }, past))
+            Ok((Store { open, database: Some(database), doubtful: false, written: 0 }, past))
         }))
         .unwrap_or(Err(Trouble::Damaged("it cannot be read".to_owned())))
     }
 
-    /// Keeps `messages`, and lets go of all up to the id `forgotten`. When this returns they are on the disk. `last` is
-    /// the newest id before them.
+    /// Keeps `messages`, but for those up to the id `forgotten`, and now and then lets go of what it has up to there. When
+    /// this returns they are on the disk. `last` is the newest id before them.
     fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
         let kept = catch_unwind(AssertUnwindSafe(|| {
             if self.database.is_none() {
                 self.database = Some((self.open)()?);
             }
             let database = self.database.as_ref().expect("it was opened above");
-            commit(database, messages, forgotten, self.doubtful.then_some(last))
+            let (newest, row) = row(messages, forgotten);
+            let strides = self.written + row.len() > STRIDE_BYTES || row.is_empty();
+            let change = Change {
+                row: newest.map(|newest| (newest, row.as_slice())),
+                forgotten: strides.then_some(forgotten),
+                doubt: self.doubtful.then_some(last),
+            };
+            commit(database, &change)?;
+            self.written = if strides { 0 } else { self.written + row.len() };
+            Ok(())
         }))
         .unwrap_or(Err(Trouble::Damaged("redb has panicked".to_owned())));
         self.doubtful = kept.is_err();
@@ -121,7 +136,8 @@ pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
             Ok(()) => post(messages, speakers, hub),
             Err(trouble) => {
                 journal::KEEPING.warn(format_args!("cannot write to the store: {trouble}; refused what was said"));
-                speakers.iter().for_each(|speaker| speaker.answer(Err(trouble.refused())));
+                let refused = trouble.refused();
+                speakers.into_iter().for_each(|speaker| speaker.answer(Err(refused)));
             }
         }
     }
@@ -161,49 +177,84 @@ fn past(database: &Database) -> Result<Past, Trouble> {
         let mut marks = reading.open_table(MARKS)?;
         let messages = reading.open_table(MESSAGES)?;
         if marks.get(BEGUN)?.is_none() {
-            [BEGUN, FORGOTTEN, LAST].iter().try_for_each(|mark| marks.insert(mark, now).map(drop))?;
+            [BEGUN, FORGOTTEN].iter().try_for_each(|mark| marks.insert(mark, now).map(drop))?;
         }
         let mark = |name: &str| -> Result<u64, Trouble> {
             let value = marks.get(name)?.ok_or_else(|| Trouble::Damaged(format!("its mark {name} is missing")))?;
             Ok(value.value())
         };
-        (past.begun, past.forgotten, past.last) = (mark(BEGUN)?, mark(FORGOTTEN)?, mark(LAST)?);
+        (past.begun, past.forgotten) = (mark(BEGUN)?, mark(FORGOTTEN)?);
         for entry in messages.iter()? {
-            let (id, record) = entry?;
-            let message = record::read(id.value(), record.value())
-                .ok_or_else(|| Trouble::Damaged(format!("its record {} is none", id.value())))?;
-            past.messages.push(Arc::new(message));
+            let (newest, row) = entry?;
+            let read = messages_of(row.value()).filter(|read| read.last().map(|last| last.id) == Some(newest.value()));
+            let read = read.ok_or_else(|| Trouble::Damaged(format!("its row {} is none", newest.value())))?;
+            let kept = read.into_iter().filter(|message| message.id > past.forgotten); // of its row others are kept
+            past.messages.extend(kept.map(Arc::new));
         }
     }
-    let ids = past.messages.first().zip(past.messages.last());
-    if past.begun > past.forgotten || ids.is_some_and(|(first, last)| first.id <= past.forgotten || last.id > past.last)
-    {
+    if past.begun > past.forgotten || !past.messages.is_sorted_by(|a, b| a.id < b.id) {
         return Err(Trouble::Damaged("its marks contradict its messages".to_owned()));
     }
+    past.last = past.messages.last().map_or(past.forgotten, |message| message.id);
     reading.commit()?;
     Ok(past)
 }
 
-/// One transaction. Where `doubt` is an id, what is there beyond it goes first.
-fn commit(database: &Database, messages: &[Arc<Message>], forgotten: u64, doubt: Option<u64>) -> Result<(), Trouble> {
+/// What one transaction does to the file.
+struct Change<'a> {
+    /// Comes: messages kept together, and the id of the newest.
+    row: Option<(u64, &'a [u8])>,
+    /// Goes: rows whose messages all have ids up to this one.
+    forgotten: Option<u64>,
+    /// Goes first: what is there beyond this id.
+    doubt: Option<u64>,
+}
+
+/// One transaction. Each table that it touches is some more pages to write, and what it costs is pages.
+fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
     let writing = database.begin_write()?;
     {
         let mut kept = writing.open_table(MESSAGES)?;
-        if let Some(last) = doubt {
+        if let Some(last) = change.doubt {
             kept.retain_in(last + 1.., |_, _| false)?;
         }
-        kept.retain_in(..=forgotten, |_, _| false)?;
-        for message in messages.iter().filter(|message| message.id > forgotten) {
-            kept.insert(message.id, record::write(message).as_slice())?;
+        if let Some(forgotten) = change.forgotten {
+            kept.retain_in(..=forgotten, |_, _| false)?;
+            writing.open_table(MARKS)?.insert(FORGOTTEN, forgotten)?;
         }
-        let mut marks = writing.open_table(MARKS)?;
-        marks.insert(FORGOTTEN, forgotten)?;
-        if let Some(newest) = messages.last() {
-            marks.insert(LAST, newest.id)?;
+        if let Some((newest, row)) = change.row {
+            kept.insert(newest, row)?;
         }
     }
     writing.commit()?;
     Ok(())
+}
+
+/// The id of the newest of `messages` beyond the id `forgotten`, and all of them in a row: for each its id (8 bytes, big
+/// end first), its record's length (4 bytes) and its record as `record.rs` writes it.
+fn row(messages: &[Arc<Message>], forgotten: u64) -> (Option<u64>, Vec<u8>) {
+    let (mut newest, mut row) = (None, vec![]);
+    for message in messages.iter().filter(|message| message.id > forgotten) {
+        let record = record::write(message);
+        row.extend_from_slice(&message.id.to_be_bytes());
+        row.extend_from_slice(&(record.len() as u32).to_be_bytes());
+        row.extend_from_slice(&record);
+        newest = Some(message.id);
+    }
+    (newest, row)
+}
+
+/// The messages of a [`row`]; `None` where it is none.
+fn messages_of(mut row: &[u8]) -> Option<Vec<Message>> {
+    let mut messages = vec![];
+    while !row.is_empty() {
+        let (id, rest) = row.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (record, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        messages.push(record::read(u64::from_be_bytes(*id), record)?);
+        row = rest;
+    }
+    Some(messages)
 }
 
 /// What went wrong with the file.
@@ -483,7 +534,11 @@ mod tests {
             let kept: Vec<u64> = past.messages.iter().map(|message| message.id).collect();
             let returned = states.iter().rposition(|(at, _)| *at <= cut).unwrap();
             let allowed = &states[returned..(returned + 2).min(states.len())];
-            assert!(allowed.iter().any(|(_, ids)| *ids == kept), "cut at {cut}: {kept:?} is none of {allowed:?}");
+            // What the history has let go of may be there for a while.
+            assert!(
+                allowed.iter().any(|(_, ids)| kept.ends_with(ids)),
+                "cut at {cut}: {kept:?} is none of {allowed:?}"
+            );
         }
     }
 
@@ -541,6 +596,38 @@ mod tests {
         drop(store);
         let (_, past) = disk.store().unwrap();
         assert_eq!((past.forgotten, past.last, past.messages.len()), (ahead + 1, ahead + 1, 0));
+    }
+
+    #[test]
+    fn what_is_written_in_a_row_is_read_and_what_is_no_row_is_none() {
+        let messages = [numbered(7, 3), numbered(8, 0), numbered(9, 900)];
+        let (newest, bytes) = row(&messages, 7);
+        assert_eq!((newest, row(&messages, 9)), (Some(9), (None, vec![])));
+        let read: Vec<_> = messages_of(&bytes).unwrap().into_iter().map(Arc::new).collect();
+        assert_eq!(read, messages[1..]);
+        for cut in 1..bytes.len() {
+            assert!(messages_of(&bytes[..cut]).is_none_or(|read| read.len() == 1), "cut at {cut}");
+        }
+        assert!(messages_of(&[0xff; 40]).is_none() && messages_of(br#"{"time":1,"event":"message"}"#).is_none());
+    }
+
+    #[test]
+    fn the_file_keeps_little_more_than_the_history() {
+        let disk = Disk::new(vec![]);
+        let (mut store, mut past) = disk.store().unwrap();
+        let mut history = History::new(10, usize::MAX, past.begun);
+        for number in 1..=2000 {
+            let batch = [numbered(past.begun + number, 1000)];
+            store.keep(&batch, history.would_forget(&batch), past.last).unwrap();
+            past.last = batch[0].id;
+            batch.into_iter().for_each(|message| history.keep(message));
+        }
+        drop(store);
+        let (_, kept) = disk.store().unwrap();
+        let most = 10 + STRIDE_BYTES / 1000;
+        assert!((10..=most).contains(&kept.messages.len()), "{} messages", kept.messages.len());
+        assert!(disk.platter().content.len() < 1 << 20, "room is used again");
+        assert_eq!(kept.last, past.last);
     }
 
     #[test]

@@ -17,12 +17,15 @@ use crate::socket::{Listening, Socket};
 /// No socket has these keys: their lower half is no descriptor's number.
 const NEWCOMER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
+const CALL: u64 = u64::MAX - 2;
 
 /// The set of what is watched.
 pub struct Watch {
     epoll: OwnedFd,
     /// Readable from the moment of the stop, for every thread.
     stop: OwnedFd,
+    /// Counts up with each call, and is never read: edge-triggered, each is told to one thread.
+    call: OwnedFd,
 }
 
 /// What a thread that waited has to see to.
@@ -39,6 +42,8 @@ pub enum Event {
     },
     /// Nothing, for as long as the thread was to wait.
     Nothing,
+    /// Another thread of ours has left something to do.
+    Call,
     /// The server stops.
     Stop,
 }
@@ -52,8 +57,10 @@ impl Watch {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        let call = eventfd(0, EventfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &call, EventData::new_u64(CALL), EventFlags::IN | EventFlags::ET)?;
         epoll::add(&epoll, &listening.listener, EventData::new_u64(NEWCOMER), EventFlags::IN | EventFlags::ONESHOT)?;
-        Ok(Watch { epoll, stop })
+        Ok(Watch { epoll, stop, call })
     }
 
     /// Waits for an event, at most for `limit` if there is one.
@@ -67,6 +74,7 @@ impl Watch {
             Some(&epoll::Event { data, flags }) => match data.u64() {
                 NEWCOMER => Event::Newcomer,
                 STOP => Event::Stop,
+                CALL => Event::Call,
                 key => Event::Arrival {
                     key,
                     left: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
@@ -88,6 +96,11 @@ impl Watch {
     pub fn await_newcomers(&self, listening: &Listening) {
         let (data, flags) = (EventData::new_u64(NEWCOMER), EventFlags::IN | EventFlags::ONESHOT);
         let _ = epoll::modify(&self.epoll, &listening.listener, data, flags);
+    }
+
+    /// Calls one of the threads that wait.
+    pub fn call(&self) {
+        let _ = rustix::io::write(&self.call, &1_u64.to_ne_bytes());
     }
 
     /// Tells every thread, from now on, that the server stops.
