@@ -4,8 +4,8 @@
 #   scripts/build-static.sh [TARGET] [CARGO FLAGS]
 #
 # Without a TARGET it is built for x86_64: with musl, where Rust has its library (1.25 MB), else with what every Debian
-# with Rust has, glibc (1.45 MB; 2 MB with a glibc that scripts/static/without-stdio.c does not know). For another target its
-# Rust library and Debian's cross compiler have to be there, and this script names what is not:
+# with Rust has, glibc (1.45 MB; 2 MB with a glibc that scripts/static/without-stdio.c does not know). For another
+# target its Rust library and Debian's cross compiler have to be there, and this script names what is not:
 #
 #   x86_64-unknown-linux-musl       rustup target add x86_64-unknown-linux-musl
 #   x86_64-unknown-linux-gnu        apt install gcc libc6-dev
@@ -60,7 +60,9 @@ mkdir -p "$directory"
 # Without the parts of glibc that never run, where this glibc is known.
 case $target in
 *-gnu*)
-    export ALOUD_CC="$linker" ALOUD_WITHOUT_STDIO="$(realpath "$directory")/without-stdio.o"
+    ALOUD_CC=$linker
+    ALOUD_WITHOUT_STDIO=$(realpath "$directory")/without-stdio.o
+    export ALOUD_CC ALOUD_WITHOUT_STDIO
     if $linker -Os -c scripts/static/without-stdio.c -o "$ALOUD_WITHOUT_STDIO" 2>/dev/null; then
         linker=$PWD/scripts/static/cc.sh
     fi

@@ -7,8 +7,8 @@
  *
  * If anything in the program does use stdio, its objects come along and bring functions of the same names. The linker
  * says "multiple definition", and scripts/static/cc.sh makes the larger file instead. What it cannot find is a weak
- * reference that is now left empty where glibc counts on it. So this file is for the versions that were tried, Debian 12's
- * and 13's: of each, the weak references were compared. For all others it refuses to be compiled.
+ * reference that is now left empty where glibc counts on it. So this file is for the versions that were tried, Debian
+ * 12's and 13's: of each, the weak references were compared. For all others it refuses to be compiled.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,7 +98,7 @@ int pthread_setname_np(pthread_t thread, const char *name) {
     return pthread_equal(thread, pthread_self()) && prctl(PR_SET_NAME, name) == 0 ? 0 : ENOSYS;
 }
 
-/* glibc reads the number of cores with these, out of files of the kernel: decimal digits. The others know of locales. */
+/* glibc reads the number of cores with these, out of files of the kernel: decimal digits. Its own know of locales. */
 unsigned long strtoul(const char *restrict text, char **restrict end, int base) {
     unsigned long number = 0;
     (void)base;
