@@ -28,7 +28,7 @@ impl Backing {
         #[cfg(feature = "store")]
         if let (Some(file), None) = (&config.store, &config.redis) {
             let (store, past) = crate::store::Store::open(file).map_err(|error| error.to_string())?;
-            log::info!("Keeping what is said in {}, which has {} messages", file.display(), past.messages.len());
+            log::info!("Keeping what is said in {} (messages so far: {})", file.display(), past.messages.len());
             return Ok(Some(Backing::Store(store, past)));
         }
         #[cfg(feature = "redis")]
