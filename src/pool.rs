@@ -31,7 +31,7 @@ use crate::listen::Listener;
 use crate::memory;
 use crate::route::{self, Outcome, Service};
 use crate::say;
-use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
+use crate::socket::{Descriptors, Found, Listening, Socket, give_memory_back, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
@@ -64,6 +64,10 @@ const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// How often the keeper looks around when nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);
+
+/// How often memory that was freed is given back, in the keeper's ticks: once a minute, as it takes half a
+/// millisecond when a thousand listeners have left.
+const TICKS_TO_GIVE_BACK: u32 = 60;
 
 /// The running server.
 pub struct Pool {
@@ -317,10 +321,11 @@ impl Shared {
     }
 
     /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is
-    /// over, says which hosts have fallen silent, and makes up for what could not be done before.
+    /// over, says which hosts have fallen silent, gives memory back, and makes up for what could not be done before.
     fn start_keeper(self: &Arc<Shared>, called: Receiver<()>) -> io::Result<()> {
         let shared = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
+        let mut ticks = 0;
         self.start_thread("keeper", STACK_BYTES, move || {
             while !shared.stopping() {
                 if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
@@ -333,6 +338,10 @@ impl Shared {
                     shared.end_overdue();
                     shared.service.tick();
                     journal::settle_all();
+                    ticks += 1;
+                    if ticks % TICKS_TO_GIVE_BACK == 0 {
+                        give_memory_back();
+                    }
                 }
             }
         })

@@ -234,6 +234,17 @@ pub fn spare_address_space() {
     }
 }
 
+/// Gives the system back what was freed: glibc keeps it otherwise, so that after a crowd has left the process stays as
+/// large as the crowd was (malloc_trim(3)).
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes the allocator's own locks, one heap after the other.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// An accepted connection's socket, borrowed from tiny_http.
 pub struct Socket {
     number: RawFd,
