@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::hub::{Receipt, Refused};
-use crate::message::Message;
+use crate::message::{Mark, Message};
 
 /// The most messages the clerk takes at once: few enough that writing them costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;
@@ -51,6 +51,8 @@ enum Turn {
 pub struct Handed {
     /// What is said; it has no id yet.
     pub message: Message,
+    /// Where several servers keep together: it is said once, whichever of them it was handed in at.
+    pub once: Option<Mark>,
     /// What the speaker does then; `None` once it was told.
     then: Option<Then>,
 }
@@ -91,16 +93,21 @@ impl Desk {
     /// Hands `message` in. When it is kept and posted, or cannot be, `then` is told what the clerk says, and
     /// [`Refused::Stopping`] where there is none any more.
     pub fn hand_in(&self, message: Message, then: Then) {
-        let _ = self.queue.send(Turn::Said(Handed { message, then: Some(then) })); // what comes back is dropped, so told
+        self.put(Handed { message, once: None, then: Some(then) });
     }
 
-    /// Hands `message` in and waits until it is kept and posted. Not to be called under a lock.
+    fn put(&self, handed: Handed) {
+        let _ = self.queue.send(Turn::Said(handed)); // what comes back is dropped, so told
+    }
+
+    /// Hands `message` in and waits until it is kept and posted. Not to be called under a lock. What was said `once`
+    /// already, at whatever server, is not said: its receipt has no id and no listeners.
     ///
     /// # Errors
     /// What `then` is told in [`hand_in`](Self::hand_in).
-    pub fn hand_in_and_wait(&self, message: Message) -> Result<Receipt, Refused> {
+    pub fn hand_in_and_wait(&self, message: Message, once: Option<Mark>) -> Result<Receipt, Refused> {
         let (answer, answered) = bounded(1); // sent to once
-        self.hand_in(message, Box::new(move |told| _ = answer.send(told)));
+        self.put(Handed { message, once, then: Some(Box::new(move |told| _ = answer.send(told))) });
         answered.recv().unwrap_or(Err(Refused::Stopping))
     }
 
@@ -163,7 +170,7 @@ mod tests {
     fn the_clerk_takes_all_that_lies_there_and_ends_when_the_desk_is_closed() {
         let (desk, mut clerk) = Desk::new("test");
         std::thread::scope(|scope| {
-            let speakers: Vec<_> = (0..3).map(|_| scope.spawn(|| desk.hand_in_and_wait(message("x")))).collect();
+            let speakers: Vec<_> = (0..3).map(|_| scope.spawn(|| desk.hand_in_and_wait(message("x"), None))).collect();
             while desk.queue.len() < 3 {
                 std::thread::yield_now();
             }
@@ -182,13 +189,13 @@ mod tests {
     fn nobody_waits_for_a_clerk_that_has_gone() {
         let (desk, clerk) = Desk::new("test");
         std::thread::scope(|scope| {
-            let speaker = scope.spawn(|| desk.hand_in_and_wait(message("x")));
+            let speaker = scope.spawn(|| desk.hand_in_and_wait(message("x"), None));
             while desk.queue.is_empty() {
                 std::thread::yield_now();
             }
             drop(clerk);
             assert_eq!(speaker.join().unwrap(), Err(Refused::Stopping));
         });
-        assert_eq!(desk.hand_in_and_wait(message("x")), Err(Refused::Stopping));
+        assert_eq!(desk.hand_in_and_wait(message("x"), None), Err(Refused::Stopping));
     }
 }

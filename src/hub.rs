@@ -31,7 +31,7 @@ use crate::desk::{Desk, Then};
 use crate::frame::Letter;
 use crate::history::{History, Past, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{HOST_EVENT, Message, QUIET_EVENTS, next_id, now_micros};
+use crate::message::{HOST_EVENT, Mark, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -229,9 +229,18 @@ impl Hub {
     ///
     /// # Errors
     /// [`Refused::Stopping`] when the server stops, and what the desk's clerk says; the message reaches nobody.
-    pub fn publish(&self, mut message: Message) -> Result<Receipt, Refused> {
+    pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
+        self.publish_once(message, None)
+    }
+
+    /// The same for what has a mark and is said once: where several servers are one conversation they know it of each
+    /// other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_once(&self, mut message: Message, once: Option<Mark>) -> Result<Receipt, Refused> {
         if let Some(desk) = &self.desk {
-            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in_and_wait(message) };
+            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in_and_wait(message, once) };
         }
         let posting = {
             let mut room = lock(&self.room);

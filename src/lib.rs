@@ -107,7 +107,7 @@
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
-//!   each server remembers for itself what forges have delivered (`hook::Memory`).
+//!   each server remembers for itself how pipelines stand (`hook::Memory`) and which hosts are alive ([`hosts`]).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
 //!   `setsid` to have it outlive a terminal.

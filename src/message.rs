@@ -23,6 +23,9 @@ pub const NAME_LIMIT: usize = 64;
 /// The deepest channel, in segments.
 pub const CHANNEL_DEPTH: usize = 8;
 
+/// What makes something the one it is, of fixed size: a hash of its names.
+pub type Mark = [u8; 32];
+
 /// One thing said by one speaker.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Message {

@@ -34,7 +34,7 @@ use crate::desk::{Clerk, Handed};
 use crate::history::Past;
 use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
-use crate::message::{Message, now_micros};
+use crate::message::{Mark, Message, now_micros};
 use crate::record;
 use crate::sync::lock;
 
@@ -59,9 +59,21 @@ const READ_LIMIT: usize = 256;
 /// whose machine is the slowest of all, has to catch up.
 const STREAM_LEAST: usize = 10_000;
 
-/// Adds a message: the key; how many to keep, the newest id that the speaker's server has read, who says it, the record.
-/// Returns the id. Numbers in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
+/// The keys of what is said once: behind this the mark in hexadecimal digits.
+const ONCE: &str = "aloud:heard:";
+
+/// How long Redis knows what was said once, in seconds: a day. Forges send again within minutes by themselves, and by hand
+/// when somebody looks why nothing came. At one delivery a second that is 9 MB in Redis.
+const ONCE_SECONDS: u64 = 24 * 60 * 60;
+
+/// Adds a message: the key, and that of what is said once; how many to keep, the newest id that the speaker's server has
+/// read, who says it, the record, how long what is said once is known. Returns the id, or 0 for a repeat. Numbers in
+/// Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
+///
+/// Marking is a part of adding, so a delivery is known exactly if its message is in the stream. One that was refused
+/// because Redis was away is new when the forge sends it again; one whose answer was lost on the way is a repeat.
 const ADD: &str = "\
+if KEYS[2] and not redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[5]) then return '0' end
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local before = tonumber(ARGV[2])
 if top[1] then before = math.max(before, tonumber(string.match(top[1][1], '^%d+'))) end
@@ -191,8 +203,9 @@ impl Relay {
             let mut handed_in = handed.message.clone();
             handed_in.time = now;
             let from = format!("{}:{number}", self.server);
-            pipeline.cmd("EVAL").arg(ADD).arg(1).arg(STREAM);
-            pipeline.arg(self.keep).arg(known).arg(from).arg(record::write(&handed_in));
+            let once = handed.once.map(|mark| format!("{ONCE}{}", hexadecimal(&mark)));
+            pipeline.cmd("EVAL").arg(ADD).arg(1 + usize::from(once.is_some())).arg(STREAM).arg(once);
+            pipeline.arg(self.keep).arg(known).arg(from).arg(record::write(&handed_in)).arg(ONCE_SECONDS);
         }
         lock(&self.waiting)
             .extend(numbers.iter().copied().zip(batch.into_iter().map(|speaker| Waiting { speaker, id: None })));
@@ -201,6 +214,7 @@ impl Relay {
         let answers = answers.unwrap_or_else(|error| numbers.iter().map(|_| Err(error.clone())).collect());
         for (number, answer) in numbers.into_iter().zip(answers) {
             match answer {
+                Ok(0) => self.answer(number, Ok(Receipt { id: 0, listeners: 0 })),
                 Ok(id) => self.note_id(number, id),
                 Err(error) => {
                     let refused = if error.code() == Some("OOM") { Refused::NoRoom } else { Refused::CannotKeep };
@@ -341,6 +355,11 @@ impl Relay {
         hub.catch_up(receipt.listeners);
         receipt.listeners
     }
+}
+
+/// Bytes as text; half of the mark's is enough to be the only one.
+fn hexadecimal(mark: &Mark) -> String {
+    mark[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The members of an array; none of anything else.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -58,6 +58,12 @@ impl Redis {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Sends the process `signal` (`STOP`, `CONT`).
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
     }
 
     fn empty(&self) {
@@ -240,6 +246,122 @@ fn while_redis_is_away_speakers_are_refused_at_once_listeners_stay_and_nothing_i
     for listener in &mut listeners {
         assert_eq!(texts(&hear(listener, 2)), ["before", "after"], "on the same connection");
     }
+}
+
+/// How long Redis is away in the tests below.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// What a server takes at most to refuse what is said, when it knows that Redis is away: less than it would wait for
+/// Redis, which is two seconds.
+const AT_ONCE: Duration = Duration::from_millis(1900);
+
+/// Takes Redis away for ten seconds and looks at all that is promised meanwhile and afterwards. Messages that begin with
+/// `maybe` may be heard or not.
+fn redis_goes_away_and_comes_back(
+    redis: &mut Redis,
+    go: impl FnOnce(&mut Redis, &Server),
+    come: impl FnOnce(&mut Redis),
+) {
+    let servers = [(); 3].map(|()| Server::start(&["--redis", &redis.url(), "--heartbeat", "1"]));
+    let mut listeners: Vec<_> = servers.iter().map(|server| server.listen("/listen?as=json")).collect();
+    servers.iter().cycle().take(9).enumerate().for_each(|(number, server)| _ = server.say(&format!("before {number}")));
+    let mut heard = [(); 3].map(|()| vec![]);
+    let gone = Instant::now();
+    go(redis, &servers[0]);
+    servers.iter().for_each(|server| _ = server.wait_for_log("Redis is away"));
+    let mut refused = 0;
+    while gone.elapsed() < AWAY {
+        for server in &servers {
+            let asked = Instant::now();
+            assert_eq!(try_say(server, "refused"), 503);
+            assert!(asked.elapsed() < AT_ONCE, "refused at once, not after {:?}", asked.elapsed());
+            let health = server.request("GET", "/health", &[], b"");
+            assert_eq!((health.status, health.body.contains("\"redis\":\"failing\"")), (200, true), "{health:?}");
+            refused += 1;
+        }
+        // An empty line is a sign of life: the stream is there, and served.
+        for (listener, heard) in listeners.iter_mut().zip(&mut heard) {
+            let lines = std::iter::from_fn(|| listener.line()).take_while(|line| line.trim_end() != "");
+            heard.extend(lines.map(|line| read(&line)));
+        }
+    }
+    assert!(refused >= 9, "{refused}");
+    come(redis);
+    wait_until("all are back", || servers.iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    servers.iter().cycle().take(9).enumerate().for_each(|(number, server)| _ = server.say(&format!("after {number}")));
+    for (listener, heard) in listeners.iter_mut().zip(&mut heard) {
+        while heard.last().is_none_or(|(_, text)| text != "after 8") {
+            heard.extend(hear(listener, 1));
+        }
+    }
+    assert!(heard[0].is_sorted_by(|a, b| a.0 < b.0) && heard[1] == heard[0] && heard[2] == heard[0], "{heard:?}");
+    let certain: Vec<_> = texts(&heard[0]).into_iter().filter(|text| !text.starts_with("maybe")).collect();
+    let expected = ["before", "after"].map(|when| (0..9).map(move |number| format!("{when} {number}")));
+    assert_eq!(
+        certain,
+        expected.into_iter().flatten().collect::<Vec<_>>(),
+        "each once, on the same connections; what was refused, never"
+    );
+    let said: Vec<_> = servers.iter().map(|server| server.curl(&["/said"])).collect();
+    assert!(said[0].starts_with("before 0\r\n") && said[1] == said[0] && said[2] == said[0], "{said:?}");
+}
+
+#[test]
+fn redis_stopped_for_ten_seconds_and_started_again_costs_no_listener_and_no_message() {
+    let mut redis = Redis::start(&[]);
+    redis_goes_away_and_comes_back(&mut redis, |redis, _| redis.stop(), Redis::start_again);
+}
+
+#[test]
+fn redis_that_hangs_for_ten_seconds_costs_no_listener_and_no_message_and_who_waits_for_it_no_thread() {
+    let mut redis = Redis::start(&[]);
+    let hang = |redis: &mut Redis, server: &Server| {
+        redis.signal("STOP");
+        // On their way to Redis when it stops to answer: nobody can know what becomes of them.
+        let mut waiting: Vec<_> = (0..100).map(|_| BufReader::new(server.connect())).collect();
+        for connection in &mut waiting {
+            connection.get_mut().write_all(b"GET /say?message=maybe HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+        }
+        let served = server.request("GET", "/health", &[], b"");
+        assert_eq!(served.status, 200, "others are served meanwhile");
+        let threads = server.threads();
+        assert!(threads < 50, "{threads} threads for a hundred who wait");
+        waiting.iter_mut().for_each(|connection| assert_eq!(Answer::read(connection, false).status, 503));
+    };
+    redis_goes_away_and_comes_back(&mut redis, hang, |redis| redis.signal("CONT"));
+}
+
+#[test]
+fn what_a_forge_delivers_again_to_another_server_is_said_once_and_what_was_refused_is_said_when_it_comes_again() {
+    let mut redis = Redis::start(&[]);
+    let [first, second, third] = three(&redis);
+    let mut listener = third.listen("/listen");
+    let body = std::fs::read("tests/hooks/github.push.commits.json").unwrap();
+    let deliver = |server: &Server, name: &str| {
+        let headers = ["X-GitHub-Event: push".to_owned(), format!("X-GitHub-Delivery: {name}")];
+        server.request("POST", "/hook/github", &headers.each_ref().map(String::as_str), &body).status
+    };
+    let mut is_said_once = |name: &str| {
+        assert!(listener.line().unwrap().contains("na pushed"), "{name}");
+        second.say(name);
+        assert_eq!(listener.line().unwrap().trim_end(), name, "and once");
+    };
+    assert_eq!([&first, &second, &third, &first].map(|server| deliver(server, "a")), [200; 4]);
+    is_said_once("a");
+    assert_eq!([&second, &first].map(|server| deliver(server, "b")), [200; 2], "another delivery");
+    is_said_once("b");
+
+    redis.stop();
+    [&first, &second].iter().for_each(|server| _ = server.wait_for_log("Redis is away"));
+    assert_eq!([&first, &second].map(|server| deliver(server, "c")), [503; 2]);
+    redis.start_again();
+    let all = [&first, &second, &third];
+    wait_until("all are back", || all.iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    assert_eq!([&first, &second, &first].map(|server| deliver(server, "c")), [200; 3]);
+    is_said_once("c");
+    assert_eq!([&second, &third].map(|server| deliver(server, "a")), [200; 2], "known also after Redis was away");
+    second.say("last");
+    assert_eq!(listener.line().unwrap(), "last\r\n");
 }
 
 #[test]

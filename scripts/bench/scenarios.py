@@ -21,6 +21,12 @@ SECONDS = 4.0
 QUICK_SECONDS = 1.5
 
 
+# aloud with `--store`: compared with aloud in memory, and with nobody else.
+STORE = "store"
+# Those that are compared in every other scenario, in the order of the tables' columns.
+COMPARED = ("aloud", "axum", "go", "nchan", "floor")
+
+
 @dataclass(frozen=True)
 class Server:
     """One server: what is executed, and which files make it up (for the size)."""
@@ -31,9 +37,10 @@ class Server:
 
     def command(self, port, folder):
         """The command that serves at `port`, with `folder` for its own."""
-        if self.name == "aloud":
+        if self.name in ("aloud", STORE):
             limits = ["--queue", QUEUE, "--max-listeners", MAX_LISTENERS, "--log", "warn"]
-            return [str(self.files[0]), "--bind", f"127.0.0.1:{port}", *limits]
+            store = ["--store", str(folder / "store")] if self.name == STORE else []
+            return [str(self.files[0]), "--bind", f"127.0.0.1:{port}", *limits, *store]
         if self.name == "nchan":
             template = (BENCH / "peers" / "nchan" / "nginx.conf").read_text()
             (folder / "nginx.conf").write_text(template.replace("PORT", str(port)))
@@ -42,13 +49,14 @@ class Server:
 
 
 def servers(aloud):
-    """All servers, in the order of the tables' columns."""
+    """All servers."""
     return [
         Server("aloud", (Path(aloud),)),
         Server("axum", (BUILT / "axum-peer",)),
         Server("go", (BUILT / "go-peer",)),
         Server("nchan", (NGINX, NCHAN), dialect="nchan"),
         Server("floor", (BUILT / "floor",)),
+        Server(STORE, (Path(aloud),)),
     ]
 
 
@@ -71,6 +79,8 @@ class Scenario:
     title: str
     arguments: tuple
     figures: tuple
+    # The names of the servers it is run on.
+    servers: tuple = COMPARED
 
 
 SAY_LATENCY = tuple(
@@ -129,9 +139,21 @@ def say(connections, rate):
     )
 
 
+def kept():
+    """Speakers flat out whose messages are kept on the disk before they are answered, and in memory."""
+    return Scenario(
+        "say-store",
+        "`/say` flat out, 16 connections",
+        ("say", "--speakers", 16, "--rate", 0),
+        (REQUESTS, SAY_LATENCY[1], SAY_LATENCY[3], CPU_REQUEST, SUCCESS),
+        ("aloud", STORE),
+    )
+
+
 # Each family is one table.
 FAMILIES = {
     "Saying": (say(10, 9001), say(1, 0), say(16, 0)),
+    "Keeping": (kept(),),
     "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4)),
     "Fan-out, flat out": (fanout(100, 0), fanout(1000, 0)),
     "Joining, memory, start": (

@@ -111,7 +111,8 @@ def run_once(server, scenario, seconds):
     if scenario.name == "binary":
         return {"binary_bytes": sum(path.stat().st_size for path in server.files)}
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="aloud-bench-") as name:
+    # Not the system's folder for such things, which may be no disk.
+    with tempfile.TemporaryDirectory(prefix="run-", dir=scenarios.BENCH / "target") as name:
         folder = Path(name)
         arguments = [*scenario.arguments, "--port", port, "--dialect", server.dialect]
         if scenario.name == "start":
@@ -129,6 +130,8 @@ def run_all(chosen_servers, chosen_scenarios, rounds, seconds, log):
     for number in range(1, rounds + 1):
         for scenario in chosen_scenarios:
             for server in chosen_servers:
+                if server.name not in scenario.servers:
+                    continue
                 try:
                     figures = run_once(server, scenario, seconds)
                 except RunFailed as failure:

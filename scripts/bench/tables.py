@@ -1,7 +1,8 @@
 """The rounds as tables: one per family, a row per figure, a column per server, and two columns of ratios.
 
 "aloud / best peer" divides by the best of the peers in that row, whichever it is; the floor is no peer, and
-a peer that lost much of a scenario did less work than the others and is not compared in it.
+a peer that lost much of a scenario did less work than the others and is not compared in it. Where aloud
+with a store stands beside aloud in memory, there is one ratio, of these two.
 """
 
 import statistics
@@ -63,15 +64,21 @@ def row(figure, values, lossy):
     cells = [
         figure.label + unit,
         *(show(value) + (LOSSY if name in lossy else "") for name, value in values.items()),
-        ratio(ours, best_peer(values, lossy, figure.better)),
-        ratio(ours, floor),
     ]
+    if scenarios.STORE in values:
+        cells.append(ratio(values[scenarios.STORE] if figure.better else None, ours))
+    else:
+        cells += [ratio(ours, best_peer(values, lossy, figure.better)), ratio(ours, floor)]
     return "| " + " | ".join(cells) + " |"
 
 
 def family_table(title, family, results, names):
     """The table of one family; nothing when none of its scenarios was run."""
-    head = ["", *names, "aloud / best peer", "aloud / floor"]
+    names = [name for name in names if any(name in scenario.servers for scenario in family)]
+    if scenarios.STORE in names:
+        head = ["", *names, "store / aloud"]
+    else:
+        head = ["", *names, "aloud / best peer", "aloud / floor"]
     lines = [
         f"## {title}",
         "",

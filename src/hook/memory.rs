@@ -1,5 +1,12 @@
 //! What was said of the forges lately: which deliveries were heard, and how each pipeline stood. Bounded; the oldest is
-//! forgotten first. After a restart nothing is known, so a state may be said a second time, never be missed.
+//! forgotten first. After a restart nothing is known, so a state may be said a second time, never be missed. What could
+//! not be said is taken back, so that it is said when the forge sends it again.
+//!
+//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `relay.rs`), but each knows for itself
+//! how pipelines stand. Whether a state is news decides what the message is, so it would have to be asked before the
+//! message is made and told with it, one step in Redis for both, or two servers that hear of the same state at once would
+//! say it twice all the same. What that would spare is a second line where a forge tells the same state in two
+//! deliveries, and the second one comes to another server.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -8,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hook::Forge;
 use crate::hook::notice::{Notice, status};
+use crate::message::Mark;
 use crate::sync::lock;
 
 /// Deliveries remembered. Forges send again within minutes by themselves, within days by hand; a busy forge's hooks come
@@ -41,19 +49,42 @@ pub enum News {
     Late,
 }
 
+/// The mark of the delivery that `parts` make unique; without parts none is.
+pub fn mark(parts: &[&[u8]]) -> Option<Mark> {
+    (!parts.is_empty()).then(|| key(parts))
+}
+
+/// The key of what `notice` tells of, if it is something that can change.
+fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Mark> {
+    let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
+    Some(key(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
+}
+
 impl Memory {
-    /// Whether the delivery that `parts` make unique was heard before; remembers it. Without parts none was.
-    pub fn has_heard(&self, parts: &[&[u8]]) -> bool {
-        !parts.is_empty() && lock(&self.known).deliveries.put(key(parts), (), DELIVERIES).is_some()
+    /// Whether this delivery was heard before; remembers it. One without a mark was not.
+    pub fn has_heard(&self, delivery: Option<Mark>) -> bool {
+        delivery.is_some_and(|mark| lock(&self.known).deliveries.put(mark, (), DELIVERIES).is_some())
+    }
+
+    /// Takes back what [`has_heard`](Self::has_heard) and [`news`](Self::news) have remembered, because it could not be
+    /// said: sent again it is heard, and its state is news.
+    pub fn take_back(&self, delivery: Option<Mark>, forge: Forge, notice: &Notice) {
+        let mut known = lock(&self.known);
+        if let Some(mark) = delivery {
+            known.deliveries.take(&mark);
+        }
+        if let Some(key) = key_of_thing(forge, notice)
+            && known.things.get(&key) == Some(notice.status)
+        {
+            known.things.take(&key);
+        }
     }
 
     /// What `notice` is worth after what was said of the same thing; remembers it. Quiet states in between do not make
     /// the same state news: a pipeline that runs, is pending between two stages and runs again has run all along.
     pub fn news(&self, forge: Forge, notice: &Notice) -> News {
         let quiet = if notice.quiet { News::Updated } else { News::Said };
-        let Some(thing) = &notice.thing else { return quiet };
-        let project = notice.project.as_deref().unwrap_or("");
-        let key = key(&[forge.name(), notice.kind, project, thing].map(str::as_bytes));
+        let Some(key) = key_of_thing(forge, notice) else { return quiet };
         let things = &mut lock(&self.known).things;
         let before = things.get(&key);
         if notice.ends_once && before.is_some_and(status::is_over) && !status::is_over(notice.status) {
@@ -69,16 +100,14 @@ impl Memory {
 
 /// The newest of what was put in, by key.
 struct Recent<T> {
-    known: HashMap<Key, T>,
+    known: HashMap<Mark, T>,
     /// The keys, oldest first.
-    order: VecDeque<Key>,
+    order: VecDeque<Mark>,
 }
-
-type Key = [u8; 32];
 
 /// `parts` as one key of fixed size, so that a long name takes no more memory than a short one. Each part's length is in
 /// it, so that no two lists of parts are one.
-fn key(parts: &[&[u8]]) -> Key {
+fn key(parts: &[&[u8]]) -> Mark {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -94,12 +123,12 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T: Copy> Recent<T> {
-    fn get(&self, key: &Key) -> Option<T> {
+    fn get(&self, key: &Mark) -> Option<T> {
         self.known.get(key).copied()
     }
 
     /// Puts `value` in and returns the one it replaces; forgets the oldest where there are more than `most`.
-    fn put(&mut self, key: Key, value: T, most: usize) -> Option<T> {
+    fn put(&mut self, key: Mark, value: T, most: usize) -> Option<T> {
         let before = self.known.insert(key, value);
         if before.is_none() {
             self.order.push_back(key);
@@ -110,6 +139,15 @@ impl<T: Copy> Recent<T> {
             }
         }
         before
+    }
+
+    /// Forgets `key`. Looks for it from the newest on: what is taken back was put in a moment ago.
+    fn take(&mut self, key: &Mark) {
+        if self.known.remove(key).is_some()
+            && let Some(place) = self.order.iter().rposition(|known| known == key)
+        {
+            self.order.remove(place);
+        }
     }
 }
 
@@ -130,13 +168,14 @@ mod tests {
     #[test]
     fn a_delivery_is_heard_once_and_the_oldest_is_forgotten() {
         let memory = Memory::default();
-        let heard = |name: String| memory.has_heard(&[b"github", b"", name.as_bytes()]);
+        let has_heard = |parts: &[&[u8]]| memory.has_heard(mark(parts));
+        let heard = |name: String| has_heard(&[b"github", b"", name.as_bytes()]);
         assert!(!heard("0".to_owned()));
         assert!(heard("0".to_owned()));
-        assert!(!memory.has_heard(&[b"github", b"channel", b"0"]), "another channel's");
-        assert!(!memory.has_heard(&[b"github", b"", b""]), "parts do not run into each other");
-        assert!(!memory.has_heard(&[b"git", b"hub", b"0"]), "parts do not run into each other");
-        assert!(!memory.has_heard(&[]) && !memory.has_heard(&[]), "without a name none is a repeat");
+        assert!(!has_heard(&[b"github", b"channel", b"0"]), "another channel's");
+        assert!(!has_heard(&[b"github", b"", b""]), "parts do not run into each other");
+        assert!(!has_heard(&[b"git", b"hub", b"0"]), "parts do not run into each other");
+        assert!(!has_heard(&[]) && !has_heard(&[]), "without a name none is a repeat");
         (1..=DELIVERIES).for_each(|number| assert!(!heard(number.to_string())));
         assert!(!heard("0".to_owned()), "forgotten");
         let known = lock(&memory.known);
@@ -165,6 +204,18 @@ mod tests {
         assert_eq!(memory.news(Forge::Gitea, &notice("5", "passed")), News::Said, "another forge");
         let push = Notice { thing: None, ..notice("", "pushed") };
         assert_eq!([(); 2].map(|()| memory.news(Forge::GitLab, &push)), [News::Said; 2]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_new_when_it_comes_again() {
+        let memory = Memory::default();
+        let (delivery, running) = (mark(&[b"1"]), notice("5", "running"));
+        for _ in 0..2 {
+            assert!(!memory.has_heard(delivery));
+            assert_eq!(memory.news(Forge::GitLab, &running), News::Said);
+            memory.take_back(delivery, Forge::GitLab, &running);
+        }
+        assert_eq!((lock(&memory.known).deliveries.order.len(), lock(&memory.known).things.order.len()), (0, 0));
     }
 
     #[test]

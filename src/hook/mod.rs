@@ -155,7 +155,8 @@ fn receive(
         return Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"));
     }
     let payload = json(&body)?;
-    if memory.has_heard(&delivery(forge, channel, &header, &body)) {
+    let delivery = memory::mark(&delivery(forge, channel, &header, &body));
+    if memory.has_heard(delivery) {
         log::debug!("{} delivers again what it has said", exchange.peer());
         return Ok(0);
     }
@@ -169,7 +170,11 @@ fn receive(
         News::Updated => CI_UPDATE_EVENT,
         News::Late => return Ok(0),
     };
-    hub.publish(notice.into_message(forge, event, channel)).map(|receipt| receipt.listeners).map_err(refusal_of)
+    let said = hub.publish_once(notice.clone().into_message(forge, event, channel), delivery);
+    said.map(|receipt| receipt.listeners).map_err(|refused| {
+        memory.take_back(delivery, forge, &notice);
+        refusal_of(refused)
+    })
 }
 
 /// What makes this delivery the one it is; empty where nothing does. On another channel it is another delivery, because
