@@ -108,6 +108,9 @@
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
 //!   each server remembers for itself how pipelines stand (`hook::Memory`) and which hosts are alive ([`hosts`]).
+//! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
+//!   the newest id is noted when the server stops.
+//! * What changes with a host while messages cannot be kept is seen in `/hosts`, but not said.
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
 //!   `setsid` to have it outlive a terminal.
