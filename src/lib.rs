@@ -80,9 +80,9 @@
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every
-//! thread that waits is woken to end. The hub is closed: whoever speaks now is refused, what lies on the desk is kept,
-//! every listener delivers what its letterbox holds and ends its stream with the last chunk. Parked connections are
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from). The hub is
+//! closed: whoever speaks now is refused, what lies on the desk is kept, every listener delivers what its letterbox
+//! holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked connections are
 //! closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
 //!
 //! # What is absent
