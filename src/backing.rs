@@ -27,7 +27,7 @@ impl Backing {
     pub fn open(config: &Config) -> Result<Option<Backing>, String> {
         #[cfg(feature = "store")]
         if let (Some(file), None) = (&config.store, &config.redis) {
-            let (store, past) = crate::store::Store::open(file).map_err(|error| error.to_string())?;
+            let (store, past) = crate::store::Store::open(file)?;
             log::info!("Keeping what is said in {} (messages so far: {})", file.display(), past.messages.len());
             return Ok(Some(Backing::Store(store, past)));
         }

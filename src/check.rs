@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::Bind;
 use crate::socket::addresses;
 
-/// How long the server may take to say that it is well, for each of write and read.
+/// How long the server may be silent once it is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest answer looked at, in bytes.

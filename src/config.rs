@@ -148,7 +148,7 @@ impl From<&'static str> for Wrong {
     }
 }
 
-/// The default of a flag without which the server does without.
+/// The default of a flag for something that the server does without.
 const NONE: &str = "none";
 
 const FLAGS: &[Flag] = &[

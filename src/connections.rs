@@ -16,8 +16,8 @@ use crate::pool::Connection;
 use crate::socket::Socket;
 use crate::sync::lock;
 
-/// How long a request's head may take from its first byte, and its body from the end of the head. A person at a keyboard
-/// needs seconds, a program milliseconds.
+/// How long a request's head may take from its first byte, and its body from the end of the head. A person at a
+/// keyboard needs seconds, a program milliseconds.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection that is closed after an answer may go on sending what nobody will read, so that the client
@@ -99,10 +99,10 @@ impl Slot {
         None
     }
 
-    /// Has the connection cut if it is still being served at `deadline`.
-    pub fn limit(&self, limit: Instant) {
+    /// Has the connection cut if it is still being served at `limit`; `None` ends that.
+    pub fn limit(&self, limit: Option<Instant>) {
         if let Stand::Served { deadline, .. } = &mut *lock(&self.stand) {
-            *deadline = Some(limit);
+            *deadline = limit;
         }
     }
 

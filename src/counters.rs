@@ -48,7 +48,7 @@ pub enum Ended {
     Stalled,
     /// It has left, or its connection broke.
     Left,
-    /// The server stops.
+    /// The server stops, or has missed messages that were said elsewhere (`Hub::skip`).
     Stopped,
 }
 

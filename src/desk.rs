@@ -4,9 +4,9 @@
 //! post them and gives each speaker its receipt. So one wait for the disk serves everyone, and the batches grow with
 //! the load.
 //!
-//! **No thread waits here for `/say`.** One that does costs two changes of threads for each message, a quarter of all the
-//! work. So a speaker's connection is left here with its message, and its thread takes the next request (`pool.rs`);
-//! only who needs the receipt to go on, a webhook or a beat, waits ([`Desk::hand_in_and_wait`]).
+//! **No thread waits here for `/say`.** One that does costs two changes of threads for each message, a quarter of all
+//! the work. So a speaker's connection is left here with its message, and its thread takes the next request
+//! (`pool.rs`); only who needs the receipt to go on, a webhook or a beat, waits ([`Desk::hand_in_and_wait`]).
 //!
 //! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
 //! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The clerk
@@ -100,8 +100,8 @@ impl Desk {
         let _ = self.queue.send(Turn::Said(handed)); // what comes back is dropped, so told
     }
 
-    /// Hands `message` in and waits until it is kept and posted. Not to be called under a lock. What was said `once`
-    /// already, at whatever server, is not said: its receipt has no id and no listeners.
+    /// Hands `message` in and waits until it is kept and posted. Not to be called by the clerk, nor under a lock that it
+    /// takes. What was said `once` already, at whatever server, is not said: its receipt has no id and no listeners.
     ///
     /// # Errors
     /// What `then` is told in [`hand_in`](Self::hand_in).

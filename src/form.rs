@@ -10,7 +10,7 @@ use crate::config::FIELDS_LIMIT;
 use crate::exchange::{Refusal, shown};
 use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_plain_name};
 
-/// Keys and values in the order they were sent.
+/// Keys and values in the order they were sent, those of JSON in the order of their names.
 pub type Pairs = Vec<(String, String)>;
 
 /// `name`, `message` and `event`: what a message has beside its fields.
@@ -130,12 +130,13 @@ fn urlencoded(text: &[u8]) -> Pairs {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
-/// One flat object. Numbers and booleans become text as they were written, null is as if it were not there.
+/// One flat object. Numbers and booleans become text as they were written, null is as if it were not there. Its members
+/// have no order (RFC 8259 section 1) and come in that of their names; of one that comes twice the last one counts.
 fn json(body: &[u8]) -> Result<Pairs, Refusal> {
     let example = r#"send one flat object, such as {"name":"Florian","message":"Hi"}"#;
     let text = String::from_utf8_lossy(body);
     let value: Value = serde_json::from_str(&text)
-        .map_err(|error| Refusal::new(400, format!("the body is not JSON ({}); {example}", error)))?;
+        .map_err(|error| Refusal::new(400, format!("the body is not JSON ({error}); {example}")))?;
     let Value::Object(object) = value else {
         return Err(Refusal::new(400, format!("the JSON is not an object; {example}")));
     };

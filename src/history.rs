@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::Message;
+use crate::message::{HOST_EVENT, Message};
 
 /// The newest messages, oldest first. The hub's lock guards it, so what is kept and what is heard never disagree.
 pub struct History {
@@ -114,11 +114,12 @@ impl History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
         history.forgotten = past.forgotten;
         past.messages.into_iter().for_each(|message| history.keep(message));
+        history.newest = history.newest.max(past.last);
         history
     }
 
-    /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in the
-    /// transaction that keeps them.
+    /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in
+    /// the transaction that keeps them.
     pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
         let mut count = self.messages.len() + coming.len();
         let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
@@ -134,9 +135,13 @@ impl History {
         forgotten
     }
 
-    /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold.
+    /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold. A host's beat only passes: its
+    /// id is known for one of ours, so who heard it last has missed nothing of what is kept.
     pub fn keep(&mut self, message: Arc<Message>) {
         self.newest = message.id;
+        if message.event == HOST_EVENT {
+            return;
+        }
         self.bytes += message.weight();
         self.messages.push_back(message);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
@@ -156,12 +161,6 @@ impl History {
     /// How many messages are kept, and how many bytes they weigh.
     pub fn size(&self) -> (usize, usize) {
         (self.messages.len(), self.bytes)
-    }
-
-    /// Takes note of a message that is not to be kept, so that its id is known for one of ours. Who heard it last has
-    /// missed nothing of what is kept.
-    pub fn let_pass(&mut self, id: u64) {
-        self.newest = id;
     }
 
     /// What is kept of what was said `since` and somebody `takes`, at the time `now` in microseconds since 1970. Shares
@@ -288,6 +287,20 @@ mod tests {
         assert_eq!(replayed(&history, after(210)), (Some((210, Some(260))), vec![260]));
         assert_eq!(replayed(&history, after(250)), (None, vec![260]));
         assert_eq!(history.size(), (1, message(260, "x").weight()));
+    }
+
+    #[test]
+    fn a_beat_passes_and_who_heard_it_last_has_missed_nothing() {
+        let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
+        let messages = vec![beat(200), message(210, "x"), beat(220)];
+        let mut history = History::resume(10, usize::MAX, Past { begun: 100, forgotten: 100, last: 230, messages });
+        assert_eq!(ids(&history), [210]);
+        assert_eq!(replayed(&history, after(220)), (None, vec![]));
+        assert_eq!(replayed(&history, after(230)), (None, vec![]), "the newest before a restart");
+        assert_eq!(replayed(&history, after(231)), (Some((231, Some(210))), vec![210]));
+        history.keep(beat(240));
+        assert_eq!(replayed(&history, after(240)), (None, vec![]));
+        assert_eq!(history.size().0, 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes
 //! and carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes
 //! back to its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that
-//! finds more than `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly
+//! finds `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly
 //! the work they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the
 //! others: after `MOST_WALKS` the keeper is called and takes over.
 //!
@@ -20,8 +20,8 @@
 //! them. Who speaks now and then never meets a rest.
 //!
 //! **Kept elsewhere first.** Where what is said has to outlive the process, who publishes hands its message in at the
-//! [desk](Desk) and waits there, outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post)
-//! it.
+//! [desk](Desk), outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post) it. A speaker
+//! does not wait for that ([`Hub::publish_then`]); a webhook or a beat does ([`Hub::publish`]).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use crate::desk::{Desk, Then};
 use crate::frame::Letter;
 use crate::history::{History, Past, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{HOST_EVENT, Mark, Message, QUIET_EVENTS, next_id, now_micros};
+use crate::message::{Mark, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -48,10 +48,10 @@ const MOST_WALKS: usize = 4;
 /// measure.
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
-/// Listeners from which a walk is rested from, and a speaker that is alone calls a second hand. Flat out, 100 hear 1.8
-/// times the messages that they hear without the rest, at 1.3 times the median delay and 0.7 times the 99th percentile.
-/// The second hand makes the median delay of 100 0.6 times, the work 1.2 times (the scenarios flat-100 and paced-100 of
-/// `scripts/bench`, with this constant at 48 and at 200).
+/// Listeners from which on a walk is followed by a rest, and a speaker that is alone calls a second hand. Flat out, 100
+/// hear 1.8 times the messages that they hear without the rest, at 1.3 times the median delay and 0.7 times the 99th
+/// percentile. The second hand makes the median delay of 100 0.6 times, the work 1.2 times (the scenarios flat-100 and
+/// paced-100 of `scripts/bench`, with this constant at 48 and at 200).
 pub const BIG_ROOM: usize = 48;
 
 /// The room: listeners, history and ids behind one lock, and the count of what was carried.
@@ -67,7 +67,7 @@ pub struct Hub {
     /// When the rest after the last walk in a big room is over, in microseconds since `began`.
     rests_until: AtomicU64,
     began: Instant,
-    /// Set by a speaker who found another one walking: there are hands enough, and a second one would halve the batches.
+    /// Set by a speaker who found another one walking: hands enough, and a second one would halve the batches.
     many_speak: AtomicBool,
     /// Sent to by a speaker that has walked enough or wants a second hand; received by the keeper. Capacity one: called
     /// twice is called.
@@ -182,8 +182,8 @@ impl Hub {
         (hub, keeper_called)
     }
 
-    /// Takes in a listener; from now on what it wants is put into `letterbox`, and before that what it wants of what was
-    /// said `since`. Returns the listener's number, to leave with.
+    /// Takes in a listener; from now on what it wants is put into `letterbox`, and before that what it wants of what
+    /// was said `since`. Returns the listener's number, to leave with.
     ///
     /// # Errors
     /// When the room is full, or the server stops.
@@ -254,8 +254,8 @@ impl Hub {
         Ok(posting.finish())
     }
 
-    /// The same where there is a desk, without waiting there: `then` is told what comes of it. Where there is none it is
-    /// told at once.
+    /// The same where there is a desk, without waiting there: `then` is told what comes of it. Where there is none it
+    /// is told at once.
     pub fn publish_then(&self, message: Message, then: Then) {
         match &self.desk {
             Some(desk) if !self.is_closed() => desk.hand_in(message, then),
@@ -306,11 +306,7 @@ impl Hub {
         if receipt.listeners > 0 {
             self.posted.fetch_add(1, Ordering::SeqCst);
         }
-        if letter.message.event == HOST_EVENT {
-            room.history.let_pass(letter.message.id);
-        } else {
-            room.history.keep(letter.message.clone());
-        }
+        room.history.keep(letter.message.clone());
         self.counters.published(receipt.listeners as u64, fullest as u64);
         posting
     }
@@ -377,7 +373,7 @@ impl Hub {
         }
     }
 
-    /// The keeper's hand, when it was called: once the rest is over, walks, from the other end if somebody walks already.
+    /// The keeper's hand, when it was called: walks once the rest is over, from the other end if somebody else walks.
     pub fn lend_a_second_hand(&self) {
         thread::sleep(self.rest_left());
         if self.behind() == 0 {
@@ -536,6 +532,7 @@ mod tests {
     use crate::history::{Gap, Point};
     use crate::letterbox::Owner;
     use crate::letterbox::tests::{Tape, message};
+    use crate::message::HOST_EVENT;
 
     fn hub(listeners: usize, queue: usize) -> Hub {
         Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0

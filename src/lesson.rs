@@ -88,8 +88,9 @@
 //! assert_eq!(hears.recv(), Err(RecvError)); // an end, and not a wait for ever
 //! ```
 //!
-//! In aloud: the letters of a [`letterbox`](crate::letterbox), its bell, the keeper's call in [`hub`](crate::hub), the
-//! first signal in `main.rs`, and the end of all threads in [`pool`](crate::pool). A field that is a channel says in
+//! In aloud: the letters of a [`letterbox`](crate::letterbox), its bell, the keeper's call in [`hub`](crate::hub), what
+//! lies on the [`desk`](crate::desk), the first signal in `main.rs`, and the end of all threads in
+//! [`pool`](crate::pool). A field that is a channel says in
 //! its comment who sends, who receives, how much it holds, and what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
@@ -327,8 +328,8 @@
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
-//! hung up on 74 of them in its worst round, and 1.6 million deliveries were lost; here nobody was hung up on, because a
-//! speaker that is far ahead carries letters before it speaks again.
+//! hung up on 74 of them in its worst round, and 1.6 million deliveries were lost; here nobody was hung up on, because
+//! a speaker that is far ahead carries letters before it speaks again.
 //!
 //! **... a lock held while writing?** See chapter 2: 10 ms against 0.5 ms when all goes well, and 12 s when it does
 //! not.
@@ -345,7 +346,7 @@
 //! | try, and leave it to the holder | [`letterbox`](crate::letterbox) | `carry`, and the two fences |
 //! | a bell of capacity one | [`letterbox`](crate::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
 //! | leader and followers | [`watch`](crate::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
-//! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: who finds somebody walking goes on |
+//! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: who finds somebody walking, or a rest, goes on |
 //! | back pressure by work | [`hub`](crate::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
 //! | a bound, and a decision at it | [`letterbox`](crate::letterbox), [`history`](crate::history), [`gate`](crate::gate) | hang up, forget the oldest, refuse |
 //! | look and act under one lock | [`hub`](crate::hub) | `join`: history and list |

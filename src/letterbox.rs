@@ -33,8 +33,8 @@ use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
 
-/// Letters gathered into one send, in bytes: enough to make the system call cheap, little enough for a small stack of
-/// waiting listeners.
+/// Letters gathered into one send, in bytes: enough to make the system call cheap, little enough to be kept for each
+/// listener whose socket takes only a part.
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it
@@ -108,7 +108,8 @@ struct Pen {
 /// What the listener's own thread holds. The bell's receiver is its own: it is what the thread sleeps on.
 pub struct Owner {
     letterbox: Arc<Letterbox>,
-    /// Received from by the listener's own thread alone; sent to by speakers, the hub's hang-ups, and the stop.
+    /// Received from by the listener's own thread alone; sent to by speakers, the hub's hang-ups, whoever hears that the
+    /// client has left, and the stop.
     bell: Receiver<()>,
 }
 
@@ -117,7 +118,7 @@ pub struct Owner {
 pub enum Standing {
     /// It hears what is said.
     Listening,
-    /// The server stops: what is in the letterbox is delivered, then the stream ends properly.
+    /// The server ends it: what is in the letterbox is delivered, then the stream ends properly.
     Closing,
     /// It did not keep up and is hung up on.
     HungUp,
@@ -212,7 +213,8 @@ impl Letterbox {
         self.ring();
     }
 
-    /// Tells the listener's own thread that nothing more will be posted, because the server stops.
+    /// Tells the listener's own thread that nothing more will be posted, because the server stops, or because it has
+    /// missed messages that the listener is to be told of when it comes back (`Hub::skip`).
     pub fn close(&self) {
         self.standing.store(Standing::Closing as u8, Ordering::SeqCst);
         self.ring();

@@ -22,7 +22,7 @@
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
 //!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end, and after a
-//!    walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each format somebody listens in.
+//!    walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each format in use.
 //! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
 //!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
@@ -47,10 +47,10 @@
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
-//! | conversation | one for each listener, and for a long body | its own bell; the body | the bell, or the heartbeat's time; bytes | the stream ends |
+//! | conversation | one for each listener, and for a long body or answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
 //! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
-//! | keeper | 1 | the receiver on which it is called | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
+//! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most; the desk, where a host has fallen silent | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
 //! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be
@@ -70,8 +70,9 @@
 //! says what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken),
 //! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
 //! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books),
-//! `Shared::kept` (who is to be answered), and
-//! `Socket::open`, held for one system call so that no number is used after it was given back.
+//! `Shared::kept` (who is to be answered), `Shared::alive` (taken away at the stop), `Trouble::state` (what the log has
+//! left out), `Socket::watcher` (who is told that the peer has left), and `Socket::open`, held for one system call so
+//! that no number is used after it was given back.
 //!
 //! # What is counted
 //!
@@ -80,21 +81,22 @@
 //!
 //! # Stopping, in order
 //!
-//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from), and every
-//! thread that waits is woken to end. The hub is closed: whoever speaks now is refused, what lies on the desk is kept,
-//! every listener delivers what its letterbox holds and ends its stream with the last chunk. Parked connections are
+//! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from). The hub is
+//! closed: whoever speaks now is refused, what lies on the desk is kept, every listener delivers what its letterbox
+//! holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked connections are
 //! closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
 //!
 //! # What is absent
 //!
-//! * No async runtime, and no thread beside a listener's own.
+//! * No async runtime, and no thread for a connection but a listener's own, or while a long body or answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there three lines.
+//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there four lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
 //!   but for a long body, which has a thread of its own and a deadline.
-//! * No queue without a bound: listeners, connections, descriptors, letters waiting, history by count and by bytes, head,
-//!   body and fields of a request and the time for them, deliveries and pipelines remembered, hosts and their figures, the
-//!   time a listener may take nothing, the time to stop, log lines about the same trouble.
+//! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
+//!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
+//!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines
+//!   about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -106,6 +108,9 @@
 //!   event.
 //! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
+//! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
+//!   the newest id is noted when the server stops.
+//! * What changes with a host while messages cannot be kept is seen in `/hosts`, but not said.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
 //!   each server remembers for itself how pipelines stand (`hook::Memory`) and which hosts are alive ([`hosts`]).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.

@@ -28,8 +28,8 @@ pub struct Listener {
     peer: String,
 }
 
-/// Lets somebody join who wants to hear what is said on `channel`, and first what was said before, as far as it is asked
-/// for. What is said from now on reaches it; its stream begins when [`Listener::listen`] is called.
+/// Lets somebody join who wants to hear what is said on `channel`, and first what was said before, as far as it is
+/// asked for. What is said from now on reaches it; its stream begins when [`Listener::listen`] is called.
 pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let ask = match Ask::read(&exchange, channel) {
         Ok(ask) => ask,

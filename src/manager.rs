@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only where the
-/// manager has let its queue fill up.
+/// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only where the manager has let its
+/// queue fill up.
 pub fn tell(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(name.as_bytes(), state) {

@@ -1,7 +1,7 @@
 //! A pool of threads on which tiny_http accepts and answers. Whoever waits for a client waits here, in one place (see
-//! `watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken its
-//! place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that lasts
-//! gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
+//! `watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken
+//! its place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that
+//! lasts gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
 //!
 //! tiny_http's own `Server::recv` is not used: its pool strands connections that come in a burst and goes deaf when
 //! descriptors run out. `Server::accept_connection` accepts one connection in the calling thread.
@@ -39,8 +39,8 @@ use crate::watch::{Event, Watch};
 /// deep as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
 const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
 
-/// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many of
-/// them, and where address space is limited (`ulimit -v`) what is reserved counts.
+/// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many
+/// of them, and where address space is limited (`ulimit -v`) what is reserved counts.
 const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
 /// A connection takes two descriptors, as tiny_http makes a second one for writing.
@@ -230,8 +230,8 @@ impl Pool {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::SeqCst);
         shared.listening.shut();
-        shared.watch.stop();
         shared.service.hub.close();
+        shared.watch.stop(); // not before: see `hand_in`
         // Who parks a connection looks afterwards whether the server stops; so it is found here or there.
         let all = shared.connections().all();
         all.iter().for_each(|slot| drop(slot.take()));
@@ -492,7 +492,7 @@ impl Shared {
                 Look::Ended => return None,
                 Look::Refused(refusal) => return self.refuse(connection, &refusal),
                 Look::LongBody => {
-                    slot.limit(Instant::now() + REQUEST_LIMIT);
+                    slot.limit(Some(Instant::now() + REQUEST_LIMIT));
                     let request = connection.next_request()?;
                     return self.on_its_own_thread(slot, connection, Task::Answer(request, false));
                 }
@@ -542,8 +542,10 @@ impl Shared {
         Ok(connection)
     }
 
-    /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is called
-    /// when the message is kept. The clerk does not answer itself: it has the next messages to keep.
+    /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is
+    /// called when the message is kept. The clerk does not answer itself: it has the next messages to keep, and with a
+    /// webhook sent ahead behind this one it would wait for itself. Once the hub is closed it does: nobody waits for it
+    /// any more then, and those that could be called may have ended, as they are told to stop after that.
     fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, approved: Approved, hand_in: HandIn) {
         let (shared, slot) = (self.clone(), slot.clone());
         let HandIn { message, unanswered } = hand_in;
@@ -553,8 +555,8 @@ impl Shared {
             kept.push(Kept { slot, connection, approved, unanswered, said });
             let is_first = kept.len() == 1;
             drop(kept);
-            if of_thread.stopping() {
-                of_thread.answer_kept(&mut Vec::new()); // the others may have ended
+            if of_thread.service.hub.is_closed() {
+                of_thread.answer_kept(&mut Vec::new());
             } else if is_first {
                 of_thread.watch.call();
             }
@@ -666,6 +668,7 @@ impl Shared {
     /// After a conversation that lasted: waits for the next request, or ends.
     #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
     fn go_on(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, after: After) {
+        slot.limit(None); // it was for a long body, not for what comes next
         let awaits = match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
@@ -673,10 +676,7 @@ impl Shared {
                 drop(listener); // nobody writes any more
                 self.say_goodbye(connection)
             }
-            After::HandIn(hand_in) => {
-                let approved = Approved { left: 0, last: false, begun: true };
-                return self.hand_in(slot, connection, approved, *hand_in);
-            }
+            After::HandIn(_) => None, // never: who has a thread of its own waits for its receipt there
         };
         if let Some((connection, awaited)) = awaits {
             self.serve(slot, connection, awaited, Instant::now(), &mut Vec::new());
@@ -787,4 +787,114 @@ fn too_slow() -> Refusal {
 /// Errors of one connection, or of none: accept again at once.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bind;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Long enough for the slowest machine: only what never comes is missed.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    const SAY: &str = "GET /say?message=x HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// Reads until what has come ends with `end`.
+    fn hear(client: &mut TcpStream, end: &str) {
+        let (mut heard, mut byte) = (vec![], [0]);
+        while !heard.ends_with(end.as_bytes()) {
+            assert_eq!(client.read(&mut byte).unwrap(), 1, "the end, after {:?}", String::from_utf8_lossy(&heard));
+            heard.extend(byte);
+        }
+    }
+
+    /// Waits until the one connection is parked, and all threads wait.
+    fn wait_until_idle(shared: &Shared) {
+        while longest_silent(shared.connections().all(), None).is_empty()
+            || shared.waiting.load(Ordering::SeqCst) < shared.threads.load(Ordering::SeqCst)
+        {
+            thread::yield_now();
+        }
+    }
+
+    /// A pool with one client, who has said something and may say more.
+    fn with_one_client(config: Config) -> (Pool, TcpStream) {
+        let bind = Bind::Address("127.0.0.1:0".to_owned());
+        let pool = Pool::start(Config { bind, ..config }).unwrap();
+        let mut client = TcpStream::connect(pool.address().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(SAY.as_bytes()).unwrap();
+        hear(&mut client, "ok.");
+        wait_until_idle(&pool.shared);
+        (pool, client)
+    }
+
+    /// The client's connection, as if a thread served it.
+    fn take_connection(pool: &Pool) -> (Arc<Slot>, Connection) {
+        let slot = pool.shared.connections().all().pop().unwrap();
+        let (connection, ..) = slot.take().unwrap();
+        (slot, connection)
+    }
+
+    #[cfg(feature = "store")]
+    fn with_store(name: &str) -> (Pool, TcpStream, std::path::PathBuf) {
+        let file = std::env::temp_dir().join(format!("aloud-pool-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        let (pool, client) = with_one_client(Config { store: Some(file.clone()), ..Config::default() });
+        (pool, client, file)
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn the_clerk_does_not_wait_for_itself_while_the_server_stops() {
+        let (pool, mut client, file) = with_store("clerk");
+        pool.shared.stopping.store(true, Ordering::SeqCst); // and the hub is closed a moment later
+        // What is sent ahead waits for the clerk, and is answered by whoever answers what stands before it.
+        let beat = "GET /beat/web1 HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all([SAY, beat].concat().as_bytes()).unwrap();
+        hear(&mut client, "ok.");
+        hear(&mut client, "ok.");
+        assert!(pool.stop(PATIENCE));
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn what_is_sent_ahead_into_the_stop_takes_no_more_stack_the_more_it_is() {
+        const MANY: usize = 300;
+        let (pool, mut client, file) = with_store("stack");
+        let (slot, connection) = take_connection(&pool);
+        client.write_all(SAY.repeat(MANY).as_bytes()).unwrap();
+        while slot.socket.unread().unwrap() < SAY.len() * MANY {
+            thread::yield_now();
+        }
+        pool.shared.service.hub.close();
+        let shared = pool.shared.clone();
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = thread.spawn(move || shared.go_on(&slot, connection, After::KeepAlive)).unwrap();
+        hear(&mut client, "the server stops; try again in a moment\n");
+        thread.join().unwrap();
+        assert!(pool.stop(PATIENCE));
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn the_limit_of_a_long_body_is_none_for_what_comes_after_it() {
+        let (pool, mut client) = with_one_client(Config::default());
+        let (slot, connection) = take_connection(&pool);
+        slot.limit(Some(Instant::now()));
+        client.write_all(b"GET /listen HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        while slot.socket.unread().unwrap() == 0 {
+            thread::yield_now();
+        }
+        pool.shared.go_on(&slot, connection, After::KeepAlive); // as after a long body
+        hear(&mut client, "\r\n\r\n");
+        assert!(slot.take_overdue(Instant::now() + PATIENCE, PATIENCE).is_none());
+        let said = pool.shared.service.hub.publish(crate::letterbox::tests::message("heard")).unwrap();
+        pool.shared.service.hub.lend_a_hand(said.listeners);
+        hear(&mut client, "heard\r\n");
+        assert!(pool.stop(PATIENCE));
+    }
 }

@@ -17,8 +17,8 @@
 //! entries are missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended;
 //! they come back with the id they heard last and are told of the gap.
 //!
-//! What Redis was told and did not answer, because it went away in that moment, may be heard although it was refused: it
-//! is the one case in which nobody can know. How much of what it was told outlives Redis is a matter of its settings
+//! What Redis was told and did not answer, because it went away in that moment, may be heard although it was refused:
+//! it is the one case in which nobody can know. How much of what it was told outlives Redis is a matter of its settings
 //! (`appendonly`).
 
 use std::collections::HashMap;
@@ -41,8 +41,8 @@ use crate::sync::lock;
 /// The stream. Whoever wants two conversations on one Redis gives them two databases: `redis://host/1`.
 const STREAM: &str = "aloud:said";
 
-/// How long connecting may take, and an answer beyond the time it is asked to wait: a Redis that is silent for longer is
-/// away.
+/// How long connecting may take, and an answer beyond the time it is asked to wait: a Redis that is silent for longer
+/// is away.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// How long Redis is asked to wait for something new, in milliseconds: so long may the reader take to see that the
@@ -62,13 +62,13 @@ const STREAM_LEAST: usize = 10_000;
 /// The keys of what is said once: behind this the mark in hexadecimal digits.
 const ONCE: &str = "aloud:heard:";
 
-/// How long Redis knows what was said once, in seconds: a day. Forges send again within minutes by themselves, and by hand
-/// when somebody looks why nothing came. At one delivery a second that is 9 MB in Redis.
+/// How long Redis knows what was said once, in seconds: a day. Forges send again within minutes by themselves, and by
+/// hand when somebody looks why nothing came. At one delivery a second that is 9 MB in Redis.
 const ONCE_SECONDS: u64 = 24 * 60 * 60;
 
-/// Adds a message: the key, and that of what is said once; how many to keep, the newest id that the speaker's server has
-/// read, who says it, the record, how long what is said once is known. Returns the id, or 0 for a repeat. Numbers in
-/// Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
+/// Adds a message: the key, and that of what is said once; how many to keep, the newest id that the speaker's server
+/// has read, who says it, the record, how long what is said once is known. Returns the id, or 0 for a repeat. Numbers
+/// in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
 ///
 /// Marking is a part of adding, so a delivery is known exactly if its message is in the stream. One that was refused
 /// because Redis was away is new when the forge sends it again; one whose answer was lost on the way is a repeat.
@@ -243,7 +243,7 @@ impl Relay {
         pipeline.query(connection)
     }
 
-    /// Notes that Redis has the message; its receipt comes from the reader, or from here where that went away meanwhile.
+    /// Notes that Redis has the message; its receipt comes from the reader, or from here where that has gone.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
             waiting.id = Some(id);
@@ -390,9 +390,35 @@ fn entry(value: &Value) -> Option<Entry> {
     };
     let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
     let (server, number) = text(b"from")?.split_once(':')?;
-    Some(Entry {
-        before: text(b"before")?.parse().ok()?,
-        from: (server.parse().ok()?, number.parse().ok()?),
-        message: record::read(id.parse().ok()?, field(b"said")?)?,
-    })
+    let (id, before): (u64, u64) = (id.parse().ok()?, text(b"before")?.parse().ok()?);
+    if before >= id {
+        return None; // what a gap is told by has to be true
+    }
+    let from = (server.parse().ok()?, number.parse().ok()?);
+    Some(Entry { before, from, message: record::read(id, field(b"said")?)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::letterbox::tests::message;
+
+    #[test]
+    fn what_aloud_has_not_written_is_passed_over() {
+        let check = |id: &str, before: &str, from: &str, said: &[u8], expected: bool| {
+            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            let said = Value::BulkString(said.to_vec());
+            let fields = vec![text("before"), text(before), text("from"), text(from), text("said"), said];
+            let entry = Value::Array(vec![text(id), Value::Array(fields)]);
+            assert_eq!(entries(&Value::Array(vec![entry])).len(), usize::from(expected), "{id} {before} {from}");
+        };
+        let said = record::write(&message("x"));
+        check("8-0", "7", "1:2", &said, true);
+        check("8-0", "8", "1:2", &said, false);
+        check("8-0", "9", "1:2", &said, false);
+        check("8-0", "", "1:2", &said, false);
+        check("8", "7", "1:2", &said, false);
+        check("8-0", "7", "1", &said, false);
+        check("8-0", "7", "1:2", b"x", false);
+    }
 }

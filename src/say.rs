@@ -7,14 +7,15 @@ use crate::message::Message;
 use crate::route::{Outcome, refusal_of};
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
-/// message lies in every letterbox. Carrying it to them comes after that. Where it has to be kept first, the caller hands
-/// it in; only who has a thread of its own waits here.
+/// message lies in every letterbox. Carrying it to them comes after that. Where it has to be kept first, the caller
+/// hands it in; only who has a thread of its own waits here. Once the hub is closed it is refused at once: who hands in
+/// then answers what is sent ahead behind it before it returns, and so on, each on the stack of the one before.
 pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let message = match read(&mut exchange, channel) {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    if hub.desk().is_some() && !exchange.is_patient() {
+    if hub.desk().is_some() && !exchange.is_patient() && !hub.is_closed() {
         return After::HandIn(Box::new(HandIn { message, unanswered: exchange.leave() })).into();
     }
     answer(exchange, hub.publish(message))

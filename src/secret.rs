@@ -31,7 +31,7 @@ impl Secret {
     /// of it.
     ///
     /// # Errors
-    /// What is wrong with it and what to give instead, to be read after the name of the flag. Holds nothing of a secret.
+    /// What is wrong with it and what to give instead, to be read after the flag's name. Holds nothing of a secret.
     pub fn read(text: &str) -> Result<Secret, String> {
         let Some(path) = text.strip_prefix('@') else { return Secret::new(text.as_bytes()) };
         let mut bytes = vec![];

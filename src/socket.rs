@@ -1,6 +1,6 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
-//! HTTP. The only file with `unsafe`: three lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and
-//! tell the allocator that address space is limited.
+//! HTTP. The only file with `unsafe`: four lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and tell
+//! the allocator to spare address space and to give memory back. The last two are here for no other reason.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,8 +50,8 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(5);
 
-/// Bytes the kernel receives for a socket before they are read, its bookkeeping included: twice the longest request that
-/// the gate awaits whole.
+/// Bytes the kernel receives for a socket before they are read, its bookkeeping included: twice the longest request
+/// that the gate awaits whole.
 pub const RECEIVE_BYTES: usize = 256 * 1024;
 
 /// How long a thread of its own may wait for the next bytes of a long body.
@@ -199,8 +200,7 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
-        // A socket file that nobody listens at was left behind by a server that was killed.
-        if error.kind() != ErrorKind::AddrInUse || UnixStream::connect(path).is_ok() {
+        if error.kind() != ErrorKind::AddrInUse || !is_left_behind(path) {
             return Err(error);
         }
         std::fs::remove_file(path)?;
@@ -209,6 +209,13 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Whether there is a socket file at `path` that nobody listens at: a server that was killed has left it behind. Any
+/// other file refuses connections too (connect(2)), but is somebody's.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Raises the limit on open descriptors as far as the system allows, and returns it.
@@ -576,6 +583,21 @@ mod tests {
         let mut heard = [0; 5];
         client.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"hello", "the descriptor is the one this client is behind");
+    }
+
+    #[test]
+    fn a_socket_file_left_behind_is_replaced_and_no_other_file_is() {
+        let path = std::env::temp_dir().join(format!("aloud-socket-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listening = listen_unix(&path).unwrap();
+        assert_eq!(listen_unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse, "somebody listens");
+        drop(listening);
+        drop(listen_unix(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "a letter").unwrap();
+        assert_eq!(listen_unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse, "it is no socket");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a letter");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

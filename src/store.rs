@@ -2,15 +2,15 @@
 //! not at all, whenever the process is killed or the power fails, and one process at a time has it open.
 //!
 //! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one transaction, and one wait for the
-//! disk. What a transaction costs is the pages it writes, nearly whatever is in them: so messages that are kept together
-//! are one row, and what the history will let go of goes in strides, with one transaction in many (`STRIDE_BYTES`).
+//! disk. What a transaction costs is the pages it writes, nearly whatever is in them: so messages that are kept
+//! together are one row, and what the history will let go of goes in strides, with one transaction in many
+//! (`STRIDE_BYTES`).
 //!
 //! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. redb wants its file
 //! closed after such an error and opened again; that is done with the next batch, which is refused too if it does not
 //! help. Whether a commit that failed is in the file nobody knows, so the first one that succeeds takes out whatever
 //! has an id that was never posted.
 
-use std::error::Error;
 use std::fmt::{Display, Formatter};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +33,9 @@ const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const BEGUN: &str = "begun";
 const FORGOTTEN: &str = "forgotten";
+/// The newest id that was given; it may be a beat's, which is not kept. Written with `FORGOTTEN` and at the end, so
+/// after a crash it may be an older one.
+const LAST: &str = "last";
 
 /// So much may be written before what the history has let go of goes, in bytes: each row that goes costs as much as one
 /// that comes. So the file keeps what the history keeps, and of what it kept before about this much.
@@ -55,28 +58,16 @@ pub struct Store {
     written: usize,
 }
 
-/// Why a store cannot be opened: one line.
-#[derive(Debug)]
-pub struct CannotOpen(String);
-
-impl Display for CannotOpen {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl Error for CannotOpen {}
-
 impl Store {
     /// Opens the store in `file`, or begins one where there is no such file or it is empty; also says what it has kept.
     ///
     /// # Errors
     /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these
     /// last cases nothing is changed in it.
-    pub fn open(file: &Path) -> Result<(Store, Past), CannotOpen> {
+    pub fn open(file: &Path) -> Result<(Store, Past), String> {
         let path = file.to_owned();
         let open = move || builder().create(&path);
-        Store::open_by(Box::new(open)).map_err(|trouble| CannotOpen(trouble.line(file)))
+        Store::open_by(Box::new(open)).map_err(|trouble| trouble.line(file))
     }
 
     fn open_by(open: Open) -> Result<(Store, Past), Trouble> {
@@ -89,8 +80,8 @@ impl Store {
         .unwrap_or(Err(Trouble::Damaged("it cannot be read".to_owned())))
     }
 
-    /// Keeps `messages`, but for those up to the id `forgotten`, and now and then lets go of what it has up to there. When
-    /// this returns they are on the disk. `last` is the newest id before them.
+    /// Keeps `messages`, but for those up to the id `forgotten`, and now and then, also where there are none, lets go
+    /// of what it has up to there. When this returns they are on the disk. `last` is the newest id before them.
     fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
         let kept = catch_unwind(AssertUnwindSafe(|| {
             if self.database.is_none() {
@@ -101,7 +92,7 @@ impl Store {
             let strides = self.written + row.len() > STRIDE_BYTES || row.is_empty();
             let change = Change {
                 row: newest.map(|newest| (newest, row.as_slice())),
-                forgotten: strides.then_some(forgotten),
+                marks: strides.then_some((forgotten, newest.unwrap_or(last))),
                 doubt: self.doubtful.then_some(last),
             };
             commit(database, &change)?;
@@ -118,7 +109,7 @@ impl Store {
     }
 }
 
-/// The committer's life: keeps what is handed in until the desk is closed.
+/// The committer's life: keeps what is handed in until the desk is closed, and notes the newest id then.
 pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
     while let Some(batch) = clerk.take() {
         let last = hub.last_id();
@@ -141,6 +132,8 @@ pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
             }
         }
     }
+    drop(clerk); // who came too late is told so at once
+    let _ = store.keep(&[], hub.would_forget(&[]), hub.last_id()); // or it is as after a crash
 }
 
 /// Gives messages their ids and times.
@@ -184,6 +177,7 @@ fn past(database: &Database) -> Result<Past, Trouble> {
             Ok(value.value())
         };
         (past.begun, past.forgotten) = (mark(BEGUN)?, mark(FORGOTTEN)?);
+        past.last = marks.get(LAST)?.map_or(past.forgotten, |last| last.value());
         for entry in messages.iter()? {
             let (newest, row) = entry?;
             let read = messages_of(row.value()).filter(|read| read.last().map(|last| last.id) == Some(newest.value()));
@@ -195,7 +189,7 @@ fn past(database: &Database) -> Result<Past, Trouble> {
     if past.begun > past.forgotten || !past.messages.is_sorted_by(|a, b| a.id < b.id) {
         return Err(Trouble::Damaged("its marks contradict its messages".to_owned()));
     }
-    past.last = past.messages.last().map_or(past.forgotten, |message| message.id);
+    past.last = past.messages.last().map_or(past.last, |message| message.id.max(past.last));
     reading.commit()?;
     Ok(past)
 }
@@ -204,8 +198,8 @@ fn past(database: &Database) -> Result<Past, Trouble> {
 struct Change<'a> {
     /// Comes: messages kept together, and the id of the newest.
     row: Option<(u64, &'a [u8])>,
-    /// Goes: rows whose messages all have ids up to this one.
-    forgotten: Option<u64>,
+    /// Goes: rows whose messages all have ids up to the first of these. Both are noted: it, and the newest id.
+    marks: Option<(u64, u64)>,
     /// Goes first: what is there beyond this id.
     doubt: Option<u64>,
 }
@@ -218,9 +212,11 @@ fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
         if let Some(last) = change.doubt {
             kept.retain_in(last + 1.., |_, _| false)?;
         }
-        if let Some(forgotten) = change.forgotten {
+        if let Some((forgotten, last)) = change.marks {
             kept.retain_in(..=forgotten, |_, _| false)?;
-            writing.open_table(MARKS)?.insert(FORGOTTEN, forgotten)?;
+            let mut marks = writing.open_table(MARKS)?;
+            marks.insert(FORGOTTEN, forgotten)?;
+            marks.insert(LAST, last)?;
         }
         if let Some((newest, row)) = change.row {
             kept.insert(newest, row)?;
@@ -230,8 +226,8 @@ fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The id of the newest of `messages` beyond the id `forgotten`, and all of them in a row: for each its id (8 bytes, big
-/// end first), its record's length (4 bytes) and its record as `record.rs` writes it.
+/// The id of the newest of `messages` beyond the id `forgotten`, and all of them in a row: for each its id (8 bytes,
+/// big end first), its record's length (4 bytes) and its record as `record.rs` writes it.
 fn row(messages: &[Arc<Message>], forgotten: u64) -> (Option<u64>, Vec<u8>) {
     let (mut newest, mut row) = (None, vec![]);
     for message in messages.iter().filter(|message| message.id > forgotten) {
@@ -361,7 +357,7 @@ mod tests {
     use redb::StorageBackend;
 
     use crate::desk::Desk;
-    use crate::history::{History, Since};
+    use crate::history::{History, Point, Replay, Since};
     use crate::hub::{Events, Limits, Subscription};
     use crate::letterbox::tests::message;
     use crate::sync::lock;
@@ -596,6 +592,21 @@ mod tests {
         drop(store);
         let (_, past) = disk.store().unwrap();
         assert_eq!((past.forgotten, past.last, past.messages.len()), (ahead + 1, ahead + 1, 0));
+    }
+
+    #[test]
+    fn who_heard_a_beat_last_is_told_of_no_gap_after_a_restart() {
+        let (disk, mut heard) = (Disk::new(vec![]), 0);
+        with_hub(&disk, |hub| {
+            hub.publish(message("kept")).unwrap();
+            heard = hub.publish(Message { event: HOST_EVENT.into(), ..message("beat") }).unwrap().id;
+        });
+        with_hub(&disk, |hub| {
+            let wants = Subscription { channel: String::new(), events: Events::All };
+            let since = Since { point: Point::After(heard), most: usize::MAX };
+            assert_eq!(hub.said(&wants, since), Replay::default());
+            assert!(hub.publish(message("more")).unwrap().id > heard);
+        });
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which connection has something to say: epoll, shared by all threads that wait. A connection that waits for its
 //! client needs no thread; the thread that waits here takes the one event there is and serves it.
 //!
-//! Connections are edge-triggered (epoll(7)): each arrival of bytes, and the end, is told once, to one thread. Newcomers
-//! are told once and not again until [`Watch::await_newcomers`], so only one thread at a time accepts.
+//! Connections are edge-triggered (epoll(7)): each arrival of bytes, and the end, is told once, to one thread.
+//! Newcomers are told once and not again until [`Watch::await_newcomers`], so only one thread at a time accepts.
 
 use std::io;
 use std::os::fd::OwnedFd;

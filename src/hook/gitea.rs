@@ -1,5 +1,5 @@
-//! Gitea's and Forgejo's deliveries, as their `modules/structs/hook.go` defines them. Most are GitHub's with a few names
-//! changed; Forgejo tells of its Actions in a way of its own.
+//! Gitea's and Forgejo's deliveries, as their `modules/structs/hook.go` defines them. Most are GitHub's with a few
+//! names changed; Forgejo tells of its Actions in a way of its own.
 
 use crate::hook::github::{self, file_name};
 use crate::hook::notice::{Notice, around, kind, short_ref};

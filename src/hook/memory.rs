@@ -2,10 +2,10 @@
 //! forgotten first. After a restart nothing is known, so a state may be said a second time, never be missed. What could
 //! not be said is taken back, so that it is said when the forge sends it again.
 //!
-//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `relay.rs`), but each knows for itself
-//! how pipelines stand. Whether a state is news decides what the message is, so it would have to be asked before the
-//! message is made and told with it, one step in Redis for both, or two servers that hear of the same state at once would
-//! say it twice all the same. What that would spare is a second line where a forge tells the same state in two
+//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `relay.rs`), but each knows for
+//! itself how pipelines stand. Whether a state is news decides what the message is, so it would have to be asked before
+//! the message is made and told with it, one step in Redis for both, or two servers that hear of the same state at once
+//! would say it twice all the same. What that would spare is a second line where a forge tells the same state in two
 //! deliveries, and the second one comes to another server.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,8 +18,8 @@ use crate::hook::notice::{Notice, status};
 use crate::message::Mark;
 use crate::sync::lock;
 
-/// Deliveries remembered. Forges send again within minutes by themselves, within days by hand; a busy forge's hooks come
-/// a few a second at most. 64 bytes each.
+/// Deliveries remembered. Forges send again within minutes by themselves, within days by hand; a busy forge's hooks
+/// come a few a second at most. 64 bytes each.
 const DELIVERIES: usize = 4096;
 
 /// Pipelines, jobs and the like whose state is remembered: more than run at once on a big forge. 80 bytes each.
@@ -54,6 +54,17 @@ pub fn mark(parts: &[&[u8]]) -> Option<Mark> {
     (!parts.is_empty()).then(|| key(parts))
 }
 
+/// `parts` as one key of fixed size, so that a long name takes no more memory than a short one. Each part's length is
+/// in it, so that no two lists of parts are one.
+fn key(parts: &[&[u8]]) -> Mark {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
 /// The key of what `notice` tells of, if it is something that can change.
 fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Mark> {
     let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
@@ -66,14 +77,15 @@ impl Memory {
         delivery.is_some_and(|mark| lock(&self.known).deliveries.put(mark, (), DELIVERIES).is_some())
     }
 
-    /// Takes back what [`has_heard`](Self::has_heard) and [`news`](Self::news) have remembered, because it could not be
-    /// said: sent again it is heard, and its state is news.
-    pub fn take_back(&self, delivery: Option<Mark>, forge: Forge, notice: &Notice) {
+    /// Takes back what [`has_heard`](Self::has_heard) and [`news`](Self::news), which said `news`, have remembered,
+    /// because it could not be said: sent again it is heard, and its state is news if it was.
+    pub fn take_back(&self, delivery: Option<Mark>, forge: Forge, notice: &Notice, news: News) {
         let mut known = lock(&self.known);
         if let Some(mark) = delivery {
             known.deliveries.take(&mark);
         }
-        if let Some(key) = key_of_thing(forge, notice)
+        if news == News::Said
+            && let Some(key) = key_of_thing(forge, notice)
             && known.things.get(&key) == Some(notice.status)
         {
             known.things.take(&key);
@@ -103,17 +115,6 @@ struct Recent<T> {
     known: HashMap<Mark, T>,
     /// The keys, oldest first.
     order: VecDeque<Mark>,
-}
-
-/// `parts` as one key of fixed size, so that a long name takes no more memory than a short one. Each part's length is in
-/// it, so that no two lists of parts are one.
-fn key(parts: &[&[u8]]) -> Mark {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }
 
 impl<T> Default for Recent<T> {
@@ -213,9 +214,20 @@ mod tests {
         for _ in 0..2 {
             assert!(!memory.has_heard(delivery));
             assert_eq!(memory.news(Forge::GitLab, &running), News::Said);
-            memory.take_back(delivery, Forge::GitLab, &running);
+            memory.take_back(delivery, Forge::GitLab, &running, News::Said);
         }
-        assert_eq!((lock(&memory.known).deliveries.order.len(), lock(&memory.known).things.order.len()), (0, 0));
+        let known = lock(&memory.known);
+        assert_eq!((known.deliveries.order.len(), known.things.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_repeat_that_could_not_be_said_is_a_repeat_when_it_comes_again() {
+        let (memory, running) = (Memory::default(), notice("5", "running"));
+        assert_eq!(memory.news(Forge::GitLab, &running), News::Said);
+        for _ in 0..2 {
+            assert_eq!(memory.news(Forge::GitLab, &running), News::Updated);
+            memory.take_back(None, Forge::GitLab, &running, News::Updated);
+        }
     }
 
     #[test]

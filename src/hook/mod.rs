@@ -39,8 +39,8 @@ use memory::News;
 pub use notice::Notice;
 use payload::Payload;
 
-/// The largest delivery taken, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a forge
-/// lists in full is a few hundred.
+/// The largest delivery taken, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a
+/// forge lists in full is a few hundred.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Who sends webhooks.
@@ -165,14 +165,15 @@ fn receive(
         log::debug!("{} delivers what says nothing here: {} {}", exchange.peer(), forge.name(), shown(event));
         return Ok(0);
     };
-    let event = match memory.news(forge, &notice) {
+    let news = memory.news(forge, &notice);
+    let event = match news {
         News::Said => CI_EVENT,
         News::Updated => CI_UPDATE_EVENT,
         News::Late => return Ok(0),
     };
     let said = hub.publish_once(notice.clone().into_message(forge, event, channel), delivery);
     said.map(|receipt| receipt.listeners).map_err(|refused| {
-        memory.take_back(delivery, forge, &notice);
+        memory.take_back(delivery, forge, &notice, news);
         refusal_of(refused)
     })
 }

@@ -9,8 +9,8 @@ use sha2::Sha256;
 use crate::hook::{Forge, Header};
 use crate::secret::Secret;
 
-/// How old, or how far ahead, a signed delivery may be, in seconds: what Standard Webhooks' own libraries allow. Without
-/// this who overhears a delivery could send it again for ever.
+/// How old, or how far ahead, a signed delivery may be, in seconds: what Standard Webhooks' own libraries allow.
+/// Without this who overhears a delivery could send it again for ever.
 const TOLERANCE: u64 = 5 * 60;
 
 /// Begins a secret that is a key in base64 (Standard Webhooks, "Signature scheme").

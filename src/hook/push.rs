@@ -90,8 +90,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Makes `notice`, which has the request's number, title and branch, the notice of what was done; `None` where it is
-    /// not known which request it is.
+    /// Makes `notice`, which has the request's number, title and branch, the notice of what was done; `None` where it
+    /// is not known which request it is.
     pub fn notice(self, notice: Notice) -> Option<Notice> {
         let number = notice.number?;
         let who = notice.who.as_deref().unwrap_or(SOMEBODY);
