@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
@@ -197,7 +197,6 @@ impl Relay {
         let known = self.last_read.load(Ordering::SeqCst);
         let numbers: Vec<u64> = batch.iter().map(|_| self.next.fetch_add(1, Ordering::Relaxed)).collect();
         let mut pipeline = Pipeline::new();
-        pipeline.ignore_errors();
         let now = now_micros();
         for (handed, number) in batch.iter().zip(&numbers) {
             let mut handed_in = handed.message.clone();
@@ -211,7 +210,6 @@ impl Relay {
             .extend(numbers.iter().copied().zip(batch.into_iter().map(|speaker| Waiting { speaker, id: None })));
         let answers = self.ask(&pipeline, connection);
         let mut first_error = None;
-        let answers = answers.unwrap_or_else(|error| numbers.iter().map(|_| Err(error.clone())).collect());
         for (number, answer) in numbers.into_iter().zip(answers) {
             match answer {
                 Ok(0) => self.answer(number, Ok(Receipt { id: 0, listeners: 0 })),
@@ -226,12 +224,27 @@ impl Relay {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// One round trip. A reader that is not connected tells that Redis is away, so that nobody waits here to learn it.
-    fn ask(
-        &self,
-        pipeline: &Pipeline,
-        connection: &mut Option<(u64, Connection)>,
-    ) -> RedisResult<Vec<RedisResult<u64>>> {
+    /// One round trip: an answer for each command. After one that does not come, none is waited for: `Pipeline::query`
+    /// would wait for each of them in turn, and a Redis that hangs would hold up a hundred speakers for minutes.
+    fn ask(&self, pipeline: &Pipeline, connection: &mut Option<(u64, Connection)>) -> Vec<RedisResult<u64>> {
+        let mut answers = vec![];
+        let all = self.clerks_connection(connection).and_then(|connection| {
+            connection.send_packed_command(&pipeline.get_packed_pipeline())?;
+            for _ in 0..pipeline.len() {
+                let answer = connection.recv_response()?;
+                answers.push(answer.extract_error().and_then(|id| Ok(from_redis_value(id)?)));
+            }
+            Ok(())
+        });
+        if let Err(error) = all {
+            answers.resize(pipeline.len(), Err(error));
+        }
+        answers
+    }
+
+    /// The clerk's connection, made anew where there is none or the reader was cut off since. A reader that is not
+    /// connected tells that Redis is away, so that nobody waits here to learn it.
+    fn clerks_connection<'a>(&self, connection: &'a mut Option<(u64, Connection)>) -> RedisResult<&'a mut Connection> {
         if !self.connected.load(Ordering::SeqCst) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
@@ -240,7 +253,7 @@ impl Relay {
             *connection = Some((cuts, self.connect()?));
         }
         let (_, connection) = connection.as_mut().expect("it was connected above");
-        pipeline.query(connection)
+        Ok(connection)
     }
 
     /// Notes that Redis has the message; its receipt comes from the reader, or from here where that has gone.
