@@ -275,13 +275,18 @@ impl Host {
 
     /// The beat as it goes out to those who ask for beats.
     fn message(&self, name: &str) -> Message {
-        let mut fields = vec![
-            (STATE.to_owned(), self.state.word().to_owned()),
-            ("every".to_owned(), self.every.as_secs_f64().to_string()),
-        ];
+        let mut fields =
+            vec![(STATE.to_owned(), self.state.word().to_owned()), ("every".to_owned(), in_seconds(self.every))];
         fields.extend(self.figures.iter().cloned());
         message(HOST_EVENT, name, summary(&self.figures), fields)
     }
+}
+
+/// `1.5`, `30`. As JSON writes it anyway: the standard library's own way to write a float would make the binary 17 kB
+/// larger.
+fn in_seconds(duration: Duration) -> String {
+    let text = serde_json::Value::from(duration.as_secs_f64()).to_string();
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
 fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
@@ -308,7 +313,7 @@ pub fn share(figures: &Pairs, what: &str) -> Option<String> {
         figures.iter().find(|(known, _)| *known == key).and_then(|(_, value)| number(value))
     };
     let (used, total) = (figure("used")?, figure("total")?);
-    (total > 0.0).then(|| format!("{:.0} %", 100.0 * used / total))
+    (total > 0.0).then(|| format!("{} %", (100.0 * used / total).round() as u64))
 }
 
 /// Seconds as a host writes them.

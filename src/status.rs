@@ -41,7 +41,9 @@ fn exposition(hub: &Hub) -> String {
         "Connections open now, those of the listeners among them.",
     );
     number("aloud_threads", &counters.threads.get(), "Threads now.");
-    number("aloud_uptime_seconds", &counters.uptime().as_secs_f64(), "Seconds since the start.");
+    let uptime = counters.uptime();
+    let seconds = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
+    number("aloud_uptime_seconds", &seconds, "Seconds since the start.");
     number("aloud_messages_total", &counters.messages(), "Messages said.");
     number(
         "aloud_deliveries_total",
