@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -134,39 +133,32 @@ impl Slot {
 /// All open connections.
 #[derive(Default)]
 pub struct Connections {
-    /// By descriptor's number.
-    slots: Vec<Option<Arc<Slot>>>,
+    /// By their sockets' keys.
+    slots: HashMap<u64, Arc<Slot>>,
     /// How many come from each address.
     from: HashMap<IpAddr, usize>,
-    open: usize,
 }
 
 impl Connections {
     /// How many are open.
     pub fn open(&self) -> usize {
-        self.open
+        self.slots.len()
     }
 
     /// Takes in a connection. Returns how many there are now from the same address; 0 where it has none.
     pub fn insert(&mut self, slot: Arc<Slot>) -> usize {
-        let number = slot.socket.number() as usize;
-        if number >= self.slots.len() {
-            self.slots.resize(number + 1, None);
-        }
-        self.open += 1;
         let count = slot.address.map_or(0, |address| {
             let count = self.from.entry(one_client(address)).or_default();
             *count += 1;
             *count
         });
-        self.slots[number] = Some(slot);
+        self.slots.insert(slot.socket.key(), slot);
         count
     }
 
-    /// Forgets the connection on that descriptor.
-    pub fn remove(&mut self, number: RawFd) {
-        let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
-        self.open -= 1;
+    /// Forgets the connection whose socket has that key.
+    pub fn remove(&mut self, key: u64) {
+        let Some(slot) = self.slots.remove(&key) else { return };
         let Some(client) = slot.address.map(one_client) else { return };
         if let Some(count) = self.from.get_mut(&client) {
             *count -= 1;
@@ -178,12 +170,12 @@ impl Connections {
 
     /// The connection whose socket has that key, if it is still open.
     pub fn get(&self, key: u64) -> Option<Arc<Slot>> {
-        self.slots.get(key as u32 as usize)?.as_ref().filter(|slot| slot.socket.key() == key).cloned()
+        self.slots.get(&key).cloned()
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Slot>> {
-        self.slots.iter().flatten().cloned().collect()
+        self.slots.values().cloned().collect()
     }
 }
 

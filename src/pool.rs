@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,7 +44,7 @@ const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 
 /// of them, and where address space is limited (`ulimit -v`) what is reserved counts.
 const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
-/// A connection takes two descriptors, as tiny_http makes a second one for writing.
+/// A connection takes two descriptors, as tiny_http makes a second one for writing; a listener's ends up with one.
 const DESCRIPTORS_EACH: usize = 2;
 
 /// Descriptors kept free for everything that is no connection: the one that accept reserves, the log, libraries.
@@ -102,14 +103,18 @@ pub struct Shared {
     alive: Mutex<Option<Sender<Infallible>>>,
 }
 
-/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first tiny_http closes
-/// the connection, then its place and its numbers are given back.
+/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first it is closed, then
+/// its place and its numbers are given back.
 pub struct Connection {
-    /// tiny_http's connection, whose type has no public name; `None` where a request could not be read.
-    requests: Box<dyn Iterator<Item = Option<Request>> + Send>,
+    /// tiny_http's connection, whose type has no public name; it says `None` where a request could not be read.
+    requests: Option<Requests>,
+    /// What holds it open once it was [taken over](Connection::take_over).
+    ours: Option<OwnedFd>,
     gate: Gate,
     place: Place,
 }
+
+type Requests = Box<dyn Iterator<Item = Option<Request>> + Send>;
 
 /// What a thread of its own is for.
 enum Task {
@@ -148,7 +153,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let socket = &self.place.found.socket;
         socket.let_go();
-        self.place.shared.connections().remove(socket.number());
+        self.place.shared.connections().remove(socket.key());
     }
 }
 
@@ -176,7 +181,7 @@ impl Pool {
     fn start_with(config: Config, backing: Option<Backing>) -> io::Result<Pool> {
         let listening = Listening::open(&config.bind)?;
         let watch = Watch::new(&listening)?;
-        let descriptors = Descriptors::new(&listening);
+        let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
         let most_open = (free / DESCRIPTORS_EACH).max(2);
         let listeners =
@@ -401,7 +406,7 @@ impl Shared {
     }
 
     /// Finds the socket of a new connection and has it watched.
-    fn take_in(self: &Arc<Shared>, requests: Box<dyn Iterator<Item = Option<Request>> + Send>, guess: i32) {
+    fn take_in(self: &Arc<Shared>, requests: Requests, guess: i32) {
         let Some(found) = self.descriptors().find(guess) else {
             return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
         };
@@ -410,7 +415,8 @@ impl Shared {
         let count = self.connections().insert(slot.clone());
         self.counters().connections.one_more();
         let gate = Gate::new(&socket);
-        let connection = Connection { requests, gate, place: Place { shared: self.clone(), found } };
+        let place = Place { shared: self.clone(), found };
+        let connection = Connection { requests: Some(requests), ours: None, gate, place };
         let most = match self.most_from_one_address {
             Some(most) => most,
             None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
@@ -531,6 +537,8 @@ impl Shared {
                 After::KeepAlive => {}
                 After::Close => return Err(self.say_goodbye(connection)),
                 After::Listen(listener) => {
+                    // Here and not by the listener's thread, whose part of the allocator would keep what is freed.
+                    connection.take_over();
                     return Err(self.on_its_own_thread(slot, connection, Task::Listen(listener)));
                 }
                 After::HandIn(hand_in) => {
@@ -748,9 +756,14 @@ impl Connection {
         &self.place.found.socket
     }
 
+    /// Goes on without tiny_http, where that can be; no more requests are read then.
+    fn take_over(&mut self) {
+        self.ours = self.place.shared.descriptors().take_over(&mut self.place.found, &mut self.requests);
+    }
+
     /// The next request, which the gate has approved.
     fn next_request(&mut self) -> Option<Request> {
-        let request = self.requests.next().flatten();
+        let request = self.requests.as_mut()?.next().flatten();
         if request.is_none() {
             journal::ACCEPTING.warn("tiny_http could not read what the gate had let through; closed that connection");
         }

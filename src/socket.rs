@@ -1,6 +1,7 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
-//! HTTP. The only file with `unsafe`: four lines, which borrow a descriptor by its number, ask for `TCP_INFO`, and tell
-//! the allocator to spare address space and to give memory back. The last two are here for no other reason.
+//! HTTP. The only file with `unsafe`: five lines, which borrow a descriptor by its number, put another one in its place,
+//! ask for `TCP_INFO`, and tell the allocator to spare address space and to give memory back. The last two are here for
+//! no other reason.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -10,12 +11,16 @@
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
 //! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which the pool does before
 //! it drops the connection.
+//!
+//! **Taking over.** tiny_http keeps 6 kB for a connection, a third of what a listener costs, and shuts down the socket
+//! when it is dropped. So where it has nothing more to read, the socket gets a descriptor of our own
+//! ([`Descriptors::take_over`]), and tiny_http is dropped with descriptors that are no sockets.
 
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
-use std::mem::{MaybeUninit, offset_of};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -24,8 +29,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec, ioctl_fionread};
 use rustix::net::sockopt::{socket_acceptconn, socket_cookie, socket_error};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
 use rustix::net::{getpeername, getsockname, recv, send, shutdown};
@@ -252,13 +257,12 @@ pub fn give_memory_back() {
     }
 }
 
-/// An accepted connection's socket, borrowed from tiny_http.
+/// An accepted connection's socket, borrowed from whoever closes it.
 pub struct Socket {
-    number: RawFd,
-    /// Tells it from all others that had the same number before.
     key: u64,
-    /// False once the connection is about to be dropped. Held during each system call but the wait.
-    open: Mutex<bool>,
+    /// The descriptor's number; `None` once the connection is about to be dropped. Held during each system call but the
+    /// wait.
+    number: Mutex<Option<RawFd>>,
     /// Set once the peer is known to have closed its sending side, or the connection.
     peer_left: AtomicBool,
     /// Who is to be told of that, if somebody wants to know at once.
@@ -272,13 +276,8 @@ pub trait Watcher: Send + Sync {
 }
 
 impl Socket {
-    /// The descriptor's number.
-    pub fn number(&self) -> RawFd {
-        self.number
-    }
-
-    /// The descriptor's number, and above it what tells this socket from all others that had the same number: a
-    /// number is somebody else's as soon as it was given back, while a thread may still be about to act on an event.
+    /// Tells it from all others: a descriptor's number is somebody else's as soon as it was given back, while a thread
+    /// may still be about to act on an event.
     pub fn key(&self) -> u64 {
         self.key
     }
@@ -290,7 +289,7 @@ impl Socket {
 
     /// Nothing touches the socket from now on. The pool calls it before it drops the connection.
     pub fn let_go(&self) {
-        *lock(&self.open) = false;
+        *lock(&self.number) = None;
     }
 
     /// Appends what the kernel holds to `into`, as far as there is room without growing, and leaves it there. Never
@@ -384,11 +383,9 @@ impl Socket {
     /// # Errors
     /// What the call says, or `NotConnected`.
     pub fn call<T>(&self, system_call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
-        let open = lock(&self.open);
-        if !*open {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        Ok(system_call(borrow(self.number))?)
+        let number = lock(&self.number);
+        let open = number.ok_or(ErrorKind::NotConnected)?;
+        Ok(system_call(borrow(open))?)
     }
 }
 
@@ -423,6 +420,15 @@ fn borrow(number: RawFd) -> BorrowedFd<'static> {
     }
 }
 
+/// Has the descriptor of that number, which is open, refer to what `other` refers to (dup3(2)).
+fn put_in_place_of(number: RawFd, other: &OwnedFd) {
+    // SAFETY: the number is open, and its owner, tiny_http's connection, is about to be dropped by the only thread that
+    // holds it: what it closes is open, and nothing that it promises of it is relied on any more.
+    #[allow(unsafe_code)]
+    let mut replaced = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    let _ = dup3(other, &mut replaced, DupFlags::CLOEXEC); // it fails only for numbers that are not open
+}
+
 impl Wire for Socket {
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         self.call(|socket| send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
@@ -431,14 +437,13 @@ impl Wire for Socket {
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()> {
         // Not under the lock, or cutting would have to wait. Sound all the same: who waits is the thread that owns
         // the connection, and it lets go afterwards.
-        if !*lock(&self.open) {
-            return Err(ErrorKind::NotConnected.into());
-        }
+        let number = *lock(&self.number);
+        let open = number.ok_or(ErrorKind::NotConnected)?;
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::from_borrowed_fd(borrow(self.number), PollFlags::OUT)], Some(&limit)) {
+            match poll(&mut [PollFd::from_borrowed_fd(borrow(open), PollFlags::OUT)], Some(&limit)) {
                 Ok(0) => return Err(ErrorKind::TimedOut.into()),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
@@ -465,7 +470,9 @@ pub struct Descriptors {
     listening_cookie: u64,
     listening_at: Option<SocketAddrAny>,
     /// Counts the sockets found.
-    serial: u32,
+    serial: u64,
+    /// Stands in for a socket that is taken over: no socket itself.
+    blank: OwnedFd,
     /// Whether accepted sockets have inherited the options of the one that listens: not those of a socket file, nor
     /// those that were accepted for us before a socket was handed over.
     inherits: bool,
@@ -483,17 +490,22 @@ pub struct Found {
 
 impl Descriptors {
     /// Knows the descriptors that are open now, and the socket whose newcomers it shall recognise.
-    pub fn new(listening: &Listening) -> Descriptors {
-        let highest = listening.listener.as_raw_fd() as usize + SCAN_MARGIN;
-        Descriptors {
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new(listening: &Listening) -> io::Result<Descriptors> {
+        let blank = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let highest = blank.as_raw_fd().max(listening.listener.as_raw_fd()) as usize + SCAN_MARGIN;
+        Ok(Descriptors {
             taken: (0..highest).map(|number| is_open(number as RawFd)).collect(),
             cookies: HashSet::new(),
             listening_cookie: socket_cookie(&listening.listener).unwrap_or(0),
             listening_at: getsockname(&listening.listener).ok(),
             serial: 0,
+            blank,
             inherits: listening.address.is_some() && !listening.handed_over,
             tcp: listening.address.is_some(),
-        }
+        })
     }
 
     /// How many descriptors are known to be open.
@@ -520,11 +532,10 @@ impl Descriptors {
         let second = Some(self.guess()).into_iter().chain(scan);
         let second = second.filter(|number| *number != first).find(|number| self.newcomer(*number) == Some(cookie));
         second.into_iter().for_each(|number| self.take(number));
-        self.serial = self.serial.wrapping_add(1);
+        self.serial += 1;
         let socket = Arc::new(Socket {
-            number: first,
-            key: u64::from(self.serial) << 32 | first as u64,
-            open: Mutex::new(true),
+            key: self.serial,
+            number: Mutex::new(Some(first)),
             peer_left: AtomicBool::new(false),
             watcher: Mutex::new(None),
         });
@@ -535,9 +546,31 @@ impl Descriptors {
         Some(Found { socket, cookie, numbers: Some(first).into_iter().chain(second).collect() })
     }
 
+    /// Has the socket stay open on the descriptor that is returned, and drops tiny_http's `connection`. Only for the one
+    /// who serves it: nobody else waits for it or reads from it. Where no descriptor is left, or not both of tiny_http's
+    /// are known, nothing is done.
+    pub fn take_over<Connection>(&mut self, found: &mut Found, connection: &mut Option<Connection>) -> Option<OwnedFd> {
+        if found.numbers.len() != 2 {
+            return None;
+        }
+        let ours = found.socket.call(|socket| fcntl_dupfd_cloexec(socket, 0)).ok()?;
+        let number = ours.as_raw_fd();
+        *lock(&found.socket.number) = Some(number);
+        found.numbers.iter().for_each(|number| put_in_place_of(*number, &self.blank));
+        *connection = None; // shuts down what is no socket, and closes it
+        self.give_back_numbers(found);
+        self.take(number);
+        found.numbers = vec![number];
+        Some(ours)
+    }
+
     /// Forgets a connection that has been dropped.
     pub fn give_back(&mut self, found: &Found) {
         self.cookies.remove(&found.cookie);
+        self.give_back_numbers(found);
+    }
+
+    fn give_back_numbers(&mut self, found: &Found) {
         found.numbers.iter().for_each(|number| self.taken[*number as usize] = false);
     }
 
@@ -601,10 +634,31 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_is_taken_over_stays_open_on_one_descriptor() {
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
+        let mut descriptors = Descriptors::new(&listening).unwrap();
+        let mut client = TcpStream::connect(listening.address.unwrap()).unwrap();
+        let guess = descriptors.guess();
+        let mut connection = Server::accept_connection(&listening.listener, &tls).unwrap();
+        let mut found = descriptors.find(guess).unwrap();
+        let theirs = found.numbers.clone();
+        let ours = descriptors.take_over(&mut found, &mut connection).unwrap();
+        assert!(connection.is_none(), "tiny_http has let go of it");
+        assert_eq!(found.numbers, [ours.as_raw_fd()]);
+        let taken = |numbers: &[RawFd]| numbers.iter().any(|number| descriptors.taken[*number as usize]);
+        assert!(taken(&found.numbers) && !taken(&theirs));
+        says_hello(&found, &mut client);
+        found.socket.let_go();
+        drop(ours);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "nobody else holds it open");
+    }
+
+    #[test]
     fn a_new_connection_is_recognised_among_all_other_descriptors() {
         let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
-        let mut descriptors = Descriptors::new(&listening);
+        let mut descriptors = Descriptors::new(&listening).unwrap();
         let (mut clients, mut files) = (vec![], vec![]);
         for round in 0..20 {
             // Numbers come and go behind the pool's back; the clients are sockets of this process too.

@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use crate::socket::{Listening, Socket};
 
-/// No socket has these keys: their lower half is no descriptor's number.
+/// No socket has these keys, which are counted up from one.
 const NEWCOMER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
 const CALL: u64 = u64::MAX - 2;
