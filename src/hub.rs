@@ -381,7 +381,7 @@ impl Hub {
         }
         match try_lock(&self.turn) {
             Some(_turn) => self.walk(false),
-            None => self.walk(true),
+            None => return self.walk(true), // who has the turn looks when it puts it down
         }
         if self.behind() > 0 {
             self.call_keeper(); // that is the caller, who has other things to see to in between
