@@ -97,12 +97,17 @@ pub struct Gate {
     awaited: Option<usize>,
     /// Whether the client was told to send the body (`Expect: 100-continue`).
     asked: bool,
+    /// Whether tiny_http takes all that was approved: a body of declared length it reads to its end, wanted or not.
+    exact: bool,
+    /// Whether it is known already that tiny_http has taken what was approved.
+    settled: bool,
 }
 
 impl Gate {
     /// The gate for a new connection.
     pub fn new(socket: &Socket) -> Gate {
-        Gate { counted: socket.received().is_ok(), approved: 0, looks: 0, awaited: None, asked: false }
+        let counted = socket.received().is_ok();
+        Gate { counted, approved: 0, looks: 0, awaited: None, asked: false, exact: true, settled: true }
     }
 
     /// Looks whether tiny_http may read from `socket` now. Never waits. `scratch` is overwritten.
@@ -122,7 +127,7 @@ impl Gate {
         if scratch.is_empty() {
             return Ok(Look::Ended);
         }
-        if self.approved > 0 && !self.took_what_was_approved(socket, scratch.len())? {
+        if !self.settled && !self.took_what_was_approved(socket, scratch.len())? {
             return Ok(Look::Ended);
         }
         self.looks += 1;
@@ -134,24 +139,26 @@ impl Gate {
     }
 
     fn judge(&mut self, socket: &Socket, bytes: &[u8], bounds: &Bounds<'_>) -> Look {
-        let (mut length, mut requests) = (0, 0);
+        let (mut length, mut requests, mut exact) = (0, 0, true);
         loop {
             match check(&bytes[length..], bounds) {
-                Ok(Check::Whole(more)) => (length, requests) = (length + more, requests + 1),
+                Ok(Check::Whole { length: more, chunked }) => {
+                    (length, requests, exact) = (length + more, requests + 1, exact && !chunked);
+                }
                 Ok(Check::LongBody(whole)) if requests == 0 => {
-                    self.approve(whole);
+                    self.approve(whole, false);
                     return Look::LongBody;
                 }
                 // Only what stands first is refused: what is sent ahead is never answered before its turn.
                 Err(refusal) if requests == 0 => return Look::Refused(refusal),
                 Ok(Check::Part(part)) if requests == 0 => return self.wait_for(part, socket),
                 _ => {
-                    self.approve(length as u64);
+                    self.approve(length as u64, exact);
                     return Look::Whole { requests, last: true };
                 }
             }
             if length == bytes.len() {
-                self.approve(length as u64);
+                self.approve(length as u64, exact);
                 return Look::Whole { requests, last: !self.counted };
             }
         }
@@ -171,8 +178,15 @@ impl Gate {
         Look::NotYet(if matches!(part, Part::Head) { Stage::Head } else { Stage::Body })
     }
 
-    fn approve(&mut self, length: u64) {
-        *self = Gate { counted: self.counted, approved: self.approved + length, looks: 0, awaited: None, asked: false };
+    fn approve(&mut self, length: u64, exact: bool) {
+        let (counted, approved) = (self.counted, self.approved + length);
+        *self = Gate { counted, approved, looks: 0, awaited: None, asked: false, exact, settled: false };
+    }
+
+    /// To be called when all that was approved is answered. Where nothing more has come by then, tiny_http cannot have
+    /// taken more, and the next look is spared the question: the client waits for that one, not for this.
+    pub fn settle(&mut self, socket: &Socket) {
+        self.settled = self.exact && socket.received().is_ok_and(|received| received == self.approved);
     }
 
     /// Whether tiny_http has taken what was approved, to the byte. `unread` is what was peeked at before; bytes that
@@ -213,8 +227,13 @@ fn peek_everything(socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<bool> {
 /// What stands at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A whole request of this length.
-    Whole(usize),
+    /// A whole request.
+    Whole {
+        /// Its length.
+        length: usize,
+        /// Whether its body is chunked.
+        chunked: bool,
+    },
     /// The beginning of one.
     Part(Part),
     /// A head whose body is longer than is awaited in the kernel; the length of both.
@@ -266,11 +285,11 @@ pub fn check(bytes: &[u8], bounds: &Bounds<'_>) -> Result<Check, Refusal> {
         Body::Length(length) if length > limit as u64 => Err(too_long(limit)),
         Body::Length(length) if length > HELD_LIMIT as u64 => Ok(Check::LongBody(head as u64 + length)),
         Body::Length(length) if length > rest.len() as u64 => Ok(part(Some(head + length as usize))),
-        Body::Length(length) => Ok(Check::Whole(head + length as usize)),
+        Body::Length(length) => Ok(Check::Whole { length: head + length as usize, chunked: false }),
         Body::Chunked => match chunked_length(rest, limit)? {
             // However much of it happens to be there: the verdict does not depend on when we look.
             None if rest.len() <= HELD_LIMIT => Ok(part(None)),
-            Some(length) if length <= HELD_LIMIT => Ok(Check::Whole(head + length)),
+            Some(length) if length <= HELD_LIMIT => Ok(Check::Whole { length: head + length, chunked: true }),
             _ => Err(Refusal::new(
                 413,
                 format!("the chunked body takes more than {HELD_LIMIT} bytes; send it with Content-Length"),
@@ -530,9 +549,10 @@ mod tests {
     }
 
     fn whole(request: &str) {
-        assert_eq!(checked(request), Ok(Check::Whole(request.len())), "{request:?}");
+        let whole = Ok(Check::Whole { length: request.len(), chunked: request.contains("chunked") });
+        assert_eq!(checked(request), whole, "{request:?}");
         // Whatever comes behind it is not its business, and without its last byte it is a part.
-        assert_eq!(checked(format!("{request}GET")), Ok(Check::Whole(request.len())), "{request:?}");
+        assert_eq!(checked(format!("{request}GET")), whole, "{request:?}");
         for length in 0..request.len() {
             assert!(matches!(checked(&request[..length]), Ok(Check::Part(_))), "{:?}", &request[..length]);
         }
@@ -650,7 +670,7 @@ mod tests {
             check(sent, &Bounds { most_body: &|_| HELD_LIMIT }).map_err(|refusal| refusal.status)
         };
         let most = (HELD_LIMIT - 5) / 6;
-        assert_eq!(verdict(most, usize::MAX), Ok(Check::Whole(head.len() + 6 * most + 5)));
+        assert_eq!(verdict(most, usize::MAX), Ok(Check::Whole { length: head.len() + 6 * most + 5, chunked: true }));
         assert_eq!(
             verdict(most + 1, head.len() + HELD_LIMIT),
             Ok(Check::Part(Part::Body { whole: None, expects: false }))

@@ -547,6 +547,7 @@ impl Shared {
                 }
             }
         }
+        connection.gate.settle(&slot.socket);
         Ok(connection)
     }
 

@@ -173,8 +173,8 @@ proptest! {
     #[test]
     fn what_comes_behind_a_whole_request_changes_nothing(first in request(), second in request()) {
         let both = [first.clone(), second.clone()].concat();
-        if let Ok(Check::Whole(length)) = verdict(&first) {
-            prop_assert_eq!(verdict(&both), Ok(Check::Whole(length)));
+        if let Ok(whole @ Check::Whole { length, .. }) = verdict(&first) {
+            prop_assert_eq!(verdict(&both), Ok(whole));
             if length == first.len() {
                 prop_assert_eq!(verdict(&both[length..]), verdict(&second));
             }
@@ -210,9 +210,9 @@ fn the_pieces_make_requests_of_every_kind() {
     for _ in 0..2000 {
         let bytes = request().new_tree(&mut runner).unwrap().current();
         let kind = match verdict(&bytes) {
-            Ok(Check::Whole(length)) if length < bytes.len() => "more than one",
-            Ok(Check::Whole(_)) if bytes.windows(7).any(|bytes| bytes == b"chunked") => "whole, chunked",
-            Ok(Check::Whole(_)) => "whole",
+            Ok(Check::Whole { length, .. }) if length < bytes.len() => "more than one",
+            Ok(Check::Whole { chunked: true, .. }) => "whole, chunked",
+            Ok(Check::Whole { .. }) => "whole",
             Ok(_) => "part",
             Err(status) => ["400", "417", "501", "505"].into_iter().find(|kind| *kind == status.to_string()).unwrap(),
         };

@@ -38,7 +38,7 @@ pub fn check_cuts(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
             (Ok(Check::Part(Part::Head)), _) => true,
             // The head is settled, so only the body can still be refused: for its chunks or its length.
             (Ok(Check::Part(Part::Body { .. })), verdict) => {
-                matches!(verdict, Ok(Check::Whole(_) | Check::Part(Part::Body { .. })) | Err(400 | 413))
+                matches!(verdict, Ok(Check::Whole { .. } | Check::Part(Part::Body { .. })) | Err(400 | 413))
             }
             (Ok(before), Ok(after)) => before == *after,
             // The reason may change: a line that was too long turns out to be no line.
@@ -53,7 +53,7 @@ pub fn check_cuts(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
 /// Returns how many those were.
 pub fn check_requests(reader: &Reader, mut bytes: &[u8], most: usize) -> usize {
     let mut count = 0;
-    while let (Ok(Check::Whole(length)), true) = (verdict(bytes), count < most) {
+    while let (Ok(Check::Whole { length, .. }), true) = (verdict(bytes), count < most) {
         assert!(length <= bytes.len(), "no more is approved than there is");
         if length < SOCKET_BYTES {
             reader.check(&bytes[..length]);
