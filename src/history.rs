@@ -119,7 +119,7 @@ impl History {
     }
 
     /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in
-    /// the transaction that keeps them.
+    /// the transaction that keeps them, or a later one.
     pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
         let mut count = self.messages.len() + coming.len();
         let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();

@@ -31,9 +31,9 @@
 //! first. Who asks for what was said ([`said`]) gets the same without joining.
 //!
 //! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose
-//! clerk keeps all that lies there together, in the file of the `store` or in Redis (`relay`), before the hub posts it
-//! and its speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many
-//! servers are one conversation: each reads there what was said at all of them.
+//! clerk keeps all that lies there together, in the file of the `store`, behind its write-ahead log (`wal`), or in
+//! Redis (`relay`), before the hub posts it and its speaker is answered. Until then the speaker's connection waits
+//! there without a thread. With Redis many servers are one conversation: each reads there what was said at all of them.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like any
@@ -182,6 +182,8 @@ pub mod record;
 pub mod relay;
 #[cfg(all(feature = "store", not(loom)))]
 pub mod store;
+#[cfg(all(feature = "store", not(loom)))]
+pub mod wal;
 
 pub mod frame;
 pub mod letterbox;

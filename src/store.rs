@@ -1,23 +1,29 @@
-//! `--store FILE`: what was said outlives the process. `redb` is what writes the file: a commit is there as a whole or
-//! not at all, whenever the process is killed or the power fails, and one process at a time has it open.
+//! `--store FILE`: what was said outlives the process. `redb` is what keeps it: a commit is there as a whole or not at
+//! all, whenever the process is killed or the power fails. In front of it, in the same file, is a [write-ahead
+//! log](crate::wal), because a commit takes three times as long as one write to the log. One process at a time has the
+//! file open.
 //!
-//! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one transaction, and one wait for the
-//! disk. What a transaction costs is the pages it writes, nearly whatever is in them: so messages that are kept
-//! together are one row, and what the history will let go of goes in strides, with one transaction in many
-//! (`STRIDE_BYTES`).
+//! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one record in the log, and one wait
+//! for the disk. When the log is full, or there is more than fits into it, one transaction takes over all that is
+//! pending, as one row, because what it costs is pages; and in the same one goes what the history has let go of.
 //!
-//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. redb wants its file
-//! closed after such an error and opened again; that is done with the next batch, which is refused too if it does not
-//! help. Whether a commit that failed is in the file nobody knows, so the first one that succeeds takes out whatever
-//! has an id that was never posted.
+//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. What is pending stays so:
+//! it is in the log. redb wants its file closed after an error and opened again; that is done with the next batch,
+//! which is refused too if it does not help. Whether a commit that failed is in the file nobody knows, so until one
+//! succeeds nothing is added to the log, whose lap may be over, and that one takes out whatever has an id that was
+//! never posted.
 
 use std::fmt::{Display, Formatter};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError};
+use redb::backends::FileBackend;
+use redb::{BackendError, Builder, Database, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError};
 
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
@@ -25,37 +31,34 @@ use crate::hub::{Hub, Refused};
 use crate::journal;
 use crate::message::{HOST_EVENT, Message, next_id, now_micros};
 use crate::record;
+use crate::wal::{self, Behind, Log, Raw};
 
 /// What was kept together, by the id of its newest message; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
 
-/// What is to be known beside them: ids by the names below.
+/// What is to be known beside them: ids by the names below, and the lap.
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const BEGUN: &str = "begun";
 const FORGOTTEN: &str = "forgotten";
-/// The newest id that was given; it may be a beat's, which is not kept. Written with `FORGOTTEN` and at the end, so
-/// after a crash it may be an older one.
+/// The newest id that was given; it may be a beat's, which is not kept. As old as the last transaction, so after a
+/// crash the log may have a newer one.
 const LAST: &str = "last";
-
-/// So much may be written before what the history has let go of goes, in bytes: each row that goes costs as much as one
-/// that comes. So the file keeps what the history keeps, and of what it kept before about this much.
-const STRIDE_BYTES: usize = 64 * 1024;
+/// The log's lap: a number that nobody can guess, another one after each transaction.
+const LAP: &str = "lap";
 
 /// The memory that redb may use to spare itself reads, in bytes: what is kept is in memory already, so only the pages
 /// near the two ends of the table are wanted again.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
-
 /// The open file.
 pub struct Store {
-    open: Open,
-    /// `None` after an error, until it could be opened again.
+    file: Raw,
+    log: Log,
+    /// What is in the log, in one [`row`]: it was acknowledged, and is to go into redb.
+    pending: Vec<u8>,
+    /// `None` after an error, until it could be opened again. Then it may hold messages that were never posted, and
+    /// nobody knows which lap it has.
     database: Option<Database>,
-    /// Whether the file may hold messages that were never posted.
-    doubtful: bool,
-    /// The bytes written since something was let go of.
-    written: usize,
 }
 
 impl Store {
@@ -65,47 +68,72 @@ impl Store {
     /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these
     /// last cases nothing is changed in it.
     pub fn open(file: &Path) -> Result<(Store, Past), String> {
-        let path = file.to_owned();
-        let open = move || builder().create(&path);
-        Store::open_by(Box::new(open)).map_err(|trouble| trouble.line(file))
+        let open = || {
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(file)?;
+            Store::open_in(Arc::new(FileBackend::new(file)?))
+        };
+        open().map_err(|trouble: Trouble| trouble.line(file))
     }
 
-    fn open_by(open: Open) -> Result<(Store, Past), Trouble> {
+    fn open_in(file: Raw) -> Result<(Store, Past), Trouble> {
+        match file.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+            Ok(true) | Err(BackendError::Unsupported) => {} // where there are no locks, redb too would go on without
+            Ok(false) => return Err(Trouble::InUse),
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
         // redb is careful with what it reads, but what nobody has thought of must not be a panic here.
         catch_unwind(AssertUnwindSafe(|| {
-            let database = open()?;
-            let past = past(&database)?;
-            Ok((Store { open, database: Some(database), doubtful: false, written: 0 }, past))
+            let is_new = wal::prepare(&file)?;
+            let database = open_behind(&file)?;
+            let (past, log, pending) = read(&database, &file)?;
+            if is_new {
+                wal::finish(&file)?;
+            }
+            Ok((Store { file, log, pending, database: Some(database) }, past))
         }))
         .unwrap_or(Err(Trouble::Damaged("it cannot be read".to_owned())))
     }
 
-    /// Keeps `messages`, but for those up to the id `forgotten`, and now and then, also where there are none, lets go
-    /// of what it has up to there. When this returns they are on the disk. `last` is the newest id before them.
+    /// Keeps `messages`, at least one. When this returns they are on the disk. `forgotten` is the newest id that the
+    /// history will not have any more then, `last` the newest one before them.
     fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
-        let kept = catch_unwind(AssertUnwindSafe(|| {
-            if self.database.is_none() {
-                self.database = Some((self.open)()?);
-            }
-            let database = self.database.as_ref().expect("it was opened above");
-            let (newest, row) = row(messages, forgotten);
-            let strides = self.written + row.len() > STRIDE_BYTES || row.is_empty();
-            let change = Change {
-                row: newest.map(|newest| (newest, row.as_slice())),
-                marks: strides.then_some((forgotten, newest.unwrap_or(last))),
-                doubt: self.doubtful.then_some(last),
-            };
-            commit(database, &change)?;
-            self.written = if strides { 0 } else { self.written + row.len() };
-            Ok(())
-        }))
-        .unwrap_or(Err(Trouble::Damaged("redb has panicked".to_owned())));
-        self.doubtful = kept.is_err();
-        if kept.is_err() {
-            // What closing it has to say was said by the error already.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(self.database.take())));
+        let row = row(messages);
+        if self.database.is_none() || !self.log.has_room_for(&row) {
+            return self.settle(messages, forgotten, last);
         }
-        kept
+        self.log.append(&row)?; // what fails here is written over by the next record, or its lap ends
+        self.pending.extend_from_slice(&row);
+        Ok(())
+    }
+
+    /// Has one transaction take over what is pending and keep `messages`, also where there are none of either, and
+    /// begins the log again. The arguments are those of [`keep`](Self::keep).
+    fn settle(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
+        let row = [self.pending.as_slice(), &row(messages)].concat();
+        let newest = match messages.last() {
+            Some(newest) => Some(newest.id),
+            None => messages_of(&row).and_then(|pending| Some(pending.last()?.id)),
+        };
+        let lap = draw_lap();
+        let change = Change {
+            row: newest.map(|newest| (newest, row.as_slice())),
+            forgotten,
+            last: messages.last().map_or(last, |newest| newest.id),
+            lap,
+            doubt: self.database.is_none().then_some(last),
+        };
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            // Taken out, so that it is closed after an error; what closing it has to say was said by the error.
+            let database = self.database.take().map_or_else(|| open_behind(&self.file), Ok)?;
+            commit(&database, &change)?;
+            self.database = Some(database);
+            Ok(())
+        }));
+        settled.unwrap_or(Err(Trouble::Damaged("redb has panicked".to_owned())))?;
+        // Not before: what is pending was acknowledged, and would be nowhere.
+        self.pending.clear();
+        self.log.begin(lap);
+        Ok(())
     }
 }
 
@@ -133,7 +161,7 @@ pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
         }
     }
     drop(clerk); // who came too late is told so at once
-    let _ = store.keep(&[], hub.would_forget(&[]), hub.last_id()); // or it is as after a crash
+    let _ = store.settle(&[], hub.would_forget(&[]), hub.last_id()); // or it is as after a crash
 }
 
 /// Gives messages their ids and times.
@@ -155,99 +183,107 @@ fn post(messages: Vec<Arc<Message>>, speakers: Vec<Handed>, hub: &Hub) {
     }
 }
 
-fn builder() -> Builder {
+fn open_behind(file: &Raw) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    builder
+    builder.create_with_backend(Behind(file.clone()))
 }
 
-/// What is in the file.
-fn past(database: &Database) -> Result<Past, Trouble> {
-    let now = now_micros();
-    let reading = database.begin_write()?; // a writing one makes the tables of a new store
+/// A number that nobody can guess, and another one each time: what the standard library keys its hash maps with.
+fn draw_lap() -> u64 {
+    RandomState::new().hash_one(LAP)
+}
+
+/// What is in the file: what was kept, and the log with what is pending there. Nothing is written but the tables of a
+/// new store.
+fn read(database: &Database, file: &Raw) -> Result<(Past, Log, Vec<u8>), Trouble> {
+    let reading = database.begin_write()?; // a writing one makes the tables
     let mut past = Past::default();
+    let (log, pending);
     {
         let mut marks = reading.open_table(MARKS)?;
-        let messages = reading.open_table(MESSAGES)?;
         if marks.get(BEGUN)?.is_none() {
-            [BEGUN, FORGOTTEN].iter().try_for_each(|mark| marks.insert(mark, now).map(drop))?;
+            let now = now_micros();
+            let begin = [(BEGUN, now), (FORGOTTEN, now), (LAST, now), (LAP, draw_lap())];
+            begin.iter().try_for_each(|(mark, value)| marks.insert(mark, value).map(drop))?;
         }
         let mark = |name: &str| -> Result<u64, Trouble> {
             let value = marks.get(name)?.ok_or_else(|| Trouble::Damaged(format!("its mark {name} is missing")))?;
             Ok(value.value())
         };
-        (past.begun, past.forgotten) = (mark(BEGUN)?, mark(FORGOTTEN)?);
-        past.last = marks.get(LAST)?.map_or(past.forgotten, |last| last.value());
-        for entry in messages.iter()? {
+        (past.begun, past.forgotten, past.last) = (mark(BEGUN)?, mark(FORGOTTEN)?, mark(LAST)?);
+        for entry in reading.open_table(MESSAGES)?.iter()? {
             let (newest, row) = entry?;
             let read = messages_of(row.value()).filter(|read| read.last().map(|last| last.id) == Some(newest.value()));
-            let read = read.ok_or_else(|| Trouble::Damaged(format!("its row {} is none", newest.value())))?;
-            let kept = read.into_iter().filter(|message| message.id > past.forgotten); // of its row others are kept
-            past.messages.extend(kept.map(Arc::new));
+            past.messages.extend(read.ok_or_else(|| Trouble::Damaged(format!("its row {} is none", newest.value())))?);
         }
+        (log, pending) = Log::read(file.clone(), mark(LAP)?)?;
+        past.messages.extend(messages_of(&pending).ok_or_else(|| Trouble::Damaged("its log holds no row".to_owned()))?);
     }
     if past.begun > past.forgotten || !past.messages.is_sorted_by(|a, b| a.id < b.id) {
         return Err(Trouble::Damaged("its marks contradict its messages".to_owned()));
     }
     past.last = past.messages.last().map_or(past.last, |message| message.id.max(past.last));
+    past.messages.retain(|message| message.id > past.forgotten); // of its row others are kept
     reading.commit()?;
-    Ok(past)
+    Ok((past, log, pending))
 }
 
 /// What one transaction does to the file.
 struct Change<'a> {
-    /// Comes: messages kept together, and the id of the newest.
-    row: Option<(u64, &'a [u8])>,
-    /// Goes: rows whose messages all have ids up to the first of these. Both are noted: it, and the newest id.
-    marks: Option<(u64, u64)>,
     /// Goes first: what is there beyond this id.
     doubt: Option<u64>,
+    /// Comes: messages kept together, and the id of the newest.
+    row: Option<(u64, &'a [u8])>,
+    /// Goes: rows whose messages all have ids up to this one. It is noted, as are the next two.
+    forgotten: u64,
+    last: u64,
+    lap: u64,
 }
 
-/// One transaction. Each table that it touches is some more pages to write, and what it costs is pages.
+/// One transaction.
 fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
     let writing = database.begin_write()?;
     {
-        let mut kept = writing.open_table(MESSAGES)?;
+        let (mut kept, mut marks) = (writing.open_table(MESSAGES)?, writing.open_table(MARKS)?);
         if let Some(last) = change.doubt {
             kept.retain_in(last + 1.., |_, _| false)?;
-        }
-        if let Some((forgotten, last)) = change.marks {
-            kept.retain_in(..=forgotten, |_, _| false)?;
-            let mut marks = writing.open_table(MARKS)?;
-            marks.insert(FORGOTTEN, forgotten)?;
-            marks.insert(LAST, last)?;
         }
         if let Some((newest, row)) = change.row {
             kept.insert(newest, row)?;
         }
+        // One that failed, with what was refused, may have let go of more than was to go after all.
+        let gone = marks.get(FORGOTTEN)?.map_or(0, |mark| mark.value());
+        let forgotten = change.forgotten.max(gone);
+        kept.retain_in(..=forgotten, |_, _| false)?;
+        let notes = [(FORGOTTEN, forgotten), (LAST, change.last), (LAP, change.lap)];
+        notes.iter().try_for_each(|(mark, value)| marks.insert(mark, value).map(drop))?;
     }
     writing.commit()?;
     Ok(())
 }
 
-/// The id of the newest of `messages` beyond the id `forgotten`, and all of them in a row: for each its id (8 bytes,
-/// big end first), its record's length (4 bytes) and its record as `record.rs` writes it.
-fn row(messages: &[Arc<Message>], forgotten: u64) -> (Option<u64>, Vec<u8>) {
-    let (mut newest, mut row) = (None, vec![]);
-    for message in messages.iter().filter(|message| message.id > forgotten) {
+/// `messages` in a row: for each its id (8 bytes, big end first), its record's length (4 bytes) and its record as
+/// `record.rs` writes it. Two rows, one behind the other, are one.
+fn row(messages: &[Arc<Message>]) -> Vec<u8> {
+    let mut row = vec![];
+    for message in messages {
         let record = record::write(message);
         row.extend_from_slice(&message.id.to_be_bytes());
         row.extend_from_slice(&(record.len() as u32).to_be_bytes());
         row.extend_from_slice(&record);
-        newest = Some(message.id);
     }
-    (newest, row)
+    row
 }
 
 /// The messages of a [`row`]; `None` where it is none.
-fn messages_of(mut row: &[u8]) -> Option<Vec<Message>> {
+fn messages_of(mut row: &[u8]) -> Option<Vec<Arc<Message>>> {
     let mut messages = vec![];
     while !row.is_empty() {
         let (id, rest) = row.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (record, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        messages.push(record::read(u64::from_be_bytes(*id), record)?);
+        messages.push(Arc::new(record::read(u64::from_be_bytes(*id), record)?));
         row = rest;
     }
     Some(messages)
@@ -303,10 +339,19 @@ impl Display for Trouble {
     }
 }
 
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        match error.kind() {
+            ErrorKind::InvalidData => Trouble::Damaged(error.to_string()),
+            _ => Trouble::Io(error),
+        }
+    }
+}
+
 impl From<StorageError> for Trouble {
     fn from(error: StorageError) -> Trouble {
         match error {
-            StorageError::Io(error) if error.kind() != ErrorKind::InvalidData => Trouble::Io(error),
+            StorageError::Io(error) => error.into(),
             error => Trouble::Damaged(error.to_string()),
         }
     }
@@ -352,119 +397,21 @@ impl From<redb::CommitError> for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
-
-    use redb::StorageBackend;
-
     use crate::desk::Desk;
     use crate::history::{History, Point, Replay, Since};
     use crate::hub::{Events, Limits, Subscription};
     use crate::letterbox::tests::message;
-    use crate::sync::lock;
+    use crate::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
 
-    /// A disk that remembers what was done to it, in order, and can be full or broken.
-    #[derive(Debug, Clone)]
-    struct Disk(Arc<Mutex<Platter>>);
-
-    #[derive(Debug)]
-    struct Platter {
-        content: Vec<u8>,
-        done: Vec<Done>,
-        room: usize,
-        syncs: bool,
+    fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {
+        Store::open_in(Arc::new(disk.clone()))
     }
 
-    #[derive(Debug, Clone)]
-    enum Done {
-        Written(usize, Vec<u8>),
-        Cut(usize),
-        Synced,
-    }
-
-    impl Disk {
-        fn new(content: Vec<u8>) -> Disk {
-            Disk(Arc::new(Mutex::new(Platter { content, done: vec![], room: usize::MAX, syncs: true })))
-        }
-
-        fn store(&self) -> Result<(Store, Past), Trouble> {
-            let disk = self.clone();
-            Store::open_by(Box::new(move || builder().create_with_backend(disk.clone())))
-        }
-
-        fn platter(&self) -> std::sync::MutexGuard<'_, Platter> {
-            lock(&self.0)
-        }
-    }
-
-    impl Done {
-        fn to(&self, content: &mut Vec<u8>) {
-            match self {
-                Done::Written(place, bytes) => {
-                    content.resize(content.len().max(place + bytes.len()), 0);
-                    content[*place..place + bytes.len()].copy_from_slice(bytes);
-                }
-                Done::Cut(length) => content.resize(*length, 0),
-                Done::Synced => {}
-            }
-        }
-    }
-
-    impl Platter {
-        fn note(&mut self, done: Done) -> io::Result<()> {
-            let end = match &done {
-                Done::Written(place, bytes) => place + bytes.len(),
-                Done::Cut(length) => *length,
-                Done::Synced => 0,
-            };
-            if end > self.room {
-                return Err(ErrorKind::StorageFull.into());
-            }
-            done.to(&mut self.content);
-            self.done.push(done);
-            Ok(())
-        }
-    }
-
-    impl StorageBackend for Disk {
-        fn len(&self) -> io::Result<u64> {
-            Ok(self.platter().content.len() as u64)
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            let place = offset as usize;
-            let platter = self.platter();
-            let bytes = platter.content.get(place..place + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
-            out.copy_from_slice(bytes);
-            Ok(())
-        }
-
-        fn set_len(&self, length: u64) -> io::Result<()> {
-            self.platter().note(Done::Cut(length as usize))
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            let mut platter = self.platter();
-            if !platter.syncs {
-                return Err(io::Error::other("the disk is broken"));
-            }
-            platter.note(Done::Synced)
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.platter().note(Done::Written(offset as usize, data.to_vec()))
-        }
-    }
-
-    /// Numbers that look random and are the same every time (xorshift).
-    struct Dice(u64);
-
-    impl Dice {
-        fn roll(&mut self, sides: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % sides as u64) as usize
-        }
+    /// What a process would find that comes after one that was killed now.
+    fn found(disk: &Disk) -> (Past, Vec<u64>) {
+        let (_, past) = open(&Disk::new(disk.platter().content.clone())).unwrap();
+        let ids = past.messages.iter().map(|message| message.id).collect();
+        (past, ids)
     }
 
     fn numbered(id: u64, length: usize) -> Arc<Message> {
@@ -486,7 +433,7 @@ mod tests {
 
     /// Runs `speak` with a hub whose messages are kept on `disk`.
     fn with_hub(disk: &Disk, speak: impl FnOnce(&Hub)) {
-        let (store, past) = disk.store().unwrap();
+        let (store, past) = open(disk).unwrap();
         let (desk, clerk) = Desk::new("store");
         let limits = Limits { listeners: 1, queue: 8, history: 1000, history_bytes: 1 << 20 };
         let (hub, _called) = Hub::resume(limits, past, Some(desk));
@@ -497,18 +444,17 @@ mod tests {
         });
     }
 
-    /// Of what was not synced any part may be on the disk after a power cut, in any order: the rest of the file is
-    /// whole.
+    /// Of what was not synced any part may be on the disk after a power cut, and of each write any beginning.
     #[test]
-    fn after_a_power_cut_every_commit_that_returned_is_there_and_every_other_as_a_whole_or_not_at_all() {
+    fn after_a_power_cut_every_batch_that_was_kept_is_there_and_every_other_as_a_whole_or_not_at_all() {
         let mut dice = Dice(0x5eed);
         let disk = Disk::new(vec![]);
-        let (mut store, past) = disk.store().unwrap();
+        let (mut store, past) = open(&disk).unwrap();
         let born = disk.platter().done.len();
         let mut history = History::new(40, usize::MAX, past.begun);
-        // What is there after each commit, and where in the order of writes it returned.
+        // What the history has after each batch, and where in the order of writes it was kept.
         let (mut last, mut ids, mut states) = (past.last, vec![], vec![(born, vec![])]);
-        for _ in 0..60 {
+        for _ in 0..100 {
             let batch: Vec<_> = (0..1 + dice.roll(20) as u64).map(|n| numbered(last + 1 + n, dice.roll(900))).collect();
             let forgotten = history.would_forget(&batch);
             store.keep(&batch, forgotten, last).unwrap();
@@ -519,14 +465,16 @@ mod tests {
             states.push((disk.platter().done.len(), ids.clone()));
         }
         let done = std::mem::take(&mut disk.platter().done);
+        let laps = done.iter().filter(|done| matches!(done, Done::Written(place, _) if *place == FIRST_RECORD)).count();
+        assert!((5..50).contains(&laps), "{laps} laps");
         let (mut synced, mut at) = (vec![], 0);
         for cut in born..=done.len() {
             let from = done[..cut].iter().rposition(|done| matches!(done, Done::Synced)).unwrap() + 1;
             done[at..from].iter().for_each(|done| done.to(&mut synced));
             at = from;
             let mut content = synced.clone();
-            done[from..cut].iter().filter(|_| dice.roll(2) == 0).for_each(|done| done.to(&mut content));
-            let (_, past) = Disk::new(content).store().unwrap_or_else(|trouble| panic!("cut at {cut}: {trouble}"));
+            done[from..cut].iter().for_each(|done| done.in_part_to(&mut content, &mut dice));
+            let (_, past) = open(&Disk::new(content)).unwrap_or_else(|trouble| panic!("cut at {cut}: {trouble}"));
             let kept: Vec<u64> = past.messages.iter().map(|message| message.id).collect();
             let returned = states.iter().rposition(|(at, _)| *at <= cut).unwrap();
             let allowed = &states[returned..(returned + 2).min(states.len())];
@@ -535,6 +483,88 @@ mod tests {
                 allowed.iter().any(|(_, ids)| kept.ends_with(ids)),
                 "cut at {cut}: {kept:?} is none of {allowed:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_store_whose_making_was_cut_short_is_made_anew() {
+        let mut dice = Dice(0xb0);
+        let disk = Disk::new(vec![]);
+        open(&disk).unwrap();
+        let done = std::mem::take(&mut disk.platter().done);
+        for cut in (0..=done.len()).flat_map(|cut| [cut; 10]) {
+            let from = done[..cut].iter().rposition(|done| matches!(done, Done::Synced)).map_or(0, |place| place + 1);
+            let mut content = vec![];
+            done[..from].iter().for_each(|done| done.to(&mut content));
+            done[from..cut].iter().for_each(|done| done.in_part_to(&mut content, &mut dice));
+            let disk = Disk::new(content);
+            let (mut store, past) = open(&disk).unwrap_or_else(|trouble| panic!("cut at {cut}: {trouble}"));
+            assert_eq!(past.messages, []);
+            store.keep(&[numbered(past.last + 1, 1)], past.forgotten, past.last).unwrap();
+            assert_eq!(found(&disk).1, [past.last + 1]);
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_log_after_a_crash_is_there_once_and_in_order_and_the_log_goes_on() {
+        let mut disk = Disk::new(vec![]);
+        let mut said = vec![];
+        for crash in 0..200 {
+            let (mut store, past) = open(&disk).unwrap();
+            assert_eq!(past.messages.iter().map(|message| message.id).collect::<Vec<_>>(), said, "crash {crash}");
+            let batch = [numbered(past.last + 1, 400), numbered(past.last + 2, 300)];
+            store.keep(&batch, past.forgotten, past.last).unwrap();
+            said.extend(batch.iter().map(|message| message.id));
+            let content = disk.platter().content.clone(); // closing it would be no crash
+            disk = Disk::new(content);
+        }
+    }
+
+    /// Syncs that fail, a disk that is full, and kills, at random. Of the batches that were refused since one was kept
+    /// one may be found.
+    #[test]
+    fn whatever_fails_what_was_kept_is_there_and_what_was_refused_is_not() {
+        for seed in 1..=8 {
+            let mut dice = Dice(seed);
+            let mut disk = Disk::new(vec![]);
+            let (mut store, mut past) = open(&disk).unwrap();
+            let mut history = History::new(60, usize::MAX, past.begun);
+            let (mut said, mut refused) = (vec![], vec![vec![]]);
+            for step in 0..100 {
+                disk.platter().syncs = dice.roll(4) > 0;
+                let full = disk.platter().content.len();
+                disk.platter().room = if dice.roll(4) == 0 { full } else { usize::MAX };
+                let most = if dice.roll(10) == 0 { 90_000 } else { 4000 };
+                let count = 1 + dice.roll(5) as u64;
+                let batch: Vec<_> = (0..count).map(|n| numbered(past.last + 1 + n, dice.roll(most))).collect();
+                let ids = batch.iter().map(|message| message.id);
+                match store.keep(&batch, history.would_forget(&batch), past.last) {
+                    Ok(()) => {
+                        past.last += count;
+                        (said, refused) = ([said, ids.collect()].concat(), vec![vec![]]);
+                        batch.into_iter().for_each(|message| history.keep(message));
+                    }
+                    Err(_) => refused.push(ids.collect()),
+                }
+                if dice.roll(4) > 0 {
+                    continue;
+                }
+                let (now, kept) = found(&disk);
+                let expected =
+                    |refused: &Vec<u64>| kept.iter().eq(said.iter().chain(refused).filter(|id| **id > now.forgotten));
+                assert!(
+                    refused.iter().any(expected),
+                    "seed {seed}, step {step}: {kept:?}, not {said:?} and one of {refused:?}"
+                );
+                if dice.roll(3) == 0 {
+                    let content = disk.platter().content.clone();
+                    disk = Disk::new(content);
+                    (store, past) = open(&disk).unwrap();
+                    history = History::new(60, usize::MAX, now.forgotten);
+                    past.messages.drain(..).for_each(|message| history.keep(message));
+                    (said, refused) = (kept, vec![vec![]]);
+                }
+            }
         }
     }
 
@@ -551,6 +581,7 @@ mod tests {
             say("before").unwrap();
             let full = disk.platter().content.len();
             disk.platter().room = full;
+            say("while the log has room").unwrap();
             let long = "x".repeat(100_000);
             assert_eq!((0..100).find_map(|_| say(&long).err()), Some(Refused::NoRoom));
             assert!(!hub.desk().unwrap().is_well());
@@ -560,7 +591,7 @@ mod tests {
             let heard: Vec<_> = everything(hub).iter().map(|one| (one.id, one.message.clone())).collect();
             assert_eq!(heard, said);
         });
-        let (_, past) = disk.store().unwrap();
+        let (_, past) = open(&disk).unwrap();
         assert_eq!(past.messages.iter().map(|one| (one.id, one.message.clone())).collect::<Vec<_>>(), said);
     }
 
@@ -574,23 +605,23 @@ mod tests {
             disk.platter().syncs = true;
             hub.publish(message("after")).unwrap();
         });
-        let texts: Vec<_> = disk.store().unwrap().1.messages.iter().map(|one| one.message.clone()).collect();
+        let texts: Vec<_> = open(&disk).unwrap().1.messages.iter().map(|one| one.message.clone()).collect();
         assert_eq!(texts, ["before", "after"]);
     }
 
     #[test]
     fn ids_go_on_after_those_of_before_whatever_the_clock_says() {
         let disk = Disk::new(vec![]);
-        let (mut store, past) = disk.store().unwrap();
+        let (mut store, past) = open(&disk).unwrap();
         let ahead = now_micros() + 3_600_000_000;
         store.keep(&[numbered(ahead, 1)], past.forgotten, past.last).unwrap();
         drop(store);
         with_hub(&disk, |hub| assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 1));
-        let (mut store, past) = disk.store().unwrap();
+        let (mut store, past) = open(&disk).unwrap();
         assert_eq!((past.last, past.messages.len()), (ahead + 1, 2));
-        store.keep(&[], past.last, past.last).unwrap(); // lets go of everything
+        store.settle(&[], past.last, past.last).unwrap(); // lets go of everything
         drop(store);
-        let (_, past) = disk.store().unwrap();
+        let (_, past) = open(&disk).unwrap();
         assert_eq!((past.forgotten, past.last, past.messages.len()), (ahead + 1, ahead + 1, 0));
     }
 
@@ -612,12 +643,10 @@ mod tests {
     #[test]
     fn what_is_written_in_a_row_is_read_and_what_is_no_row_is_none() {
         let messages = [numbered(7, 3), numbered(8, 0), numbered(9, 900)];
-        let (newest, bytes) = row(&messages, 7);
-        assert_eq!((newest, row(&messages, 9)), (Some(9), (None, vec![])));
-        let read: Vec<_> = messages_of(&bytes).unwrap().into_iter().map(Arc::new).collect();
-        assert_eq!(read, messages[1..]);
+        let bytes = row(&messages);
+        assert_eq!(messages_of(&bytes).unwrap(), messages);
         for cut in 1..bytes.len() {
-            assert!(messages_of(&bytes[..cut]).is_none_or(|read| read.len() == 1), "cut at {cut}");
+            assert!(messages_of(&bytes[..cut]).is_none_or(|read| read.len() < messages.len()), "cut at {cut}");
         }
         assert!(messages_of(&[0xff; 40]).is_none() && messages_of(br#"{"time":1,"event":"message"}"#).is_none());
     }
@@ -625,7 +654,7 @@ mod tests {
     #[test]
     fn the_file_keeps_little_more_than_the_history() {
         let disk = Disk::new(vec![]);
-        let (mut store, mut past) = disk.store().unwrap();
+        let (mut store, mut past) = open(&disk).unwrap();
         let mut history = History::new(10, usize::MAX, past.begun);
         for number in 1..=2000 {
             let batch = [numbered(past.begun + number, 1000)];
@@ -634,8 +663,8 @@ mod tests {
             batch.into_iter().for_each(|message| history.keep(message));
         }
         drop(store);
-        let (_, kept) = disk.store().unwrap();
-        let most = 10 + STRIDE_BYTES / 1000;
+        let (_, kept) = open(&disk).unwrap();
+        let most = 10 + wal::REGION_BYTES as usize / 1000;
         assert!((10..=most).contains(&kept.messages.len()), "{} messages", kept.messages.len());
         assert!(disk.platter().content.len() < 1 << 20, "room is used again");
         assert_eq!(kept.last, past.last);

@@ -209,6 +209,9 @@ fn a_damaged_store_is_named_and_left_alone() {
         assert!(fs::read(&file).unwrap() == bad, "{what}: it was changed");
     };
     check("a text", &|bytes| *bytes = b"This is no store at all.\n".repeat(1000));
+    check("redb's part alone", &|bytes| {
+        drop(bytes.drain(..bytes.windows(4).position(|four| four == b"redb").unwrap()))
+    });
     check("a flipped byte in a message", &|bytes| bytes[place] ^= 1);
     check("nothing but the first half", &|bytes| bytes.truncate(bytes.len() / 2));
     check("a hole", &|bytes| bytes[4096..].fill(0));
