@@ -10,8 +10,9 @@
 //! while it read. The gate counts. Of all bytes that the kernel has received (`TCP_INFO`, tcp(7)), those that are no
 //! longer there to be peeked at were taken; if these are more than were approved, something unchecked lies in
 //! tiny_http's buffer, and if they are fewer, the rest of a body still lies in the socket. Either way the connection is
-//! closed before any of it is taken for a request. Requests that are sent ahead (pipelined) are
-//! approved together, and answered in order; behind anything that is not whole the connection is closed.
+//! closed before any of it is taken for a request. The question takes 2 us, so it is asked after an answer where it can
+//! be, when nobody waits for it ([`Gate::settle`]). Requests that are sent ahead (pipelined) are approved together, and
+//! answered in order; behind anything that is not whole the connection is closed.
 
 use std::io::{self, ErrorKind};
 
@@ -541,8 +542,44 @@ fn cut_off() -> Refusal {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     const LIMIT: usize = 1000;
+
+    #[test]
+    fn more_or_less_than_was_approved_is_noticed_whenever_the_next_request_comes() {
+        const SAY: &str = "POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nHi";
+        const CHUNKED: &str = "POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n0\r\n\r\n";
+        // What comes while tiny_http reads the first request, how many bytes it takes, what comes after the answer.
+        let check = |first: &str, meanwhile: &str, taken: usize, after: &str, goes_on: bool| {
+            let (mut client, found, _connection) = crate::socket::tests::accept();
+            let (socket, bounds) = (&*found.socket, Bounds { most_body: &|_| LIMIT });
+            let mut gate = Gate::new(socket);
+            let mut send = |text: &str, unread: usize| {
+                client.write_all(text.as_bytes()).unwrap();
+                while socket.unread().unwrap() < unread {
+                    std::thread::yield_now();
+                }
+            };
+            send(first, first.len());
+            assert!(matches!(gate.look(socket, &mut vec![], &bounds), Look::Whole { requests: 1, last: false }));
+            send(meanwhile, first.len() + meanwhile.len());
+            let mut bytes = vec![0; taken];
+            socket.call(|socket| rustix::net::recv(socket, &mut bytes, rustix::net::RecvFlags::empty())).unwrap();
+            gate.settle(socket);
+            send(after, first.len() + meanwhile.len() + after.len() - taken);
+            let look = gate.look(socket, &mut vec![], &bounds);
+            assert_eq!(matches!(look, Look::Whole { .. }), goes_on, "{first:?} {meanwhile:?} {taken} {look:?}");
+            assert_eq!(matches!(look, Look::Ended), !goes_on);
+        };
+        check(SAY, "", SAY.len(), SAY, true);
+        check(SAY, SAY, SAY.len(), "", true);
+        check(SAY, SAY, SAY.len() + 1, "", false);
+        check(SAY, SAY, 2 * SAY.len(), SAY, false);
+        check(CHUNKED, "", CHUNKED.len(), SAY, true);
+        check(CHUNKED, "", CHUNKED.len() - 2, SAY, false);
+        check(CHUNKED, SAY, CHUNKED.len() + SAY.len(), SAY, false);
+    }
 
     fn checked(bytes: impl AsRef<[u8]>) -> Result<Check, Refusal> {
         check(bytes.as_ref(), &Bounds { most_body: &|_| LIMIT })

@@ -31,7 +31,7 @@
 //! first. Who asks for what was said ([`said`]) gets the same without joining.
 //!
 //! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose
-//! clerk keeps all that lies there together, in the file of the `store`, behind its write-ahead log (`wal`), or in
+//! clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead log, `wal`) or in
 //! Redis (`relay`), before the hub posts it and its speaker is answered. Until then the speaker's connection waits
 //! there without a thread. With Redis many servers are one conversation: each reads there what was said at all of them.
 //!
@@ -71,7 +71,7 @@
 //! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
 //! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books),
 //! `Shared::kept` (who is to be answered), `Shared::alive` (taken away at the stop), `Trouble::state` (what the log has
-//! left out), `Socket::watcher` (who is told that the peer has left), and `Socket::open`, held for one system call so
+//! left out), `Socket::watcher` (who is told that the peer has left), and `Socket::number`, held for one system call so
 //! that no number is used after it was given back.
 //!
 //! # What is counted

@@ -6,7 +6,7 @@
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
 //! confirmed before it is used: the number is a socket, bound to the address we listen at, with a cookie (`SO_COOKIE`,
-//! unique for each socket) that no open connection has. A wrong guess costs a scan.
+//! unique for each socket) that no open connection has. After a wrong guess it is looked for.
 //!
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
 //! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which the pool does before
@@ -521,16 +521,14 @@ impl Descriptors {
     /// The socket that was accepted since `guess` was made, under the same turn to accept; `None` where it cannot be
     /// told.
     pub fn find(&mut self, guess: RawFd) -> Option<Found> {
-        let scan = 0..(self.taken.len() + SCAN_MARGIN) as RawFd;
-        let mut numbers = Some(guess).into_iter().chain(scan.clone());
-        let (first, cookie) = numbers.find_map(|number| Some((number, self.newcomer(number)?)))?;
+        let (first, cookie) = self.places(guess).find_map(|number| Some((number, self.newcomer(number)?)))?;
         if first != guess && is_open(guess) {
             self.take(guess); // somebody else's: do not guess it again
         }
         self.take(first);
         // tiny_http makes a second descriptor of the same socket, again the lowest free number.
-        let second = Some(self.guess()).into_iter().chain(scan);
-        let second = second.filter(|number| *number != first).find(|number| self.newcomer(*number) == Some(cookie));
+        let is_second = |number: &RawFd| *number != first && self.newcomer(*number) == Some(cookie);
+        let second = self.places(self.guess()).find(is_second);
         second.into_iter().for_each(|number| self.take(number));
         self.serial += 1;
         let socket = Arc::new(Socket {
@@ -574,6 +572,13 @@ impl Descriptors {
         found.numbers.iter().for_each(|number| self.taken[*number as usize] = false);
     }
 
+    /// Where to look for a new descriptor: where it should be, then wherever none is known to be, then everywhere.
+    fn places(&self, guess: RawFd) -> impl Iterator<Item = RawFd> {
+        let all = 0..(self.taken.len() + SCAN_MARGIN) as RawFd;
+        let free = all.clone().filter(|number| self.taken.get(*number as usize) != Some(&true));
+        Some(guess).into_iter().chain(free).chain(all)
+    }
+
     /// The cookie behind `number`, if it is a connection to us that is not known yet.
     fn newcomer(&self, number: RawFd) -> Option<u64> {
         let cookie = socket_cookie(borrow(number)).ok()?;
@@ -605,11 +610,22 @@ fn same_door(ours: &SocketAddrAny, listening: &SocketAddrAny) -> bool {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Read;
     use std::net::TcpStream;
     use tiny_http::{Server, SslContextWrap};
+
+    /// A client, and its connection at the other side.
+    pub fn accept() -> (TcpStream, Found, impl Sized) {
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
+        let mut descriptors = Descriptors::new(&listening).unwrap();
+        let client = TcpStream::connect(listening.address.unwrap()).unwrap();
+        let guess = descriptors.guess();
+        let connection = Server::accept_connection(&listening.listener, &tls).unwrap();
+        (client, descriptors.find(guess).unwrap(), connection)
+    }
 
     fn says_hello(found: &Found, client: &mut TcpStream) {
         found.socket.send_now(b"hello").unwrap();
