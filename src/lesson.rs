@@ -312,23 +312,23 @@
 //! prototypes that were measured before the design was chosen. They cut both ways.
 //!
 //! **... async?** Because a broadcast is few things that happen to many, and not many things that happen. With 1,000
-//! listeners a message is heard after 5.1 ms (p50) here and after 6.4 ms from axum on tokio; flat out it is 3.76
-//! million deliveries a second against 1.37 million. In return a listener costs 20 kB here and 19 kB there, and 28 kB
-//! against 5 kB in the kernel; 2,000 listeners join at 10,000 a second against 15,400; and 16 clients that speak without
-//! a pause are served 75,000 times a second against 101,000. If you have tens of thousands of listeners who rarely hear
+//! listeners a message is heard after 5.1 ms (p50) here and after 6.2 ms from axum on tokio; flat out it is 3.52
+//! million deliveries a second against 1.33 million; and a listener costs 14 kB here and 19 kB there. In return it is 28
+//! kB against 5 kB in the kernel; 2,000 listeners join at 9,900 a second against 15,400; and 16 clients that speak
+//! without a pause are served 74,000 times a second against 96,000. If you have tens of thousands of listeners who rarely hear
 //! anything, take the evented one. What no table shows: a backtrace here says who waits for what, and the whole server
 //! reads from top to bottom.
 //!
 //! **... one thread per core for everything?** It is what nginx does: a loop that never blocks, all state in it, no
-//! lock at all. With nchan on top a listener costs 10.6 kB, and listeners join at 29,000 a second, three times as fast
+//! lock at all. With nchan on top a listener costs 10.6 kB, and listeners join at 24,000 a second, twice as fast
 //! as here. But whatever takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on
-//! that core: `/say` takes 7.8 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a
+//! that core: `/say` takes 8.9 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a
 //! machine of states that returns before it has waited. aloud waits that way in one place, where it is worth most, for
 //! clients that are silent ([`watch`](crate::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
-//! hung up on 74 of them in its worst round, and 1.6 million deliveries were lost; here nobody was hung up on, because
+//! hung up on 66 of them in its worst round, and 1.1 million deliveries were lost; here nobody was hung up on, because
 //! a speaker that is far ahead carries letters before it speaks again.
 //!
 //! **... a lock held while writing?** See chapter 2: 10 ms against 0.5 ms when all goes well, and 12 s when it does
