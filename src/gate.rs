@@ -552,7 +552,7 @@ mod tests {
         const CHUNKED: &str = "POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n0\r\n\r\n";
         // What comes while tiny_http reads the first request, how many bytes it takes, what comes after the answer.
         let check = |first: &str, meanwhile: &str, taken: usize, after: &str, goes_on: bool| {
-            let (mut client, found, _connection) = crate::socket::tests::accept();
+            let (mut client, _, found, _connection) = crate::socket::tests::accept();
             let (socket, bounds) = (&*found.socket, Bounds { most_body: &|_| LIMIT });
             let mut gate = Gate::new(socket);
             let mut send = |text: &str, unread: usize| {

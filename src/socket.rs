@@ -616,15 +616,16 @@ pub(crate) mod tests {
     use std::net::TcpStream;
     use tiny_http::{Server, SslContextWrap};
 
-    /// A client, and its connection at the other side.
-    pub fn accept() -> (TcpStream, Found, impl Sized) {
+    /// A client, and its connection at the other side, with who knows its descriptors.
+    pub fn accept() -> (TcpStream, Descriptors, Found, Option<impl Sized>) {
         let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
         let mut descriptors = Descriptors::new(&listening).unwrap();
         let client = TcpStream::connect(listening.address.unwrap()).unwrap();
         let guess = descriptors.guess();
         let connection = Server::accept_connection(&listening.listener, &tls).unwrap();
-        (client, descriptors.find(guess).unwrap(), connection)
+        let found = descriptors.find(guess).unwrap();
+        (client, descriptors, found, connection)
     }
 
     fn says_hello(found: &Found, client: &mut TcpStream) {
@@ -651,13 +652,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_socket_that_is_taken_over_stays_open_on_one_descriptor() {
-        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
-        let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
-        let mut descriptors = Descriptors::new(&listening).unwrap();
-        let mut client = TcpStream::connect(listening.address.unwrap()).unwrap();
-        let guess = descriptors.guess();
-        let mut connection = Server::accept_connection(&listening.listener, &tls).unwrap();
-        let mut found = descriptors.find(guess).unwrap();
+        let (mut client, mut descriptors, mut found, mut connection) = accept();
         let theirs = found.numbers.clone();
         let ours = descriptors.take_over(&mut found, &mut connection).unwrap();
         assert!(connection.is_none(), "tiny_http has let go of it");
