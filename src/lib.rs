@@ -53,7 +53,8 @@
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most; the desk, where a host has fallen silent | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
-//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. If no thread can be
+//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. Where a client asks again
+//! as soon as it is answered, the thread looks for its next request for 0.1 ms before it sleeps. If no thread can be
 //! started, that client is told so, and all others are served. If the descriptors are spent, the connections that have
 //! been silent longest make room for newcomers.
 //!

@@ -6,7 +6,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -48,6 +49,13 @@ pub enum Event {
     Stop,
 }
 
+impl Event {
+    /// The key of the socket on which something has come; `None` where it is anything else.
+    pub fn key(self) -> Option<u64> {
+        if let Event::Arrival { key, .. } = self { Some(key) } else { None }
+    }
+}
+
 impl Watch {
     /// Watches for newcomers.
     ///
@@ -83,6 +91,18 @@ impl Watch {
         }
     }
 
+    /// Looks for an event for as long as `limit` without sleeping; whoever else wants the processor gets it in between.
+    pub fn look(&self, limit: Duration) -> Event {
+        let begun = Instant::now();
+        loop {
+            let event = self.wait(Some(Duration::ZERO));
+            if event != Event::Nothing || begun.elapsed() >= limit {
+                return event;
+            }
+            thread::yield_now();
+        }
+    }
+
     /// Watches a connection until it is closed. What has come before is told too.
     ///
     /// # Errors
@@ -106,5 +126,23 @@ impl Watch {
     /// Tells every thread, from now on, that the server stops.
     pub fn stop(&self) {
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::config::Bind;
+
+    #[test]
+    fn who_looks_finds_what_has_happened_once_and_does_not_wait_for_ever() {
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let watch = Watch::new(&listening).unwrap();
+        assert_eq!(watch.look(Duration::ZERO), Event::Nothing);
+        watch.call();
+        assert_eq!(watch.look(Duration::from_secs(60)), Event::Call);
+        let (begun, limit) = (Instant::now(), Duration::from_millis(2));
+        assert_eq!(watch.look(limit), Event::Nothing);
+        assert!(begun.elapsed() >= limit);
     }
 }

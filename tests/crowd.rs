@@ -130,3 +130,15 @@ fn ids_are_unique_and_increase_for_each_speaker() {
     assert!(ids.iter().all(|ids| ids.is_sorted()));
     assert_eq!(ids.iter().flatten().collect::<HashSet<_>>().len(), 2000);
 }
+
+/// Who speaks in lockstep is looked for without sleeping, for a moment.
+#[test]
+fn a_server_sleeps_when_nothing_is_said() {
+    let server = Server::start(&[]);
+    let mut connection = BufReader::new(server.connect());
+    (0..500).for_each(|_| assert_eq!(say_on(&mut connection, "x").status, 200));
+    let before = server.processor_time();
+    std::thread::sleep(Duration::from_secs(1));
+    let taken = server.processor_time() - before;
+    assert!(taken < 30, "it took {taken} hundredths of a second"); // a thread that never sleeps takes a hundred
+}

@@ -185,6 +185,13 @@ impl Server {
         1024 * line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
     }
 
+    /// The processor time it has taken, in hundredths of a second (the 14th and 15th field of proc_pid_stat(5)).
+    pub fn processor_time(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Sends it `signal` (`TERM`, `INT`).
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status().unwrap();
