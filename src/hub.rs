@@ -12,8 +12,8 @@
 //! others: after `MOST_WALKS` the keeper is called and takes over.
 //!
 //! **The second hand.** In a big room one core's walk is what listeners wait for. So a speaker that is alone calls the
-//! keeper, which walks from the other end; where they meet, each finds the letterboxes empty. With many speakers there
-//! are hands enough.
+//! keeper on its way, which walks from the other end; where they meet, each finds the letterboxes empty. With many
+//! speakers there are hands enough.
 //!
 //! **The rest.** A walk costs the same for one letter as for ten. So in a big room nobody walks for as long as the last
 //! walk took: letters gather, speakers go back to their clients at once, and when the rest is over the keeper carries
@@ -50,9 +50,15 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// Listeners from which on a walk is followed by a rest, and a speaker that is alone calls a second hand. Flat out, 100
 /// hear 1.8 times the messages that they hear without the rest, at 1.3 times the median delay and 0.7 times the 99th
-/// percentile. The second hand makes the median delay of 100 0.6 times, the work 1.2 times (the scenarios flat-100 and
-/// paced-100 of `scripts/bench`, with this constant at 48 and at 200).
+/// percentile. The second hand makes the median delay of 100 0.6 times, the work 1.2 times, where a processor takes long
+/// to wake; where it does not, neither is changed by more than a tenth (the scenarios flat-100 and paced-100 of
+/// `scripts/bench`, with this constant at 48 and at 200).
 pub const BIG_ROOM: usize = 48;
+
+/// Letters that a speaker carries before it calls a second hand. Called at once, the keeper gets the processor that has
+/// just woken for the speaker's client, which then reads its answer when the keeper has gone home: the 99th percentile
+/// of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios paced-100 and paced-1000).
+const FIRST_ALONE: usize = 32;
 
 /// The room: listeners, history and ids behind one lock, and the count of what was carried.
 pub struct Hub {
@@ -380,8 +386,8 @@ impl Hub {
             return; // it was done alone
         }
         match try_lock(&self.turn) {
-            Some(_turn) => self.walk(false),
-            None => return self.walk(true), // who has the turn looks when it puts it down
+            Some(_turn) => self.walk(Hand::First { calls: false }),
+            None => return self.walk(Hand::Second), // who has the turn looks when it puts it down
         }
         if self.behind() > 0 {
             self.call_keeper(); // that is the caller, who has other things to see to in between
@@ -413,36 +419,37 @@ impl Hub {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {
             Some(_turn) => {
-                // Not before, or the keeper takes the turn.
-                if second_hand && !self.many_speak.swap(false, Ordering::Relaxed) {
-                    self.call_keeper();
-                }
-                self.walk(false);
+                self.walk(Hand::First { calls: second_hand && !self.many_speak.swap(false, Ordering::Relaxed) });
                 true
             }
             None => {
                 self.many_speak.store(true, Ordering::Relaxed);
                 if self.behind() >= self.far_behind {
-                    self.walk(true);
+                    self.walk(Hand::Second);
                 }
                 false
             }
         }
     }
 
-    /// Goes along all letterboxes once and carries what lies there; from the back if somebody else started in front. In
-    /// a big room a rest follows.
-    fn walk(&self, from_the_back: bool) {
+    /// Goes along all letterboxes once and carries what lies there. In a big room a rest follows.
+    fn walk(&self, hand: Hand) {
         let (posted, round) = {
             let mut room = lock(&self.room);
             (self.posted.load(Ordering::SeqCst), room.round())
         };
         let start = Instant::now();
         let mut buffer = Vec::new();
-        if from_the_back {
-            round.iter().rev().for_each(|letterbox| letterbox.carry(&mut buffer));
-        } else {
-            round.iter().for_each(|letterbox| letterbox.carry(&mut buffer));
+        let mut carry = |letterbox: &Arc<Letterbox>| letterbox.carry(&mut buffer);
+        match hand {
+            Hand::First { calls: false } => round.iter().for_each(carry),
+            Hand::First { calls: true } => {
+                let (first, rest) = round.split_at(FIRST_ALONE.min(round.len()));
+                first.iter().for_each(&mut carry);
+                self.call_keeper();
+                rest.iter().for_each(carry);
+            }
+            Hand::Second => round.iter().rev().for_each(carry),
         }
         self.carried.fetch_max(posted, Ordering::SeqCst);
         if round.len() >= BIG_ROOM {
@@ -488,6 +495,14 @@ impl Hub {
     }
 }
 
+/// Who walks.
+enum Hand {
+    /// The one whose turn it is, from the front; on its way it calls the keeper or does not.
+    First { calls: bool },
+    /// One who helps, from the back.
+    Second,
+}
+
 /// What is left to do of a post when the lock is released.
 struct Posting {
     receipt: Receipt,
@@ -527,11 +542,13 @@ impl Subscription {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::frame::Format;
     use crate::history::{Gap, Point};
-    use crate::letterbox::Owner;
     use crate::letterbox::tests::{Tape, message};
+    use crate::letterbox::{Owner, Wire};
     use crate::message::HOST_EVENT;
 
     fn hub(listeners: usize, queue: usize) -> Hub {
@@ -589,6 +606,44 @@ mod tests {
         rest(0);
         hub.lend_a_second_hand();
         assert!(heard(2 + FAR_BEHIND as usize));
+    }
+
+    /// Notes whether the keeper was called when a letter came.
+    struct Witness {
+        called: Receiver<()>,
+        was_called: std::sync::Mutex<Vec<bool>>,
+    }
+
+    impl Wire for Witness {
+        fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.was_called.lock().unwrap().push(!self.called.is_empty());
+            Ok(bytes.len())
+        }
+
+        fn wait_until_writable(&self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn failure(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn cut(&self) {}
+    }
+
+    #[test]
+    fn a_speaker_carries_the_first_letters_alone_and_then_calls_a_second_hand() {
+        let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20 });
+        let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
+        let join = || {
+            let owner = Owner::new(witness.clone(), Format::Lines, false, vec![], 8);
+            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+            owner
+        };
+        let _owners: Vec<_> = (0..BIG_ROOM).map(|_| join()).collect();
+        hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
+        let expected: Vec<_> = (0..BIG_ROOM).map(|before| before >= FIRST_ALONE).collect();
+        assert_eq!(*witness.was_called.lock().unwrap(), expected);
     }
 
     #[test]
