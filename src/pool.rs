@@ -180,13 +180,14 @@ impl Pool {
     /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
     pub fn start(config: Config) -> Result<Pool, String> {
         let backing = Backing::open(&config)?;
-        let bind = config.bind.clone();
-        Pool::start_with(config, backing)
-            .map_err(|error| format!("cannot listen at {bind} ({error}); give another address with --bind"))
+        let listening = Listening::open(&config.bind)
+            .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
+        Pool::start_at(listening, config, backing).map_err(|error| {
+            format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
+        })
     }
 
-    fn start_with(config: Config, backing: Option<Backing>) -> io::Result<Pool> {
-        let listening = Listening::open(&config.bind)?;
+    fn start_at(listening: Listening, config: Config, backing: Option<Backing>) -> io::Result<Pool> {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
