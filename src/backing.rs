@@ -5,6 +5,7 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::hub::{Hub, Limits};
+use crate::route::Service;
 
 /// What stands behind the history, opened.
 pub enum Backing {
@@ -17,7 +18,7 @@ pub enum Backing {
 }
 
 /// A thread's name, and its life, which ends when the hub is closed.
-pub type Work = (&'static str, Box<dyn FnOnce(&Hub) + Send>);
+pub type Work = (&'static str, Box<dyn FnOnce(&Service) + Send>);
 
 impl Backing {
     /// Opens what `config` names; `None` where that is nothing.
@@ -56,15 +57,16 @@ pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, 
         Some(Backing::Store(store, past)) => {
             let (desk, clerk) = crate::desk::Desk::new("store");
             let (hub, called) = Hub::resume(limits, past, Some(desk));
-            (hub, called, vec![("clerk", Box::new(move |hub: &Hub| crate::store::serve(store, clerk, hub)))])
+            let clerk: Work = ("clerk", Box::new(move |service| crate::store::serve(store, clerk, &service.hub)));
+            (hub, called, vec![clerk])
         }
         #[cfg(feature = "redis")]
         Some(Backing::Redis(relay, past)) => {
             let (desk, clerk) = crate::desk::Desk::new("redis");
             let (hub, called) = Hub::resume(limits, past, Some(desk));
             let of_reader = relay.clone();
-            let clerk: Work = ("clerk", Box::new(move |hub: &Hub| relay.send_all(clerk, hub)));
-            let reader: Work = ("reader", Box::new(move |hub: &Hub| of_reader.read_all(hub)));
+            let clerk: Work = ("clerk", Box::new(move |service| relay.send_all(clerk, &service.hub)));
+            let reader: Work = ("reader", Box::new(move |service| of_reader.read_all(&service.hub, &service.hosts)));
             (hub, called, vec![clerk, reader])
         }
     }

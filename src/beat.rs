@@ -7,9 +7,8 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
 use crate::form::{self, Pairs};
-use crate::hosts::{self, Beat, Standing};
+use crate::hosts::{self, Beat, News, Standing};
 use crate::journal;
-use crate::message::Message;
 use crate::route::{Outcome, Service, refusal_of};
 use crate::sync::lock;
 
@@ -55,7 +54,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
 /// Forgets `host` and tells those who follow the beats.
 pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
     let unknown = || Refusal::new(404, format!("no host {} is known; GET /hosts lists them", shown(host)));
-    let told = service.say_of_hosts(|_| service.hosts.forget(host).map(|message| vec![message]).ok_or_else(unknown));
+    let told = service.say_of_hosts(|_| service.hosts.forget(host).map(|news| vec![news]).ok_or_else(unknown));
     match told {
         Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "ok.")), reached },
         Err(refusal) => exchange.refuse(&refusal).into(),
@@ -77,12 +76,15 @@ pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
 impl Service {
     /// Publishes what `happens` to the hosts, and returns how many listeners are to be carried something. Two such
     /// happenings are said in the order in which they happened: a host that is heard just as it is found to be down is
-    /// not left for dead.
-    fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<Message>, Refusal>) -> Result<usize, Refusal> {
+    /// not left for dead. After one that cannot be said nothing is.
+    fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<News>, Refusal>) -> Result<usize, Refusal> {
         let _turn = lock(&self.hosts_turn);
+        let now = Instant::now();
         let mut reached = 0;
-        for (number, message) in happens(Instant::now())?.into_iter().enumerate() {
-            reached = reached.max(self.hub.publish(message).map_err(refusal_of)?.listeners);
+        for (number, News { message, once }) in happens(now)?.into_iter().enumerate() {
+            let receipt = self.hub.publish_once(message.clone(), once).map_err(refusal_of)?;
+            self.hosts.follow(&message, receipt.id, now); // a repeat has none; another server has said it
+            reached = reached.max(receipt.listeners);
             if (number + 1) % AT_ONCE == 0 {
                 self.hub.lend_a_hand(reached);
             }

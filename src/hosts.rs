@@ -1,19 +1,24 @@
 //! Which hosts are alive. A host beats: it says now and then that it is there. One that stays silent for longer than it
 //! announced is late, then down; what changes is said, once. Pure: beats and the time go in, messages come out.
 //!
+//! **Said, then so.** What is known of a host changes when it was said ([`Hosts::follow`]). So a change that cannot be
+//! said now is said later; and where several servers are one conversation, each follows what any of them says: all know
+//! every host, wherever it beats. All see the same change, and a [mark](News::once) makes that one of them says it.
+//!
 //! The server's monotonic clock alone decides: a host's own clock may be wrong, and often is on a host in trouble. The
 //! caller reads the clock, so that the tests need none. After a restart no host is known, and none is down.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::exchange::{Refusal, shown};
 use crate::form::{Pairs, checked};
-use crate::message::{HOST_EVENT, Message};
+use crate::message::{HOST_EVENT, Mark, Message, is_plain_name};
 use crate::sync::lock;
 
 /// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.
@@ -40,6 +45,9 @@ const LATE_AFTER: f64 = 1.5;
 /// Down after so many.
 const DOWN_AFTER: f64 = 3.0;
 
+/// Who has not looked for so long was stopped itself, and gives the hosts time to be heard again.
+const STOPPED_AFTER: Duration = Duration::from_secs(5);
+
 /// Figures that are numbers, none below zero: seconds, tasks, bytes.
 pub const NUMBERS: [&str; 9] =
     ["every", "up", "load1", "load5", "load15", "mem_used", "mem_total", "disk_used", "disk_total"];
@@ -47,8 +55,11 @@ pub const NUMBERS: [&str; 9] =
 /// Ours to say: a host that beats is up.
 const STATE: &str = "state";
 
-/// What is thought of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Said of a host that is to be known no more.
+const FORGOTTEN: &str = "forgotten";
+
+/// What is thought of a host, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Heard in time.
     Up,
@@ -92,6 +103,11 @@ impl Beat {
             let line = format!("the figures take {bytes} bytes; send at most {FIGURES_BYTES}");
             return Err(Refusal::new(400, line));
         }
+        Ok(Beat::of(pairs))
+    }
+
+    /// The same of a beat that was taken already.
+    fn of(pairs: Pairs) -> Beat {
         let mut beat = Beat::default();
         for (key, value) in pairs {
             let number = number(&value);
@@ -113,7 +129,7 @@ impl Beat {
             }
             beat.figures.push((key, value));
         }
-        Ok(beat)
+        beat
     }
 }
 
@@ -133,14 +149,30 @@ struct Known {
     hosts: BTreeMap<String, Host>,
     /// Nothing changes by silence before this. It may be too early, because beats do not move it.
     due: Option<Instant>,
+    /// Silence before this was ours.
+    listening_since: Option<Instant>,
+    /// The last tick.
+    ticked: Option<Instant>,
 }
 
 struct Host {
-    state: State,
+    /// What was said of it last.
+    said: State,
+    /// The id of the message that said so, or of its last beat.
+    last: u64,
     heard: Instant,
     every: Duration,
     up: Option<f64>,
     figures: Pairs,
+}
+
+/// Something to be said of a host.
+#[derive(Debug)]
+pub struct News {
+    /// What is said. Once it has an id, [`Hosts::follow`] is told.
+    pub message: Message,
+    /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said twice.
+    pub once: Option<Mark>,
 }
 
 /// A host as it stands, for a list.
@@ -159,127 +191,176 @@ pub struct Standing {
 }
 
 impl Hosts {
-    /// Takes a beat of `host` in. Returns what is to be said, in this order: what has changed, if anything, and the
-    /// beat.
+    /// Hears a beat of `host`. Returns what is to be said, in this order: what has changed, if anything, and the beat.
     ///
     /// # Errors
     /// 503 where the host is new and as many are known as may be.
-    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<Vec<Message>, Refusal> {
+    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<Vec<News>, Refusal> {
         let mut known = lock(&self.known);
-        if known.hosts.len() >= MOST_HOSTS && !known.hosts.contains_key(host) {
-            let line =
-                format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
-            return Err(Refusal::new(503, line));
-        }
-        let (host_now, change) = match known.hosts.entry(host.to_owned()) {
-            Entry::Vacant(place) => {
-                let every = beat.every.unwrap_or(EVERY);
-                let new = Host { state: State::Up, heard: now, every, up: beat.up, figures: beat.figures };
-                (place.insert(new), Some("is up".to_owned()))
+        let is_full = known.hosts.len() >= MOST_HOSTS;
+        let (every, change) = match known.hosts.get_mut(host) {
+            Some(known) => {
+                let change = known.change_by(&beat, now).map(|line| known.news(host, State::Up, line));
+                known.heard = now; // whether or not it can be said
+                (known.every, change)
             }
-            Entry::Occupied(place) => {
-                let host = place.into_mut();
-                let change = host.take(beat, now);
-                (host, change)
+            None if is_full => {
+                let line =
+                    format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
+                return Err(Refusal::new(503, line));
             }
+            None => (EVERY, Some(News { message: change(host, State::Up, "is up".to_owned()), once: None })),
         };
-        let mut messages = vec![];
-        messages.extend(change.map(|line| host_now.change(host, line)));
-        messages.push(host_now.message(host));
-        let due = host_now.due();
-        known.due = known.due.into_iter().chain(due).min();
-        Ok(messages)
+        let mut fields = vec![
+            (STATE.to_owned(), State::Up.word().to_owned()),
+            ("every".to_owned(), in_seconds(beat.every.unwrap_or(every))),
+        ];
+        let summary = summary(&beat.figures);
+        fields.extend(beat.figures);
+        let beat = News { message: message(HOST_EVENT, host, summary, fields), once: None };
+        Ok(change.into_iter().chain([beat]).collect())
     }
 
     /// Looks who has been silent for too long. Returns what is to be said. To be called about once a second; costs
     /// nothing while nobody is due.
-    pub fn tick(&self, now: Instant) -> Vec<Message> {
+    pub fn tick(&self, now: Instant) -> Vec<News> {
         let mut known = lock(&self.known);
+        let before = known.ticked.replace(now);
+        if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
+            known.listening_since = Some(now);
+        }
         if known.due.is_none_or(|due| now < due) {
             return vec![];
         }
-        let silent = |(name, host): (&String, &mut Host)| host.fall_silent(now).map(|line| host.change(name, line));
-        let messages = known.hosts.iter_mut().filter_map(silent).collect();
-        known.due = known.hosts.values().filter_map(Host::due).min();
-        messages
+        let since = known.listening_since;
+        known.due = known.hosts.values().filter_map(|host| host.due(since)).min();
+        known.hosts.iter().filter_map(|(name, host)| host.news_by_silence(name, since, now)).collect()
     }
 
-    /// Forgets `host`. Returns what is to be said; `None` where it is not known.
-    pub fn forget(&self, host: &str) -> Option<Message> {
-        lock(&self.known).hosts.remove(host)?;
-        let fields = vec![(STATE.to_owned(), "forgotten".to_owned())];
-        Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
+    /// What is to be said where `host` shall be forgotten; `None` where it is not known.
+    pub fn forget(&self, host: &str) -> Option<News> {
+        lock(&self.known).hosts.get(host)?;
+        let fields = vec![(STATE.to_owned(), FORGOTTEN.to_owned())];
+        Some(News { message: message(HOST_EVENT, host, "is forgotten".to_owned(), fields), once: None })
+    }
+
+    /// Follows what was said, here or at another server, in `message`, whose id is `id`: the beats of a host, what
+    /// changes with it, that it is forgotten. What is no news of a host, or older than the newest, changes nothing.
+    pub fn follow(&self, message: &Message, id: u64, now: Instant) {
+        let Message { event, name, fields, .. } = message;
+        if ![HOST_EVENT, STATE_EVENT].contains(&event.as_ref()) || !is_plain_name(name) {
+            return;
+        }
+        let mut known = lock(&self.known);
+        let since = known.listening_since;
+        let found = known.hosts.get(name);
+        if found.is_some_and(|host| host.last >= id) || (found.is_none() && known.hosts.len() >= MOST_HOSTS) {
+            return;
+        }
+        let word = fields.iter().find(|(key, _)| key == STATE).map_or("", |(_, word)| word);
+        let state = [State::Up, State::Late, State::Down].into_iter().find(|state| state.word() == word);
+        if word == FORGOTTEN {
+            known.hosts.remove(name);
+        } else if event == STATE_EVENT {
+            let Some((host, state)) = known.hosts.get_mut(name).zip(state) else { return };
+            (host.said, host.last) = (state, id);
+        } else {
+            let host = known.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
+            host.take(Beat::of(fields.clone()), id, now);
+        }
+        let due = known.hosts.get(name).and_then(|host| host.due(since));
+        known.due = known.due.into_iter().chain(due).min();
+    }
+
+    /// Notes that nobody could be heard before: silence counts from `now` on.
+    pub fn listen_anew(&self, now: Instant) {
+        lock(&self.known).listening_since = Some(now);
     }
 
     /// Every host as it stands, by name.
     pub fn list(&self, now: Instant) -> Vec<Standing> {
+        let known = lock(&self.known);
         let standing = |(name, host): (&String, &Host)| Standing {
             host: name.clone(),
-            state: host.state,
+            state: host.said.max(host.judge(known.listening_since, now)),
             ago: now.saturating_duration_since(host.heard),
             every: host.every,
             figures: host.figures.clone(),
         };
-        lock(&self.known).hosts.iter().map(standing).collect()
+        known.hosts.iter().map(standing).collect()
     }
 }
 
 impl Host {
-    /// Takes a beat in; the line says what has changed by it.
-    fn take(&mut self, beat: Beat, now: Instant) -> Option<String> {
+    fn new(now: Instant) -> Host {
+        Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
+    }
+
+    /// What a beat changes, as it is said.
+    fn change_by(&self, beat: &Beat, now: Instant) -> Option<String> {
         let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
         let silence = spoken(now.saturating_duration_since(self.heard));
-        let line = match (self.state, rebooted) {
+        match (self.said, rebooted) {
             (State::Up, false) => None,
             (State::Up, true) => Some("has rebooted".to_owned()),
             (_, false) => Some(format!("is up again after {silence}")),
             (_, true) => Some(format!("is up again after {silence}: it has rebooted")),
-        };
-        self.state = State::Up;
+        }
+    }
+
+    /// Takes over what it says of itself in the beat with that id.
+    fn take(&mut self, beat: Beat, id: u64, now: Instant) {
+        self.last = id;
         self.heard = now;
         self.every = beat.every.unwrap_or(self.every);
         self.up = beat.up.or(self.up);
         self.figures = beat.figures;
-        line
     }
 
-    /// Judges the silence; the line says what has changed by it.
-    fn fall_silent(&mut self, now: Instant) -> Option<String> {
-        let silence = now.saturating_duration_since(self.heard);
-        let state = if silence >= self.every.mul_f64(DOWN_AFTER) {
+    /// From when on its silence counts, where we have been listening `since` then.
+    fn silent_from(&self, since: Option<Instant>) -> Instant {
+        since.map_or(self.heard, |since| since.max(self.heard))
+    }
+
+    /// Judges its silence alone.
+    fn judge(&self, since: Option<Instant>, now: Instant) -> State {
+        let silence = now.saturating_duration_since(self.silent_from(since));
+        if silence >= self.every.mul_f64(DOWN_AFTER) {
             State::Down
         } else if silence >= self.every.mul_f64(LATE_AFTER) {
             State::Late
         } else {
             State::Up
-        };
-        if state == self.state || self.state == State::Down {
-            return None;
         }
-        self.state = state;
-        Some(format!("is {}: last heard {} ago", state.word(), spoken(silence)))
+    }
+
+    /// What its silence changes.
+    fn news_by_silence(&self, name: &str, since: Option<Instant>, now: Instant) -> Option<News> {
+        let state = self.judge(since, now);
+        let silence = spoken(now.saturating_duration_since(self.heard));
+        (state > self.said).then(|| self.news(name, state, format!("is {}: last heard {silence} ago", state.word())))
     }
 
     /// When its silence means something new.
-    fn due(&self) -> Option<Instant> {
-        match self.state {
-            State::Up => Some(self.heard + self.every.mul_f64(LATE_AFTER)),
-            State::Late => Some(self.heard + self.every.mul_f64(DOWN_AFTER)),
-            State::Down => None,
-        }
+    fn due(&self, since: Option<Instant>) -> Option<Instant> {
+        let intervals = match self.said {
+            State::Up => LATE_AFTER,
+            State::Late => DOWN_AFTER,
+            State::Down => return None,
+        };
+        Some(self.silent_from(since) + self.every.mul_f64(intervals))
     }
 
-    fn change(&self, name: &str, line: String) -> Message {
-        message(STATE_EVENT, name, line, vec![(STATE.to_owned(), self.state.word().to_owned())])
+    /// That it is in `state` now: the change is the first of its kind after what was said last.
+    fn news(&self, name: &str, state: State, line: String) -> News {
+        let hash = Sha256::new().chain_update(STATE_EVENT).chain_update(self.last.to_be_bytes());
+        let mark = hash.chain_update(state.word()).chain_update(name).finalize().into();
+        News { message: change(name, state, line), once: Some(mark) }
     }
+}
 
-    /// The beat as it goes out to those who ask for beats.
-    fn message(&self, name: &str) -> Message {
-        let mut fields =
-            vec![(STATE.to_owned(), self.state.word().to_owned()), ("every".to_owned(), in_seconds(self.every))];
-        fields.extend(self.figures.iter().cloned());
-        message(HOST_EVENT, name, summary(&self.figures), fields)
-    }
+fn change(name: &str, state: State, line: String) -> Message {
+    message(STATE_EVENT, name, line, vec![(STATE.to_owned(), state.word().to_owned())])
 }
 
 /// `1.5`, `30`. As JSON writes it anyway: the standard library's own way to write a float would make the binary 17 kB
@@ -339,6 +420,8 @@ pub fn spoken(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn pairs(text: &str) -> Pairs {
@@ -353,31 +436,79 @@ mod tests {
     }
     use Happens::{Beats, Forgotten, Nothing};
 
-    /// Plays `story`, ticking each second, and compares what was said, beats left out, with the second before it.
-    fn check(story: &[(u64, Happens)], expected: &[&str]) {
-        let (hosts, start) = (Hosts::default(), Instant::now());
-        let mut said = vec![];
-        let mut second = 0;
-        for (at, happens) in story {
-            let mut messages = vec![];
-            while second < *at {
-                second += 1;
-                messages.extend(hosts.tick(start + Duration::from_secs(second)).into_iter().map(|line| (second, line)));
-            }
-            match happens {
-                Beats(figures) => {
-                    let beat = Beat::read(pairs(figures)).unwrap();
-                    let answer = hosts.beat("web1", beat, start + Duration::from_secs(*at)).unwrap();
-                    assert_eq!(answer.last().unwrap().event, HOST_EVENT, "every beat goes out");
-                    messages.extend(answer.into_iter().map(|line| (*at, line)));
-                }
-                Nothing => {}
-                Forgotten => assert!(hosts.forget("web1").is_some()),
-            }
-            let changes = messages.into_iter().filter(|(_, message)| message.event == STATE_EVENT);
-            said.extend(changes.map(|(second, message)| format!("{second}: {} {}", message.name, message.message)));
+    /// Servers that are one conversation: what is said at one, once, all of them follow.
+    struct Servers {
+        each: Vec<Hosts>,
+        start: Instant,
+        ids: u64,
+        marks: HashSet<Mark>,
+        /// What was said, beats left out, with the second before it.
+        said: Vec<String>,
+    }
+
+    impl Servers {
+        fn new(count: usize) -> Servers {
+            let each = (0..count).map(|_| Hosts::default()).collect();
+            Servers { each, start: Instant::now(), ids: 0, marks: HashSet::new(), said: vec![] }
         }
-        assert_eq!(said, expected);
+
+        fn at(&self, second: u64) -> Instant {
+            self.start + Duration::from_secs(second)
+        }
+
+        fn say(&mut self, second: u64, all_news: Vec<News>) {
+            for News { message, once } in all_news {
+                if once.is_some_and(|mark| !self.marks.insert(mark)) {
+                    continue;
+                }
+                self.ids += 1;
+                self.each.iter().for_each(|hosts| hosts.follow(&message, self.ids, self.at(second)));
+                if message.event == STATE_EVENT {
+                    self.said.push(format!("{second}: {} {}", message.name, message.message));
+                }
+            }
+        }
+
+        /// All find out, then each says it.
+        fn tick(&mut self, second: u64) {
+            let found: Vec<_> = self.each.iter().map(|hosts| hosts.tick(self.at(second))).collect();
+            found.into_iter().for_each(|news| self.say(second, news));
+        }
+
+        fn beat(&mut self, server: usize, second: u64, figures: &str) {
+            let beat = Beat::read(pairs(figures)).unwrap();
+            let news = self.each[server].beat("web1", beat, self.at(second)).unwrap();
+            assert_eq!(news.last().unwrap().message.event, HOST_EVENT, "every beat goes out");
+            self.say(second, news);
+        }
+
+        fn states(&self, second: u64) -> Vec<State> {
+            self.each.iter().flat_map(|hosts| hosts.list(self.at(second))).map(|host| host.state).collect()
+        }
+    }
+
+    /// Plays `story`, ticking each second, and compares what was said: at one server, and at three, of which another one
+    /// is spoken to each time.
+    fn check(story: &[(u64, Happens)], expected: &[&str]) {
+        for count in [1, 3] {
+            let mut servers = Servers::new(count);
+            let mut second = 0;
+            for (number, (at, happens)) in story.iter().enumerate() {
+                while second < *at {
+                    second += 1;
+                    servers.tick(second);
+                }
+                match happens {
+                    Beats(figures) => servers.beat(number % count, *at, figures),
+                    Nothing => {}
+                    Forgotten => {
+                        let news = servers.each[number % count].forget("web1").unwrap();
+                        servers.say(*at, vec![news]);
+                    }
+                }
+            }
+            assert_eq!(servers.said, expected, "{count} servers");
+        }
     }
 
     #[test]
@@ -436,16 +567,66 @@ mod tests {
     #[test]
     fn a_host_that_is_forgotten_is_not_missed() {
         check(&[(0, Beats("")), (10, Forgotten), (500, Nothing)], &["0: web1 is up"]);
+        check(&[(0, Beats("")), (10, Forgotten), (20, Beats(""))], &["0: web1 is up", "20: web1 is up"]);
         assert!(Hosts::default().forget("web1").is_none());
     }
 
     #[test]
-    fn a_tick_that_comes_late_says_the_last_change_only() {
-        let (hosts, start) = (Hosts::default(), Instant::now());
-        hosts.beat("web1", Beat::default(), start).unwrap();
-        let said = hosts.tick(start + Duration::from_secs(7200));
-        assert_eq!(said.len(), 1);
-        assert_eq!(said[0].message, "is down: last heard 2 h ago");
+    fn what_cannot_be_said_now_is_said_later_and_the_last_change_only() {
+        let mut servers = Servers::new(1);
+        servers.beat(0, 0, "");
+        for second in 1..7200 {
+            let _ = servers.each[0].tick(servers.at(second)); // nobody takes it
+        }
+        assert_eq!(servers.states(7200), [State::Down], "but it is seen");
+        servers.tick(7200);
+        servers.tick(7201);
+        assert_eq!(servers.said, ["0: web1 is up", "7200: web1 is down: last heard 2 h ago"]);
+        let _ = servers.each[0].beat("web1", Beat::default(), servers.at(7210)).unwrap(); // nor that
+        servers.beat(0, 7220, "");
+        assert_eq!(servers.said[2..], ["7220: web1 is up again after 10 s"]);
+    }
+
+    #[test]
+    fn who_could_not_hear_gives_hosts_time() {
+        let check = |deaf: fn(&Servers)| {
+            let mut servers = Servers::new(1);
+            servers.beat(0, 0, "every=10");
+            servers.tick(1);
+            deaf(&servers);
+            servers.tick(1000);
+            (1001..1015).for_each(|second| servers.tick(second));
+            assert_eq!((servers.said.len(), servers.states(1014)), (1, vec![State::Up]));
+            servers.tick(1015);
+            assert_eq!(servers.said[1], "1015: web1 is late: last heard 16 min 55 s ago");
+        };
+        check(|_| {}); // it was stopped
+        check(|servers| {
+            (2..1000).for_each(|second| drop(servers.each[0].tick(servers.at(second))));
+            servers.each[0].listen_anew(servers.at(1000));
+        });
+    }
+
+    #[test]
+    fn servers_that_find_out_in_the_same_moment_say_it_once_and_all_know_it() {
+        let mut servers = Servers::new(3);
+        servers.beat(0, 0, "up=50&every=10");
+        for (second, server) in [(9, 1), (18, 2), (27, 0)] {
+            servers.tick(second);
+            servers.beat(server, second, "up=60");
+        }
+        assert_eq!(servers.states(27), [State::Up; 3], "each hears a third of it and knows all of it");
+        let news = [0, 1].map(|server| {
+            let beat = Beat::read(pairs("up=1&note=hot")).unwrap();
+            servers.each[server].beat("web1", beat, servers.at(36)).unwrap()
+        });
+        news.into_iter().for_each(|news| servers.say(36, news));
+        assert_eq!(servers.said, ["0: web1 is up", "36: web1 has rebooted"]);
+        let figures = |hosts: &Hosts| hosts.list(servers.at(36))[0].figures.clone();
+        servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
+        let older = News { message: change("web1", State::Down, "is down".to_owned()), once: None };
+        servers.each[0].follow(&older.message, servers.ids, servers.at(36));
+        assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
     }
 
     #[test]
@@ -453,7 +634,7 @@ mod tests {
         let check = |sent: &str, summary: &str, fields: &str, complaint: Option<&str>| {
             let beat = Beat::read(pairs(sent)).unwrap();
             assert_eq!(beat.complaint.as_deref(), complaint, "{sent}");
-            let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().pop().unwrap();
+            let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().pop().unwrap().message;
             assert_eq!(message.message, summary, "{sent}");
             let found: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
             assert_eq!(found.join(" "), fields, "{sent}");
@@ -479,13 +660,22 @@ mod tests {
         assert_eq!(refused(many), "there are 33 further fields; send at most 32");
 
         let (hosts, now) = (Hosts::default(), Instant::now());
-        (0..MOST_HOSTS).for_each(|number| drop(hosts.beat(&format!("h{number}"), Beat::default(), now).unwrap()));
-        let refusal = hosts.beat("one-more", Beat::default(), now).unwrap_err();
-        assert_eq!(refusal.status, 503);
-        hosts.beat("h7", Beat::default(), now).unwrap();
-        hosts.forget("h7").unwrap();
-        hosts.beat("one-more", Beat::default(), now).unwrap();
+        let mut ids = 0;
+        let mut follow = |news: &News| {
+            ids += 1;
+            hosts.follow(&news.message, ids, now);
+        };
+        let beat = |host: &str| hosts.beat(host, Beat::default(), now);
+        (0..MOST_HOSTS).for_each(|number| beat(&format!("h{number}")).unwrap().iter().for_each(&mut follow));
+        assert_eq!(beat("one-more").unwrap_err().status, 503);
+        beat("h7").unwrap().iter().for_each(&mut follow);
+        follow(&hosts.forget("h7").unwrap());
+        let one_more = beat("one-more").unwrap();
+        one_more.iter().for_each(&mut follow);
         assert_eq!(hosts.list(now).len(), MOST_HOSTS);
+        let other = message(HOST_EVENT, "too-many", String::new(), vec![(STATE.to_owned(), "up".to_owned())]);
+        follow(&News { message: other, once: None });
+        assert_eq!(hosts.list(now).len(), MOST_HOSTS, "nor may another server bring more");
     }
 
     #[test]

@@ -111,14 +111,11 @@
 //!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
 //! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
 //!   the newest id is noted when the server stops.
-//! * What changes with a host while messages cannot be kept is seen in `/hosts`, but not said.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
-//!   each server remembers for itself how pipelines stand (`hook::Memory`) and which hosts are alive ([`hosts`]).
+//!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
 //!   `setsid` to have it outlive a terminal.
-//! * A server that was itself stopped for a while (SIGSTOP, a frozen machine) takes its own silence for that of the
-//!   hosts and says that they are down, until they beat again.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;

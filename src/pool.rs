@@ -218,7 +218,7 @@ impl Pool {
         shared.start_keeper(called)?;
         for (name, life) in threads {
             let of_thread = shared.clone();
-            shared.start_thread(name, STACK_BYTES, move || life(&of_thread.service.hub))?;
+            shared.start_thread(name, STACK_BYTES, move || life(&of_thread.service))?;
         }
         shared.start_waiting_thread()?;
         shared.replenish();

@@ -10,7 +10,8 @@
 //! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's
 //! time, or one more than the newest id where that is not larger, so ids are one order for all servers. The reader
 //! waits for what is new, posts it, and gives those of this server that spoke their receipts. A server that starts
-//! reads the end of the stream into its history; replay is from there, and so the same at each.
+//! reads the end of the stream into its history; replay is from there, and so the same at each. Beats go the same way,
+//! so each server knows every [host](crate::hosts), wherever it beats.
 //!
 //! **When Redis is away** what is said is refused at once, listeners stay, and the reader goes on after the last
 //! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees where
@@ -26,12 +27,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
 use crate::message::{Mark, Message, now_micros};
@@ -101,6 +103,8 @@ pub struct Relay {
     cuts: AtomicU64,
     /// Set when the clerk has sent everything.
     all_sent: AtomicBool,
+    /// What was said before this server started; the reader takes the hosts from it.
+    past: Mutex<Vec<Arc<Message>>>,
 }
 
 struct Waiting {
@@ -139,8 +143,10 @@ impl Relay {
             connected: AtomicBool::new(true),
             cuts: AtomicU64::new(0),
             all_sent: AtomicBool::new(false),
+            past: Mutex::default(),
         };
         let past = relay.past(history).map_err(cannot)?;
+        lock(&relay.past).clone_from(&past.messages);
         Ok((Arc::new(relay), past))
     }
 
@@ -287,10 +293,13 @@ impl Relay {
 
 /// The reader's side.
 impl Relay {
-    /// The reader's life: posts what is new until everything was sent and the hub is closed.
-    pub fn read_all(&self, hub: &Hub) {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed, and has this server's
+    /// `hosts` follow it.
+    pub fn read_all(&self, hub: &Hub, hosts: &Hosts) {
+        let now = Instant::now();
+        std::mem::take(&mut *lock(&self.past)).iter().for_each(|message| hosts.follow(message, message.id, now));
         loop {
-            let gone = self.read(hub);
+            let gone = self.read(hub, hosts);
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
             self.answer_kept(u64::MAX);
@@ -318,22 +327,31 @@ impl Relay {
     }
 
     /// Connects and reads until the server stops, or an error.
-    fn read(&self, hub: &Hub) -> RedisResult<()> {
+    fn read(&self, hub: &Hub, hosts: &Hosts) -> RedisResult<()> {
         let mut connection = self.connect()?;
         // What came while nobody read is heard before anybody is answered again.
-        while self.read_once(&mut connection, None, hub)? > 0 {}
+        while self.read_once(&mut connection, None, hub, hosts)? > 0 {}
+        if !self.connected.load(Ordering::SeqCst) {
+            hosts.listen_anew(Instant::now());
+        }
         if !self.set_connected(true, hub) {
             log::info!("Redis is back");
         }
         while !self.is_over(hub) {
-            self.read_once(&mut connection, Some(BLOCK_MS), hub)?;
+            self.read_once(&mut connection, Some(BLOCK_MS), hub, hosts)?;
         }
         Ok(())
     }
 
     /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how
     /// many entries.
-    fn read_once(&self, connection: &mut Connection, block: Option<u64>, hub: &Hub) -> RedisResult<usize> {
+    fn read_once(
+        &self,
+        connection: &mut Connection,
+        block: Option<u64>,
+        hub: &Hub,
+        hosts: &Hosts,
+    ) -> RedisResult<usize> {
         let mut read = cmd("XREAD");
         if let Some(block) = block {
             read.arg("BLOCK").arg(block);
@@ -346,7 +364,7 @@ impl Relay {
         let read: Value = read.query(connection)?;
         let new = list(&read).first().and_then(|stream| list(stream).get(1)).map_or_else(Vec::new, entries);
         let count = new.len();
-        let reached = new.into_iter().map(|entry| self.post(entry, hub)).max();
+        let reached = new.into_iter().map(|entry| self.post(entry, hub, hosts)).max();
         if let Some(reached) = reached {
             hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             self.answer_kept(self.last_read.load(Ordering::SeqCst)); // whose entry was cut away before it was read
@@ -355,12 +373,13 @@ impl Relay {
     }
 
     /// Posts what was said at any server; returns how many listeners here it reached.
-    fn post(&self, entry: Entry, hub: &Hub) -> usize {
+    fn post(&self, entry: Entry, hub: &Hub, hosts: &Hosts) -> usize {
         if entry.before > hub.last_id() {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(entry.before);
         }
         self.last_read.store(entry.message.id, Ordering::SeqCst);
+        hosts.follow(&entry.message, entry.message.id, Instant::now());
         let receipt = hub.post(Arc::new(entry.message));
         if entry.from.0 == self.server {
             self.answer(entry.from.1, Ok(receipt));

@@ -365,6 +365,49 @@ fn what_a_forge_delivers_again_to_another_server_is_said_once_and_what_was_refus
 }
 
 #[test]
+fn a_host_beats_at_any_server_and_all_know_it_and_what_changes_with_it_is_said_once() {
+    let mut redis = Redis::start(&[]);
+    let servers = three(&redis);
+    let mut listeners = servers.each_ref().map(|server| server.listen("/listen"));
+    let mut each_hears = |expected: &str| {
+        for listener in &mut listeners {
+            let line = listener.line().unwrap();
+            assert!(line.starts_with(expected), "{expected}: {line}");
+        }
+    };
+    let beat = |server: &Server| server.request("GET", "/beat/web1?every=4&note=hot", &[], b"").status;
+    let known = |server: &Server| -> Vec<String> {
+        let answer = server.request("GET", "/hosts?as=json", &[], b"");
+        let hosts: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+        hosts.iter().map(|host| format!("{} {}", host["host"], host["figures"]["note"])).collect()
+    };
+    assert_eq!(beat(&servers[0]), 200);
+    each_hears("web1 is up\r\n");
+    let newcomer = start(&redis.url());
+    for server in servers.iter().chain([&newcomer]) {
+        wait_until("it is known", || known(server) == [r#""web1" "hot""#]);
+    }
+    each_hears("web1 is late: ");
+    each_hears("web1 is down: ");
+    assert_eq!([&newcomer, &servers[1]].map(beat), [200; 2]);
+    each_hears("web1 is up again after ");
+
+    // While Redis is away nobody can tell whether it beats elsewhere.
+    redis.stop();
+    servers.iter().for_each(|server| _ = server.wait_for_log("Redis is away"));
+    assert_eq!(beat(&servers[0]), 503);
+    std::thread::sleep(Duration::from_secs(8));
+    redis.start_again();
+    wait_until("all are back", || servers.iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    std::thread::sleep(Duration::from_secs(2)); // all have looked who is silent
+    assert_eq!(beat(&servers[2]), 200);
+    servers[1].say("nothing was said of it");
+    each_hears("nothing was said of it");
+    assert_eq!(servers[1].request("DELETE", "/beat/web1", &[], b"").status, 200);
+    servers.iter().for_each(|server| wait_until("it is forgotten by all", || known(server).is_empty()));
+}
+
+#[test]
 fn a_redis_that_comes_back_empty_goes_on_with_larger_ids_and_old_ones_are_still_replayed() {
     let mut redis = Redis::start(&[]);
     let [first, second, _] = three(&redis);
