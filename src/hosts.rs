@@ -259,14 +259,17 @@ impl Hosts {
         }
         let word = fields.iter().find(|(key, _)| key == STATE).map_or("", |(_, word)| word);
         let state = [State::Up, State::Late, State::Down].into_iter().find(|state| state.word() == word);
-        if word == FORGOTTEN {
-            known.hosts.remove(name);
-        } else if event == STATE_EVENT {
-            let Some((host, state)) = known.hosts.get_mut(name).zip(state) else { return };
-            (host.said, host.last) = (state, id);
-        } else {
-            let host = known.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
-            host.take(Beat::of(fields.clone()), id, now);
+        match (event.as_ref(), state) {
+            (HOST_EVENT, Some(State::Up)) => {
+                let host = known.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
+                host.take(Beat::of(fields.clone()), id, now);
+            }
+            (STATE_EVENT, Some(state)) => {
+                let Some(host) = known.hosts.get_mut(name) else { return };
+                (host.said, host.last) = (state, id);
+            }
+            (HOST_EVENT, _) if word == FORGOTTEN => _ = known.hosts.remove(name),
+            _ => return, // somebody's own words
         }
         let due = known.hosts.get(name).and_then(|host| host.due(since));
         known.due = known.due.into_iter().chain(due).min();
@@ -627,6 +630,9 @@ mod tests {
         let older = News { message: change("web1", State::Down, "is down".to_owned()), once: None };
         servers.each[0].follow(&older.message, servers.ids, servers.at(36));
         assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
+        let own_words = News { message: message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), once: None };
+        servers.say(36, vec![own_words]);
+        assert_eq!(servers.states(36).len(), 3, "nor what is no beat");
     }
 
     #[test]

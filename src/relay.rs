@@ -36,7 +36,7 @@ use crate::history::Past;
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
-use crate::message::{Mark, Message, now_micros};
+use crate::message::{HOST_EVENT, Mark, Message, now_micros};
 use crate::record;
 use crate::sync::lock;
 
@@ -145,7 +145,7 @@ impl Relay {
             all_sent: AtomicBool::new(false),
             past: Mutex::default(),
         };
-        let past = relay.past(history).map_err(cannot)?;
+        let past = relay.read_past(history).map_err(cannot)?;
         lock(&relay.past).clone_from(&past.messages);
         Ok((Arc::new(relay), past))
     }
@@ -163,12 +163,21 @@ impl Relay {
         Ok(connection)
     }
 
-    fn past(&self, history: usize) -> RedisResult<Past> {
+    /// Reads the stream from its end until `history` messages are found; beats between them, which the history does not
+    /// keep, do not count.
+    fn read_past(&self, history: usize) -> RedisResult<Past> {
         let mut connection = self.connect()?;
         let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
-        let newest: Value =
-            cmd("XREVRANGE").arg(STREAM).arg("+").arg("-").arg("COUNT").arg(history.max(1)).query(&mut connection)?;
-        let mut entries = entries(&newest);
+        let (mut entries, mut wanted, mut end) = (vec![], history.max(1), "+".to_owned());
+        while wanted > 0 && entries.len() < self.keep {
+            let mut read = cmd("XREVRANGE");
+            read.arg(STREAM).arg(end).arg("-").arg("COUNT").arg(READ_LIMIT);
+            let page = self::entries(&read.query(&mut connection)?);
+            let Some(oldest) = page.last() else { break };
+            end = (oldest.message.id - 1).to_string();
+            wanted = wanted.saturating_sub(page.iter().filter(|entry| entry.message.event != HOST_EVENT).count());
+            entries.extend(page);
+        }
         entries.reverse();
         let Some(last) = entries.last().map(|entry| entry.message.id) else {
             let begun = seconds * 1_000_000 + micros;

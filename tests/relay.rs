@@ -408,6 +408,16 @@ fn a_host_beats_at_any_server_and_all_know_it_and_what_changes_with_it_is_said_o
 }
 
 #[test]
+fn beats_take_no_room_from_what_a_newcomer_replays() {
+    let redis = Redis::start(&[]);
+    let server = start(&redis.url());
+    server.say("kept");
+    (0..300).for_each(|_| assert_eq!(server.request("GET", "/beat/web1", &[], b"").status, 200));
+    let newcomer = Server::start(&["--redis", &redis.url(), "--history", "2"]);
+    assert_eq!(newcomer.curl(&[&newcomer.url("/said?last=9")]), "kept\r\nweb1 is up\r\n");
+}
+
+#[test]
 fn a_redis_that_comes_back_empty_goes_on_with_larger_ids_and_old_ones_are_still_replayed() {
     let mut redis = Redis::start(&[]);
     let [first, second, _] = three(&redis);
