@@ -267,6 +267,9 @@ impl Hosts {
             (STATE_EVENT, Some(state)) => {
                 let Some(host) = known.hosts.get_mut(name) else { return };
                 (host.said, host.last) = (state, id);
+                if state == State::Up {
+                    host.heard = now; // its beat comes next, and a tick may come before that
+                }
             }
             (HOST_EVENT, _) if word == FORGOTTEN => _ = known.hosts.remove(name),
             _ => return, // somebody's own words
@@ -630,9 +633,21 @@ mod tests {
         let older = News { message: change("web1", State::Down, "is down".to_owned()), once: None };
         servers.each[0].follow(&older.message, servers.ids, servers.at(36));
         assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
+        (37..81).for_each(|second| servers.tick(second));
+        let [up, beat] =
+            <[News; 2]>::try_from(servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap()).unwrap();
+        servers.say(81, vec![up]);
+        servers.tick(81);
+        servers.say(81, vec![beat]);
+        let said = [
+            "52: web1 is late: last heard 16 s ago",
+            "67: web1 is down: last heard 31 s ago",
+            "81: web1 is up again after 45 s",
+        ];
+        assert_eq!(servers.said[2..], said, "who looks between the two does not take it for silent");
         let own_words = News { message: message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), once: None };
-        servers.say(36, vec![own_words]);
-        assert_eq!(servers.states(36).len(), 3, "nor what is no beat");
+        servers.say(81, vec![own_words]);
+        assert_eq!(servers.states(81).len(), 3, "nor does what is no beat");
     }
 
     #[test]

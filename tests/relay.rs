@@ -368,9 +368,9 @@ fn what_a_forge_delivers_again_to_another_server_is_said_once_and_what_was_refus
 fn a_host_beats_at_any_server_and_all_know_it_and_what_changes_with_it_is_said_once() {
     let mut redis = Redis::start(&[]);
     let servers = three(&redis);
-    let mut listeners = servers.each_ref().map(|server| server.listen("/listen"));
-    let mut each_hears = |expected: &str| {
-        for listener in &mut listeners {
+    let mut listeners = Vec::from(servers.each_ref().map(|server| server.listen("/listen")));
+    let each_hears = |listeners: &mut [Listener], expected: &str| {
+        for listener in listeners {
             let line = listener.line().unwrap();
             assert!(line.starts_with(expected), "{expected}: {line}");
         }
@@ -382,29 +382,29 @@ fn a_host_beats_at_any_server_and_all_know_it_and_what_changes_with_it_is_said_o
         hosts.iter().map(|host| format!("{} {}", host["host"], host["figures"]["note"])).collect()
     };
     assert_eq!(beat(&servers[0]), 200);
-    each_hears("web1 is up\r\n");
+    each_hears(&mut listeners, "web1 is up\r\n");
     let newcomer = start(&redis.url());
-    for server in servers.iter().chain([&newcomer]) {
-        wait_until("it is known", || known(server) == [r#""web1" "hot""#]);
-    }
-    each_hears("web1 is late: ");
-    each_hears("web1 is down: ");
+    listeners.push(newcomer.listen("/listen"));
+    let all = || servers.iter().chain([&newcomer]);
+    all().for_each(|server| wait_until("it is known", || known(server) == [r#""web1" "hot""#]));
+    each_hears(&mut listeners, "web1 is late: ");
+    each_hears(&mut listeners, "web1 is down: ");
     assert_eq!([&newcomer, &servers[1]].map(beat), [200; 2]);
-    each_hears("web1 is up again after ");
+    each_hears(&mut listeners, "web1 is up again after ");
 
     // While Redis is away nobody can tell whether it beats elsewhere.
     redis.stop();
-    servers.iter().for_each(|server| _ = server.wait_for_log("Redis is away"));
+    all().for_each(|server| _ = server.wait_for_log("Redis is away"));
     assert_eq!(beat(&servers[0]), 503);
     std::thread::sleep(Duration::from_secs(8));
     redis.start_again();
-    wait_until("all are back", || servers.iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
+    wait_until("all are back", || all().all(|server| health(server).contains("\"redis\":\"ok\"")));
     std::thread::sleep(Duration::from_secs(2)); // all have looked who is silent
     assert_eq!(beat(&servers[2]), 200);
     servers[1].say("nothing was said of it");
-    each_hears("nothing was said of it");
+    each_hears(&mut listeners, "nothing was said of it");
     assert_eq!(servers[1].request("DELETE", "/beat/web1", &[], b"").status, 200);
-    servers.iter().for_each(|server| wait_until("it is forgotten by all", || known(server).is_empty()));
+    all().for_each(|server| wait_until("it is forgotten", || known(server).is_empty()));
 }
 
 #[test]
