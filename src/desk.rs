@@ -90,6 +90,11 @@ impl Desk {
         (desk, Clerk { queue, closed: false })
     }
 
+    /// Whether other servers hand in there too, so that messages are posted here which nobody here has said.
+    pub fn is_shared(&self) -> bool {
+        self.kind == "redis"
+    }
+
     /// Hands `message` in. When it is kept and posted, or cannot be, `then` is told what the clerk says, and
     /// [`Refused::Stopping`] where there is none any more.
     pub fn hand_in(&self, message: Message, then: Then) {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use crate::counters::Counters;
 use crate::desk::{Desk, Then};
 use crate::frame::Letter;
-use crate::history::{History, Past, Replay, Since};
+use crate::history::{History, Past, Point, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
 use crate::message::{Mark, Message, QUIET_EVENTS, next_id, now_micros};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
@@ -59,6 +59,9 @@ pub const BIG_ROOM: usize = 48;
 /// just woken for the speaker's client, which then reads its answer when the keeper has gone home: the 99th percentile
 /// of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios paced-100 and paced-1000).
 const FIRST_ALONE: usize = 32;
+
+/// How far one of several servers may be behind another one with reading what was said, in microseconds, generously.
+const MOST_BEHIND: u64 = 10_000_000;
 
 /// The room: listeners, history and ids behind one lock, and the count of what was carried.
 pub struct Hub {
@@ -113,6 +116,8 @@ type Round = Arc<[Arc<Letterbox>]>;
 struct Listener {
     number: u64,
     wants: Subscription,
+    /// What it has heard already, at another server.
+    heard: u64,
     letterbox: Arc<Letterbox>,
 }
 
@@ -202,13 +207,15 @@ impl Hub {
         if room.listeners.len() >= self.most_listeners {
             return Err(Refused::Full);
         }
-        let replay = room.history.replay(since, now, |message| wants.takes(message));
+        let heard = self.heard_elsewhere(since, room.last_id, now);
+        let replay =
+            room.history.replay(if heard > 0 { Since::NOW } else { since }, now, |message| wants.takes(message));
         if !replay.is_empty() {
             letterbox.put_before(replay);
         }
         room.last_number += 1;
         let number = room.last_number;
-        room.listeners.push(Listener { number, wants, letterbox });
+        room.listeners.push(Listener { number, wants, heard, letterbox });
         room.round = None;
         Ok(number)
     }
@@ -216,7 +223,21 @@ impl Hub {
     /// What is kept of what was said `since`, as far as `wants` takes it.
     pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
         let now = now_micros();
-        lock(&self.room).history.replay(since, now, |message| wants.takes(message))
+        let room = lock(&self.room);
+        match self.heard_elsewhere(since, room.last_id, now) {
+            0 => room.history.replay(since, now, |message| wants.takes(message)),
+            _ => Replay::default(),
+        }
+    }
+
+    /// Where several servers are one conversation: the id of what somebody has just heard at another one, which is to
+    /// be posted here in a moment; else 0.
+    fn heard_elsewhere(&self, since: Since, last_id: u64, now: u64) -> u64 {
+        let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
+        match since.point {
+            Point::After(id) if is_shared && id > last_id && id.abs_diff(now) < MOST_BEHIND => id,
+            _ => 0,
+        }
     }
 
     /// Forgets the listener `number`, if it is still known.
@@ -290,7 +311,7 @@ impl Hub {
         room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
         let before = room.listeners.len();
         room.listeners.retain(|listener| {
-            if !listener.wants.takes(&letter.message) {
+            if letter.message.id <= listener.heard || !listener.wants.takes(&letter.message) {
                 return true;
             }
             match listener.letterbox.post(&letter) {
@@ -546,7 +567,7 @@ mod tests {
 
     use super::*;
     use crate::frame::Format;
-    use crate::history::{Gap, Point};
+    use crate::history::Gap;
     use crate::letterbox::tests::{Tape, message};
     use crate::letterbox::{Owner, Wire};
     use crate::message::HOST_EVENT;
@@ -741,6 +762,35 @@ mod tests {
             Some(Gap { after: ahead, oldest }),
             "and of a clock set back since"
         );
+    }
+
+    #[test]
+    fn who_has_heard_more_at_another_server_hears_what_comes_after_that() {
+        let check = |kind: &'static str, ahead: u64, expected: &str| {
+            let begun = now_micros();
+            let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20 };
+            let past = Past { begun, forgotten: begun, last: begun, messages: vec![] };
+            let (desk, _clerk) = Desk::new(kind);
+            let hub = Hub::resume(limits, past, Some(desk)).0;
+            let post = |more: u64| {
+                let receipt = hub.post(std::sync::Arc::new(Message { id: begun + more, ..message(&more.to_string()) }));
+                hub.lend_a_hand(receipt.listeners);
+            };
+            post(1);
+            let tape = Tape::new(usize::MAX);
+            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+            let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
+            assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
+            hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            [2, 3, 4].into_iter().for_each(post);
+            let heard = tape.text();
+            let words: Vec<_> = heard.lines().map(|line| if line.len() > 1 { "gap" } else { line }).collect();
+            assert_eq!(words.join(" "), expected, "{kind}: {heard}");
+        };
+        check("redis", 3, "4");
+        check("redis", 1, "2 3 4");
+        check("redis", 3_600_000_000, "gap 1 2 3 4");
+        check("store", 3, "gap 1 2 3 4");
     }
 
     #[test]
