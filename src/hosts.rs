@@ -14,11 +14,9 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use crate::exchange::{Refusal, shown};
 use crate::form::{Pairs, checked};
-use crate::message::{HOST_EVENT, Mark, Message, is_plain_name};
+use crate::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
 use crate::sync::lock;
 
 /// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.
@@ -359,8 +357,8 @@ impl Host {
 
     /// That it is in `state` now: the change is the first of its kind after what was said last.
     fn news(&self, name: &str, state: State, line: String) -> News {
-        let hash = Sha256::new().chain_update(STATE_EVENT).chain_update(self.last.to_be_bytes());
-        let mark = hash.chain_update(state.word()).chain_update(name).finalize().into();
+        let mark =
+            mark_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
         News { message: change(name, state, line), once: Some(mark) }
     }
 }

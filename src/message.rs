@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sha2::{Digest, Sha256};
+
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
@@ -25,6 +27,16 @@ pub const CHANNEL_DEPTH: usize = 8;
 
 /// What makes something the one it is, of fixed size: a hash of its names.
 pub type Mark = [u8; 32];
+
+/// The mark of what `parts` make the one it is. Each part's length is in it, so that no two lists of parts are one.
+pub fn mark_of(parts: &[&[u8]]) -> Mark {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
 
 /// One thing said by one speaker.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

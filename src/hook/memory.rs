@@ -11,11 +11,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use sha2::{Digest, Sha256};
-
 use crate::hook::Forge;
 use crate::hook::notice::{Notice, status};
-use crate::message::Mark;
+use crate::message::{Mark, mark_of};
 use crate::sync::lock;
 
 /// Deliveries remembered. Forges send again within minutes by themselves, within days by hand; a busy forge's hooks
@@ -51,24 +49,13 @@ pub enum News {
 
 /// The mark of the delivery that `parts` make unique; without parts none is.
 pub fn mark(parts: &[&[u8]]) -> Option<Mark> {
-    (!parts.is_empty()).then(|| key(parts))
-}
-
-/// `parts` as one key of fixed size, so that a long name takes no more memory than a short one. Each part's length is
-/// in it, so that no two lists of parts are one.
-fn key(parts: &[&[u8]]) -> Mark {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
+    (!parts.is_empty()).then(|| mark_of(parts))
 }
 
 /// The key of what `notice` tells of, if it is something that can change.
 fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Mark> {
     let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
-    Some(key(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
+    Some(mark_of(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
 }
 
 impl Memory {
