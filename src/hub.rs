@@ -199,7 +199,6 @@ impl Hub {
     /// # Errors
     /// When the room is full, or the server stops.
     pub fn join(&self, wants: Subscription, since: Since, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
-        let now = now_micros();
         let mut room = lock(&self.room);
         if room.closed {
             return Err(Refused::Stopping);
@@ -207,9 +206,7 @@ impl Hub {
         if room.listeners.len() >= self.most_listeners {
             return Err(Refused::Full);
         }
-        let heard = self.heard_elsewhere(since, room.last_id, now);
-        let replay =
-            room.history.replay(if heard > 0 { Since::NOW } else { since }, now, |message| wants.takes(message));
+        let (heard, replay) = self.replay(&room, &wants, since);
         if !replay.is_empty() {
             letterbox.put_before(replay);
         }
@@ -222,21 +219,20 @@ impl Hub {
 
     /// What is kept of what was said `since`, as far as `wants` takes it.
     pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
-        let now = now_micros();
-        let room = lock(&self.room);
-        match self.heard_elsewhere(since, room.last_id, now) {
-            0 => room.history.replay(since, now, |message| wants.takes(message)),
-            _ => Replay::default(),
-        }
+        self.replay(&lock(&self.room), wants, since).1
     }
 
-    /// Where several servers are one conversation: the id of what somebody has just heard at another one, which is to
-    /// be posted here in a moment; else 0.
-    fn heard_elsewhere(&self, since: Since, last_id: u64, now: u64) -> u64 {
+    /// What is kept of what was said `since`, as far as `wants` takes it, and the id up to which all is heard already
+    /// that will be posted here: 0, or where several servers are one conversation, that of what somebody has just heard
+    /// at another one, which has read further.
+    fn replay(&self, room: &Room, wants: &Subscription, since: Since) -> (u64, Replay) {
+        let now = now_micros();
         let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
         match since.point {
-            Point::After(id) if is_shared && id > last_id && id.abs_diff(now) < MOST_BEHIND => id,
-            _ => 0,
+            Point::After(id) if is_shared && id > room.last_id && id.abs_diff(now) < MOST_BEHIND => {
+                (id, Replay::default())
+            }
+            _ => (0, room.history.replay(since, now, |message| wants.takes(message))),
         }
     }
 
