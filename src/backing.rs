@@ -63,10 +63,16 @@ pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, 
         #[cfg(feature = "redis")]
         Some(Backing::Redis(relay, past)) => {
             let (desk, clerk) = crate::desk::Desk::new("redis");
+            let before = past.messages.clone();
             let (hub, called) = Hub::resume(limits, past, Some(desk));
             let of_reader = relay.clone();
             let clerk: Work = ("clerk", Box::new(move |service| relay.send_all(clerk, &service.hub)));
-            let reader: Work = ("reader", Box::new(move |service| of_reader.read_all(&service.hub, &service.hosts)));
+            let read_all = move |service: &Service| {
+                let now = std::time::Instant::now();
+                before.into_iter().for_each(|message| service.hosts.follow(&message, message.id, now));
+                of_reader.read_all(&service.hub, &service.hosts);
+            };
+            let reader: Work = ("reader", Box::new(read_all));
             (hub, called, vec![clerk, reader])
         }
     }

@@ -103,8 +103,6 @@ pub struct Relay {
     cuts: AtomicU64,
     /// Set when the clerk has sent everything.
     all_sent: AtomicBool,
-    /// What was said before this server started; the reader takes the hosts from it.
-    past: Mutex<Vec<Arc<Message>>>,
 }
 
 struct Waiting {
@@ -143,10 +141,8 @@ impl Relay {
             connected: AtomicBool::new(true),
             cuts: AtomicU64::new(0),
             all_sent: AtomicBool::new(false),
-            past: Mutex::default(),
         };
-        let past = relay.read_past(history).map_err(cannot)?;
-        lock(&relay.past).clone_from(&past.messages);
+        let past = relay.past(history).map_err(cannot)?;
         Ok((Arc::new(relay), past))
     }
 
@@ -165,7 +161,7 @@ impl Relay {
 
     /// Reads the stream from its end until `history` messages are found; beats between them, which the history does not
     /// keep, do not count.
-    fn read_past(&self, history: usize) -> RedisResult<Past> {
+    fn past(&self, history: usize) -> RedisResult<Past> {
         let mut connection = self.connect()?;
         let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
         let (mut entries, mut wanted, mut end) = (vec![], history.max(1), "+".to_owned());
@@ -305,8 +301,6 @@ impl Relay {
     /// The reader's life: posts what is new until everything was sent and the hub is closed, and has this server's
     /// `hosts` follow it.
     pub fn read_all(&self, hub: &Hub, hosts: &Hosts) {
-        let now = Instant::now();
-        std::mem::take(&mut *lock(&self.past)).iter().for_each(|message| hosts.follow(message, message.id, now));
         loop {
             let gone = self.read(hub, hosts);
             self.cuts.fetch_add(1, Ordering::SeqCst);
