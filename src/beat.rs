@@ -21,10 +21,9 @@ const AT_ONCE: usize = 8;
 
 /// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
 pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
-    let read = exchange.body().and_then(|body| {
-        let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
-        Beat::read(pairs)
-    });
+    let body = exchange.body();
+    let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body);
+    let read = pairs.and_then(Beat::read);
     let told = read.and_then(|beat| {
         let complaint = beat.complaint.clone();
         let reached = service.say_of_hosts(|now| service.hosts.beat(host, beat, now))?;

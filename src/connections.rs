@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::gate::Stage;
+use crate::http::framing::Stage;
 use crate::pool::Connection;
 use crate::socket::Socket;
 use crate::sync::lock;
@@ -61,62 +61,54 @@ pub struct Slot {
 enum Stand {
     /// Nobody serves it; it has waited for this since then.
     Parked(Connection, Awaited, Instant),
-    /// Somebody serves it, at most until the deadline; something has come meanwhile.
-    Served { again: bool, deadline: Option<Instant> },
+    /// Somebody serves it; something has come meanwhile, if that is set.
+    Served { again: bool },
 }
 
 impl Slot {
     /// A place for a connection that somebody is about to park.
     pub fn new(socket: Arc<Socket>, address: Option<IpAddr>) -> Slot {
-        Slot { socket, address, stand: Mutex::new(Stand::Served { again: false, deadline: None }) }
+        Slot { socket, address, stand: Mutex::new(Stand::Served { again: false }) }
     }
 
     /// Something has come: takes the connection to serve it, with what it has waited for, and since when. `None` where
     /// somebody serves it, who will look again.
     pub fn take(&self) -> Option<(Connection, Awaited, Instant)> {
         let mut stand = lock(&self.stand);
-        match std::mem::replace(&mut *stand, Stand::Served { again: true, deadline: None }) {
+        match std::mem::replace(&mut *stand, Stand::Served { again: true }) {
             Stand::Parked(connection, awaited, since) => {
-                *stand = Stand::Served { again: false, deadline: None };
+                *stand = Stand::Served { again: false };
                 Some((connection, awaited, since))
             }
-            Stand::Served { deadline, .. } => {
-                *stand = Stand::Served { again: true, deadline };
-                None
-            }
+            Stand::Served { .. } => None,
         }
     }
 
     /// Leaves the connection to wait. It comes back at once if something has come while it was served.
     pub fn park(&self, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
         let mut stand = lock(&self.stand);
-        if let Stand::Served { again: true, .. } = *stand {
-            *stand = Stand::Served { again: false, deadline: None };
+        if let Stand::Served { again: true } = *stand {
+            *stand = Stand::Served { again: false };
             return Some(connection);
         }
         *stand = Stand::Parked(connection, awaited, since);
         None
     }
 
-    /// Has the connection cut if it is still being served at `limit`; `None` ends that.
-    pub fn limit(&self, limit: Option<Instant>) {
-        if let Stand::Served { deadline, .. } = &mut *lock(&self.stand) {
-            *deadline = limit;
-        }
-    }
-
-    /// Takes the connection if it has waited too long; cuts it if it is served too long.
+    /// Takes the connection if it has waited too long, unless something has come that nobody has looked at yet: the
+    /// process may have been stopped for a while (SIGSTOP), and its clients not.
     pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(Connection, Awaited)> {
-        let overdue = match &*lock(&self.stand) {
-            Stand::Parked(_, awaited, since) => now.duration_since(*since) > awaited.limit(idle),
-            Stand::Served { deadline: Some(deadline), .. } if now > *deadline => {
-                self.socket.cut();
-                false
-            }
-            Stand::Served { .. } => false,
-        };
-        // What has come in between makes no difference: it came too late.
-        if overdue { self.take().map(|(connection, awaited, _)| (connection, awaited)) } else { None }
+        let mut stand = lock(&self.stand);
+        let Stand::Parked(_, awaited, since) = &*stand else { return None };
+        let in_time = now.duration_since(*since) <= awaited.limit(idle);
+        let has_come = matches!(awaited, Awaited::Request(_)) && self.socket.unread().is_ok_and(|bytes| bytes > 0);
+        if in_time || has_come {
+            return None;
+        }
+        match std::mem::replace(&mut *stand, Stand::Served { again: false }) {
+            Stand::Parked(connection, awaited, _) => Some((connection, awaited)),
+            Stand::Served { .. } => None,
+        }
     }
 
     /// How the connection waits while nobody serves it: whether its client has begun a request, and since when.
@@ -145,15 +137,17 @@ impl Connections {
         self.slots.len()
     }
 
-    /// Takes in a connection. Returns how many there are now from the same address; 0 where it has none.
-    pub fn insert(&mut self, slot: Arc<Slot>) -> usize {
-        let count = slot.address.map_or(0, |address| {
-            let count = self.from.entry(one_client(address)).or_default();
-            *count += 1;
-            *count
-        });
+    /// How many come from `address`; 0 where that is none.
+    pub fn open_from(&self, address: Option<IpAddr>) -> usize {
+        address.and_then(|address| self.from.get(&one_client(address))).copied().unwrap_or(0)
+    }
+
+    /// Takes in a connection.
+    pub fn insert(&mut self, slot: Arc<Slot>) {
+        if let Some(address) = slot.address {
+            *self.from.entry(one_client(address)).or_default() += 1;
+        }
         self.slots.insert(slot.socket.key(), slot);
-        count
     }
 
     /// Forgets the connection whose socket has that key.

@@ -3,19 +3,19 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::iter;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tiny_http::{HTTPVersion, Method, Request, StatusCode};
+use tiny_http::{Method, Request, StatusCode};
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::gate::path_of;
+use crate::http::head::{Facts, is_passed_on};
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
-use crate::memory;
 use crate::message::Message;
 use crate::socket::Socket;
 
@@ -44,9 +44,41 @@ pub struct HandIn {
 
 /// A request that was read and waits for its answer, without anything of the server in its hands.
 pub struct Unanswered {
-    request: Request,
-    body_read: bool,
-    last: bool,
+    request: Silent,
+    facts: Facts,
+    body: Vec<u8>,
+    more_behind: bool,
+}
+
+impl Unanswered {
+    /// What tiny_http has made of the head, and what the gate knows beside that: facts and body, and whether the client
+    /// has sent `more_behind` it already.
+    pub fn new(request: Request, facts: Facts, body: Vec<u8>, more_behind: bool) -> Unanswered {
+        Unanswered { request: Silent(Some(request)), facts, body, more_behind }
+    }
+
+    /// What is asked for: path and query.
+    pub fn url(&self) -> &str {
+        self.request.url()
+    }
+}
+
+/// tiny_http's request, which is dropped without a word. We write all answers ourselves; tiny_http would say 500 to what
+/// it takes for unanswered, also while a panic unwinds.
+struct Silent(Option<Request>);
+
+impl Deref for Silent {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        self.0.as_ref().expect("it is taken by drop alone")
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Request::into_writer));
+    }
 }
 
 /// An answer with a body that is whole in memory. Written by us, not by tiny_http's `Response`, which drops
@@ -118,33 +150,27 @@ pub fn shown(text: &str) -> String {
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
 }
 
-/// A request on its way to an answer. The gate has let it through, so its framing is sound and, unless it is long, its
-/// body is there.
+/// A request on its way to an answer.
 pub struct Exchange<'a> {
-    request: Request,
+    unanswered: Unanswered,
     socket: &'a Arc<Socket>,
     config: &'a Config,
     counters: &'a Counters,
-    body_read: bool,
-    /// Whether the connection ends after the answer, whatever the client says.
-    last: bool,
     patient: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes over a request that came on `socket`, the `last` one that is answered there.
-    /// Refusals are counted in `counters`.
+    /// Takes over a request that came on `socket`. Refusals are counted in `counters`.
     pub fn new(
-        request: Request,
+        unanswered: Unanswered,
         socket: &'a Arc<Socket>,
         config: &'a Config,
         counters: &'a Counters,
-        last: bool,
     ) -> Exchange<'a> {
-        Exchange { request, socket, config, counters, body_read: false, last, patient: false }
+        Exchange { unanswered, socket, config, counters, patient: false }
     }
 
-    /// The same, with a thread of its own, which may wait for the client to take the answer.
+    /// Gives it a thread of its own, which may wait for the client to take the answer.
     pub fn patient(self) -> Exchange<'a> {
         Exchange { patient: true, ..self }
     }
@@ -156,18 +182,7 @@ impl<'a> Exchange<'a> {
 
     /// Leaves the request to be answered later.
     pub fn leave(self) -> Unanswered {
-        Unanswered { request: self.request, body_read: self.body_read, last: self.last }
-    }
-
-    /// Takes up again what was [left](Self::leave); the other arguments as in [`new`](Self::new).
-    pub fn again(
-        unanswered: Unanswered,
-        socket: &'a Arc<Socket>,
-        config: &'a Config,
-        counters: &'a Counters,
-    ) -> Exchange<'a> {
-        let Unanswered { request, body_read, last } = unanswered;
-        Exchange { body_read, ..Exchange::new(request, socket, config, counters, last) }
+        self.unanswered
     }
 
     /// What the user set.
@@ -177,12 +192,12 @@ impl<'a> Exchange<'a> {
 
     /// The method.
     pub fn method(&self) -> &Method {
-        self.request.method()
+        self.unanswered.request.method()
     }
 
     /// Path and query, also where a whole URL was asked for.
     pub fn url(&self) -> &str {
-        path_of(self.request.url())
+        self.unanswered.url()
     }
 
     /// The path, without the query.
@@ -195,9 +210,11 @@ impl<'a> Exchange<'a> {
         self.url().split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The first value of the header `name`, whatever its case.
+    /// The value of the header `name`, whatever its case: the list that all its lines make together, or its first line
+    /// where it is no list. What is not ASCII in it is percent-encoded.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.request.headers().get(name).map(|value| value.as_str())
+        debug_assert!(is_passed_on(name), "tiny_http is not given {name}");
+        self.unanswered.request.headers().get(name).map(|value| value.as_str())
     }
 
     /// The first value of `key` in the query, decoded.
@@ -212,7 +229,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the client speaks HTTP/1.1, which knows chunks.
     pub fn chunked(&self) -> bool {
-        *self.request.http_version() >= HTTPVersion(1, 1)
+        self.unanswered.facts.http11
     }
 
     /// The connection's socket.
@@ -225,59 +242,18 @@ impl<'a> Exchange<'a> {
         self.socket.peer()
     }
 
-    fn connection_says(&self, word: &str) -> bool {
-        self.header("Connection").is_some_and(|value| value.to_ascii_lowercase().contains(word))
+    /// Takes the body. To be called once.
+    pub fn body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unanswered.body)
     }
 
-    fn has_chunked_body(&self) -> bool {
-        self.header("Transfer-Encoding").is_some()
-    }
-
-    /// Reads the whole body, whose length the gate has checked. To be called once.
-    ///
-    /// # Errors
-    /// 408 where the rest of it does not come, 400 where it ends early, 503 where there is no room for it. The
-    /// connection ends then: what comes later is still of this body, and may not be taken for a request.
-    pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        self.body_read = true;
-        let body = self.read_body();
-        self.last |= body.is_err();
-        body
-    }
-
-    fn read_body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let mut body = vec![];
-        match self.request.body_length() {
-            // tiny_http takes an early end for an end, and the raw socket for the body of an upgrade: count.
-            Some(length) => {
-                if body.try_reserve_exact(length).is_err() || (self.patient && !memory::is_left()) {
-                    return Err(Refusal::new(503, "no memory is left for this body; try again in a moment"));
-                }
-                let mut reader = self.request.as_reader().take(length as u64);
-                reader.read_to_end(&mut body).map_err(unreadable)?;
-                if body.len() < length {
-                    return Err(Refusal::new(400, "the body ended early; send all of it and wait for the answer"));
-                }
-            }
-            None if self.has_chunked_body() => drop(self.request.as_reader().read_to_end(&mut body)),
-            None => {}
-        }
-        Ok(body)
-    }
-
-    /// Whether the request has a body.
+    /// Whether the request has a body that was not taken.
     pub fn has_body(&self) -> bool {
-        self.has_chunked_body() || self.request.body_length().is_some_and(|length| length > 0)
+        !self.unanswered.body.is_empty()
     }
 
-    /// Whether the connection ends after the answer: because the client says so, or is of HTTP/1.0 and does not ask to
-    /// keep it (RFC 9112 section 9.3); or because a body that was not awaited is left unread.
     fn closes(&self) -> bool {
-        self.last
-            || (self.patient && !self.body_read && self.has_body())
-            || self.connection_says("close")
-            || self.connection_says("upgrade")
-            || (!self.chunked() && !self.connection_says("keep-alive"))
+        self.unanswered.facts.closes
     }
 
     /// Sends `answer`.
@@ -307,10 +283,15 @@ impl<'a> Exchange<'a> {
         self.answer(refusal.answer(json))
     }
 
-    /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's.
-    pub fn stream_head(&self, headers: &str) -> Vec<u8> {
+    /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's. What the client has sent
+    /// ahead behind it will not be answered, so then the head says that the connection ends.
+    pub fn endless_head(&self, headers: &str) -> Vec<u8> {
+        self.stream_head(headers, self.closes() || self.unanswered.more_behind)
+    }
+
+    fn stream_head(&self, headers: &str, closes: bool) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        let framing = match (self.chunked(), self.closes()) {
+        let framing = match (self.chunked(), closes) {
             (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
             (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
             (false, _) => "Connection: close\r\n",
@@ -322,14 +303,14 @@ impl<'a> Exchange<'a> {
 
     /// The head of that stream alone: what HEAD asks for.
     pub fn answer_head(self, headers: &str) -> After {
-        let (bytes, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        let (bytes, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
         self.send(&bytes, closes)
     }
 
     /// Sends that head and then `pieces`, each made when the client has taken those before it. Their framing is the
     /// caller's: for HTTP/1.1 chunks, of which the last ends the answer.
     pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
-        let (head, closes) = (self.stream_head(headers), self.closes() || !self.chunked());
+        let (head, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
         self.finish(all_sent && !closes)
     }
@@ -356,26 +337,18 @@ impl<'a> Exchange<'a> {
         true
     }
 
-    fn finish(mut self, keep_alive: bool) -> After {
-        if !self.body_read && self.has_chunked_body() {
-            let _ = self.body(); // or what is left of it would be taken for the next request
-        }
-        self.let_go();
+    fn finish(self, keep_alive: bool) -> After {
         if keep_alive { After::KeepAlive } else { After::Close }
-    }
-
-    /// Drops the request, answered on the socket: tiny_http, which says 500 to what it takes for unanswered, writes
-    /// nothing once its writer was taken.
-    pub fn let_go(self) {
-        drop(self.request.into_writer());
     }
 }
 
-/// What refuses a client whose request nobody could read: the last thing on its connection.
-pub fn refusal_alone(config: &Config, refusal: &Refusal) -> Vec<u8> {
+/// What refuses a client whose request nobody could read: the last thing on its connection. With its body left out,
+/// where it was HEAD that was refused.
+pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
     let (mut bytes, answer) = (vec![], refusal.answer(false));
     write_head(config, &mut bytes, answer.status, &[&answer.headers, "Connection: close\r\n"]);
-    let _ = write!(bytes, "Content-Length: {}\r\n\r\n{}", answer.body.len(), answer.body);
+    let body = if head_only { "" } else { &answer.body };
+    let _ = write!(bytes, "Content-Length: {}\r\n\r\n{body}", answer.body.len());
     bytes
 }
 
@@ -386,11 +359,4 @@ fn write_head(config: &Config, bytes: &mut Vec<u8>, status: u16, headers: &[&str
     let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
     [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
-}
-
-fn unreadable(error: std::io::Error) -> Refusal {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Refusal::new(408, "the body did not come; send it at once"),
-        _ => Refusal::new(400, "the body cannot be read; send it whole, with Content-Length or well-formed chunks"),
-    }
 }

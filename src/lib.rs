@@ -142,8 +142,7 @@ pub mod connections;
 #[cfg(not(loom))]
 pub mod pool;
 
-#[cfg(not(loom))]
-pub mod gate;
+pub mod http;
 
 #[cfg(not(loom))]
 pub mod door;

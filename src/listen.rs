@@ -38,7 +38,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     if *exchange.method() == tiny_http::Method::Head {
         return exchange.answer_head(&ask.headers());
     }
-    let mut head = exchange.stream_head(&ask.headers());
+    let mut head = exchange.endless_head(&ask.headers());
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
     let socket = exchange.socket().clone();
     let owner = Owner::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
@@ -49,7 +49,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
-    exchange.let_go(); // from here on only whoever holds the pen writes
+    drop(exchange); // from here on only whoever holds the pen writes
     socket.watch(Some(owner.letterbox().clone()));
     After::Listen(Box::new(Listener { owner, number, socket, peer }))
 }

@@ -17,14 +17,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use tiny_http::{Request, Server, SslContextWrap};
+use tiny_http::{Server, SslContextWrap};
 
 use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, HandIn, Refusal, Unanswered, refusal_alone};
-use crate::gate::{Bounds, Gate, Look, Stage};
+use crate::http::framing::{Arrived, Stage};
+use crate::http::gate::{Gate, Hand, Look};
+use crate::http::reader::{Readers, Requests};
 use crate::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::journal;
 use crate::letterbox::Wire;
@@ -32,7 +34,7 @@ use crate::listen::Listener;
 use crate::memory;
 use crate::route::{self, Outcome, Service};
 use crate::say;
-use crate::socket::{Descriptors, Found, Listening, Socket, give_memory_back, raise_descriptor_limit};
+use crate::socket::{self, Descriptors, Found, Listening, Socket, give_memory_back, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
@@ -44,11 +46,9 @@ const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 
 /// of them, and where address space is limited (`ulimit -v`) what is reserved counts.
 const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
-/// A connection takes two descriptors, as tiny_http makes a second one for writing; a listener's ends up with one.
-const DESCRIPTORS_EACH: usize = 2;
-
-/// Descriptors kept free for everything that is no connection: the one that accept reserves, the log, libraries.
-const DESCRIPTORS_SPARE: usize = 16;
+/// Descriptors kept free for everything that is no connection: tiny_http's readers, what it takes for a newcomer, the log,
+/// libraries.
+const DESCRIPTORS_SPARE: usize = 32;
 
 /// Of all connections, one in so many is kept for those who speak: listeners cannot take them all.
 const SPEAKERS_PART: usize = 8;
@@ -90,6 +90,7 @@ pub struct Shared {
     listening: Listening,
     watch: Watch,
     tls: SslContextWrap,
+    readers: Readers,
     /// Whose descriptor is which. Held for moments, also while somebody accepts.
     descriptors: Mutex<Descriptors>,
     connections: Mutex<Connections>,
@@ -113,39 +114,24 @@ pub struct Shared {
 /// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first it is closed, then
 /// its place and its numbers are given back.
 pub struct Connection {
-    /// tiny_http's connection, whose type has no public name; it says `None` where a request could not be read.
-    requests: Option<Requests>,
-    /// What holds it open once it was [taken over](Connection::take_over).
-    ours: Option<OwnedFd>,
     gate: Gate,
+    /// What holds it open.
+    _ours: OwnedFd,
     place: Place,
 }
 
-type Requests = Box<dyn Iterator<Item = Option<Request>> + Send>;
-
 /// What a thread of its own is for.
 enum Task {
-    /// To answer a request at length, or one whose body is long; the last one on its connection if that is set.
-    Answer(Request, bool),
+    /// To answer a request at length.
+    Answer(Unanswered),
     /// To listen.
     Listen(Box<Listener>),
-}
-
-/// The requests on a connection that the gate has let through and nobody has read yet.
-#[derive(Clone, Copy)]
-struct Approved {
-    left: usize,
-    /// Whether the connection ends after them.
-    last: bool,
-    /// Whether some that came with them are answered already.
-    begun: bool,
 }
 
 /// A conversation that was interrupted until a message was kept.
 struct Kept {
     slot: Arc<Slot>,
     connection: Connection,
-    approved: Approved,
     unanswered: Unanswered,
     said: Result<Receipt, Refused>,
 }
@@ -191,7 +177,7 @@ impl Pool {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
-        let most_open = (free / DESCRIPTORS_EACH).max(2);
+        let most_open = free.max(2);
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (alive, ended) = bounded(0);
@@ -204,6 +190,7 @@ impl Pool {
             listening,
             watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
+            readers: Readers::default(),
             descriptors: Mutex::new(descriptors),
             connections: Mutex::default(),
             most_open,
@@ -309,7 +296,7 @@ impl Shared {
 
     /// The life of a thread: wait for something to happen, see to it, wait again, until enough others wait.
     fn wait_and_serve(self: &Arc<Shared>) {
-        let mut scratch = Vec::new();
+        let mut hand = Hand::default();
         let (mut last, mut in_lockstep) = (None, false);
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -329,13 +316,13 @@ impl Shared {
                 Event::Nothing => {
                     self.threads.fetch_add(1, Ordering::SeqCst); // not too many after all
                 }
-                Event::Call => self.answer_kept(&mut scratch),
-                Event::Stop => return self.answer_kept(&mut scratch), // whoever was called may have come this way
+                Event::Call => self.answer_kept(&mut hand),
+                Event::Stop => return self.answer_kept(&mut hand), // whoever was called may have come this way
                 // Nobody is told of newcomers again until this is done, so the keeper makes up for one that is not.
                 Event::Newcomer if survives(|| self.accept_newcomers()) => {}
                 Event::Newcomer => self.full.store(true, Ordering::SeqCst),
                 Event::Arrival { key, left } => {
-                    survives(|| self.serve_arrival(key, left, &mut scratch));
+                    survives(|| self.serve_arrival(key, left, &mut hand));
                 }
             }
         }
@@ -421,31 +408,50 @@ impl Shared {
         }
     }
 
+    /// Finds the socket of a new connection, and lets tiny_http go of it.
+    fn take_over(&self, requests: Requests, guess: i32) -> Option<(Found, OwnedFd)> {
+        let pair = if self.readers.are_few() { socket::pair().ok() } else { None };
+        let mut descriptors = self.descriptors();
+        let mut found = descriptors.find(guess)?;
+        let ours = descriptors.take_over(&mut found, pair.as_ref().map(|(_, theirs)| theirs));
+        let Some(ours) = ours else {
+            descriptors.give_back(&found);
+            return None;
+        };
+        drop(descriptors);
+        if let Some((end, _)) = pair {
+            self.readers.add(requests, end);
+        }
+        Some((found, ours))
+    }
+
     /// Finds the socket of a new connection and has it watched.
     fn take_in(self: &Arc<Shared>, requests: Requests, guess: i32) {
-        let Some(found) = self.descriptors().find(guess) else {
+        let Some((found, ours)) = self.take_over(requests, guess) else {
             return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
         };
         let (socket, address) = (found.socket.clone(), found.socket.peer_address().map(|address| address.ip()));
         let slot = Arc::new(Slot::new(socket.clone(), address));
-        let count = self.connections().insert(slot.clone());
+        self.connections().insert(slot.clone());
         self.counters().connections.one_more();
-        let gate = Gate::new(&socket);
         let place = Place { shared: self.clone(), found };
-        let connection = Connection { requests: Some(requests), ours: None, gate, place };
+        let connection = Connection { gate: Gate::default(), _ours: ours, place };
         let most = match self.most_from_one_address {
             Some(most) => most,
             None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
             None => MOST_FROM_ONE_ADDRESS,
         };
-        let silent = if count > most { longest_silent(self.connections().all(), address) } else { vec![] };
-        if count > most && silent.iter().filter_map(|slot| slot.take()).count() == 0 {
+        if self.connections().open_from(address) > most {
+            longest_silent(self.connections().all(), address).iter().for_each(|slot| drop(slot.take()));
+        }
+        if self.connections().open_from(address) > most {
             let line = format!("{most} connections come from your address, as many as may; close some");
             let refusal = Refusal::new(503, line).with("Retry-After", route::RETRY_AFTER);
-            drop(self.refuse(connection, &refusal)); // most likely it has not sent anything yet, so sees the answer
-            return;
+            let Some((connection, awaited)) = self.refuse(connection, &refusal, false) else { return };
+            slot.park(connection, awaited, Instant::now());
+        } else {
+            slot.park(connection, Awaited::Request(Stage::Idle), Instant::now());
         }
-        slot.park(connection, Awaited::Request(Stage::Idle), Instant::now());
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
         }
@@ -456,13 +462,13 @@ impl Shared {
 impl Shared {
     /// Something has come on a connection, or its peer has `left`.
     #[inline(never)] // the pages of stack that it needs are not to be needed twice
-    fn serve_arrival(self: &Arc<Shared>, key: u64, left: bool, scratch: &mut Vec<u8>) {
+    fn serve_arrival(self: &Arc<Shared>, key: u64, left: bool, hand: &mut Hand) {
         let Some(slot) = self.connections().get(key) else { return };
         if left {
             slot.socket.note_peer_left();
         }
         if let Some((connection, awaited, since)) = slot.take() {
-            self.serve(&slot, connection, awaited, since, scratch);
+            self.serve(&slot, connection, awaited, since, hand);
         }
     }
 
@@ -473,11 +479,11 @@ impl Shared {
         mut connection: Connection,
         mut awaited: Awaited,
         mut since: Instant,
-        scratch: &mut Vec<u8>,
+        hand: &mut Hand,
     ) {
         loop {
             let (returned, awaits) = match awaited {
-                Awaited::Request(_) => match self.look(slot, connection, scratch) {
+                Awaited::Request(_) => match self.look(slot, connection, hand) {
                     Some(result) => result,
                     None => return,
                 },
@@ -505,83 +511,67 @@ impl Shared {
         self: &Arc<Shared>,
         slot: &Arc<Slot>,
         mut connection: Connection,
-        scratch: &mut Vec<u8>,
+        hand: &mut Hand,
     ) -> Option<(Connection, Awaited)> {
-        let bounds = Bounds { most_body: &|path| route::most_body(path, &self.service.config) };
+        let most_body = |path: &str| route::most_body(path, &self.service.config);
+        let mut begun = false;
         loop {
-            let (requests, last) = match connection.gate.look(&slot.socket, scratch, &bounds) {
+            let unanswered = match connection.gate.look(&slot.socket, hand, &most_body) {
                 Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Look::Ended => return None,
-                Look::Refused(refusal) => return self.refuse(connection, &refusal),
-                Look::LongBody => {
-                    slot.limit(Some(Instant::now() + REQUEST_LIMIT));
-                    let request = connection.next_request()?;
-                    return self.on_its_own_thread(slot, connection, Task::Answer(request, false));
+                Look::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
+                Look::Whole(arrived) => match self.read(arrived, connection.gate.holds_more(), hand) {
+                    Ok(unanswered) => unanswered,
+                    Err(refusal) => return self.refuse(connection, &refusal, false),
+                },
+            };
+            // A client that sends ahead and has not taken its answers yet is waited for, but not here.
+            let behind = begun && !slot.socket.takes_more();
+            if behind || route::answers_at_length(unanswered.url()) {
+                return self.on_its_own_thread(slot, connection, Task::Answer(unanswered));
+            }
+            begun = true;
+            match self.answer(self.service.exchange(unanswered, &slot.socket)) {
+                After::KeepAlive => {}
+                After::Close => return self.say_goodbye(connection),
+                After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
+                After::HandIn(hand_in) => {
+                    self.hand_in(slot, connection, *hand_in);
+                    return None;
                 }
-                Look::Whole { requests, last } => (requests, last),
-            };
-            connection = match self.answer_all(slot, connection, Approved { left: requests, last, begun: false }) {
-                Ok(connection) => connection,
-                Err(elsewhere) => return elsewhere,
-            };
-            // The end of a connection is told once; whoever has just heard of it has to see to it.
-            if !slot.socket.has_peer_left() {
+            }
+            // The end of a connection is told once; the thread that has just heard of it has to see to it.
+            if !connection.gate.may_hold_more() && !slot.socket.has_peer_left() {
                 return Some((connection, Awaited::Request(Stage::Idle)));
             }
         }
     }
 
-    /// Answers what the gate has let through. An error is a connection that goes on in another way, or with another
-    /// thread: then it is `None`.
-    fn answer_all(
-        self: &Arc<Shared>,
-        slot: &Arc<Slot>,
-        mut connection: Connection,
-        mut approved: Approved,
-    ) -> Result<Connection, Option<(Connection, Awaited)>> {
-        while approved.left > 0 {
-            let request = connection.next_request().ok_or(None)?;
-            // Who sends ahead and has not taken its answers yet is waited for, but not here.
-            let behind = approved.begun && !slot.socket.takes_more();
-            if behind || route::answers_at_length(&request) {
-                let last = approved.last || approved.left > 1;
-                return Err(self.on_its_own_thread(slot, connection, Task::Answer(request, last)));
-            }
-            let last = approved.last && approved.left == 1;
-            approved = Approved { left: approved.left - 1, begun: true, ..approved };
-            match self.answer(self.service.exchange(request, &slot.socket, last)) {
-                After::KeepAlive => {}
-                After::Close => return Err(self.say_goodbye(connection)),
-                After::Listen(listener) => {
-                    // Here and not by the listener's thread, whose part of the allocator would keep what is freed.
-                    connection.take_over();
-                    return Err(self.on_its_own_thread(slot, connection, Task::Listen(listener)));
-                }
-                After::HandIn(hand_in) => {
-                    self.hand_in(slot, connection, approved, *hand_in);
-                    return Err(None);
-                }
-            }
-        }
-        connection.gate.settle(&slot.socket);
-        Ok(connection)
+    /// Has tiny_http read a request that has come; the client has sent `more_behind` it already, or not.
+    fn read(&self, arrived: Arrived, more_behind: bool, hand: &mut Hand) -> Result<Unanswered, Refusal> {
+        let Arrived { given, facts, body } = arrived;
+        let request = self.readers.read(&given).inspect_err(|refusal| {
+            journal::ACCEPTING.warn(format_args!("turned a client away: {}", refusal.line));
+        })?;
+        hand.given = given;
+        Ok(Unanswered::new(request, facts, body, more_behind))
     }
 
     /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is
     /// called when the message is kept. The clerk does not answer itself: it has the next messages to keep, and with a
     /// webhook sent ahead behind this one it would wait for itself. Once the hub is closed it does: nobody waits for it
     /// any more then, and those that could be called may have ended, as they are told to stop after that.
-    fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, approved: Approved, hand_in: HandIn) {
+    fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (shared, slot) = (self.clone(), slot.clone());
         let HandIn { message, unanswered } = hand_in;
         let then = move |said| {
             let of_thread = shared.clone();
             let mut kept = lock(&shared.kept);
-            kept.push(Kept { slot, connection, approved, unanswered, said });
+            kept.push(Kept { slot, connection, unanswered, said });
             let is_first = kept.len() == 1;
             drop(kept);
             if of_thread.service.hub.is_closed() {
-                of_thread.answer_kept(&mut Vec::new());
+                of_thread.answer_kept(&mut Hand::default());
             } else if is_first {
                 of_thread.watch.call();
             }
@@ -590,36 +580,31 @@ impl Shared {
     }
 
     /// Answers all whose message is kept, then lends one hand for all of them.
-    fn answer_kept(self: &Arc<Shared>, scratch: &mut Vec<u8>) {
+    fn answer_kept(self: &Arc<Shared>, hand: &mut Hand) {
         let kept = std::mem::take(&mut *lock(&self.kept));
         let mut most_reached = 0;
         for one in kept {
             most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
-            survives(|| self.answer_one_kept(one, scratch));
+            survives(|| self.answer_one_kept(one, hand));
         }
         survives(|| self.lend_a_hand(most_reached));
     }
 
-    fn answer_one_kept(self: &Arc<Shared>, kept: Kept, scratch: &mut Vec<u8>) {
-        let Kept { slot, connection, approved, unanswered, said } = kept;
-        let Outcome { after, .. } = say::answer(self.service.exchange_again(unanswered, &slot.socket), said);
-        let answered = match after {
-            After::KeepAlive => self.answer_all(&slot, connection, approved),
-            _ => Err(self.say_goodbye(connection)),
+    fn answer_one_kept(self: &Arc<Shared>, kept: Kept, hand: &mut Hand) {
+        let Kept { slot, connection, unanswered, said } = kept;
+        let Outcome { after, .. } = say::answer(self.service.exchange(unanswered, &slot.socket), said);
+        let (returned, since) = match after {
+            After::KeepAlive => (Some((connection, Awaited::Request(Stage::Idle))), Instant::now()),
+            _ => (self.say_goodbye(connection), Instant::now()),
         };
-        let since = Instant::now();
-        let (connection, awaited) = match answered {
-            // The end of a connection is told once, as in `look`.
-            Ok(connection) if slot.socket.has_peer_left() => {
-                return self.serve(&slot, connection, Awaited::Request(Stage::Idle), since, scratch);
-            }
-            Ok(connection) => (connection, Awaited::Request(Stage::Idle)),
-            Err(Some(elsewhere)) => elsewhere,
-            Err(None) => return,
+        let Some((connection, awaited)) = returned else { return };
+        let connection = if connection.gate.may_hold_more() || slot.socket.has_peer_left() {
+            connection
+        } else {
+            let Some(again) = self.park(&slot, connection, awaited, since) else { return };
+            again
         };
-        if let Some(connection) = self.park(&slot, connection, awaited, since) {
-            self.serve(&slot, connection, awaited, since, scratch);
-        }
+        self.serve(&slot, connection, awaited, since, hand);
     }
 
     /// Answers a request; after that, where it said something, lends a hand in carrying it.
@@ -665,15 +650,13 @@ impl Shared {
         let refusal = Refusal::new(503, "no thread is left; try again in a moment");
         let refusal = refusal.with("Retry-After", route::RETRY_AFTER);
         match task {
-            Task::Answer(request, _) => {
-                // tiny_http reads the rest of a body that nobody wants, and would wait for it here.
-                slot.socket.receive_no_more();
-                self.service.exchange(request, &slot.socket, true).refuse(&refusal);
-                self.say_goodbye(connection)
+            Task::Answer(unanswered) => {
+                drop(unanswered);
+                self.refuse(connection, &refusal, false)
             }
             Task::Listen(listener) => {
                 listener.leave(&self.service.hub);
-                self.refuse(connection, &refusal)
+                self.refuse(connection, &refusal, false)
             }
         }
     }
@@ -682,7 +665,7 @@ impl Shared {
     fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, task: Task) {
         let after = match task {
             Task::Listen(listener) => After::Listen(listener),
-            Task::Answer(request, last) => self.answer(self.service.exchange(request, &slot.socket, last).patient()),
+            Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
         };
         if let After::Listen(listener) = &after {
             listener.listen(&self.service.hub, &self.service.config);
@@ -693,7 +676,6 @@ impl Shared {
     /// After a conversation that lasted: waits for the next request, or ends.
     #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
     fn go_on(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, after: After) {
-        slot.limit(None); // it was for a long body, not for what comes next
         let awaits = match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
@@ -704,7 +686,7 @@ impl Shared {
             After::HandIn(_) => None, // never: who has a thread of its own waits for its receipt there
         };
         if let Some((connection, awaited)) = awaits {
-            self.serve(slot, connection, awaited, Instant::now(), &mut Vec::new());
+            self.serve(slot, connection, awaited, Instant::now(), &mut Hand::default());
         }
     }
 
@@ -717,20 +699,26 @@ impl Shared {
         back
     }
 
-    /// Answers what is no request, or came too late, and closes.
-    fn refuse(&self, connection: Connection, refusal: &Refusal) -> Option<(Connection, Awaited)> {
+    /// Answers what is no request, or came too late, and closes; without a body where HEAD is refused.
+    fn refuse(&self, connection: Connection, refusal: &Refusal, head_only: bool) -> Option<(Connection, Awaited)> {
         self.counters().refused(refusal.status);
         log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
-        let answer = refusal_alone(&self.service.config, refusal);
-        let _ = connection.socket().send_now(&answer); // who takes nothing, not even this, does without
-        self.say_goodbye(connection)
+        let answer = refusal_alone(&self.service.config, refusal, head_only);
+        let _ = connection.socket().send_now(&answer); // a client that takes nothing, not even this, does without
+        self.close_in_stages(connection)
     }
 
-    /// Closes our side. Where the client may still be sending, what comes is thrown away for a moment.
+    /// Closes our side after the last answer. Where the client may still be sending, in stages.
     fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
-        if connection.socket().unread().ok()? == 0 {
+        if connection.socket().unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
         }
+        self.close_in_stages(connection)
+    }
+
+    /// Closes our side first; what still comes is thrown away for a moment (RFC 9112 section 9.6). Bytes that come to a
+    /// closed socket would make the kernel reset it, and the client lose answers that it has not read.
+    fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
         connection.socket().finish_sending();
         let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
         Some((connection, Awaited::Goodbye(left)))
@@ -742,11 +730,11 @@ impl Shared {
         for slot in all {
             let Some((connection, awaited)) = slot.take_overdue(now, self.service.config.idle) else { continue };
             let ended = match awaited {
-                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow()),
+                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), false),
                 Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
             };
             if let Some((connection, awaited)) = ended {
-                self.serve(&slot, connection, awaited, now, &mut Vec::new());
+                self.serve(&slot, connection, awaited, now, &mut Hand::default());
             }
         }
     }
@@ -771,20 +759,6 @@ impl Shared {
 impl Connection {
     fn socket(&self) -> &Socket {
         &self.place.found.socket
-    }
-
-    /// Goes on without tiny_http, where that can be; no more requests are read then.
-    fn take_over(&mut self) {
-        self.ours = self.place.shared.descriptors().take_over(&mut self.place.found, &mut self.requests);
-    }
-
-    /// The next request, which the gate has approved.
-    fn next_request(&mut self) -> Option<Request> {
-        let request = self.requests.as_mut()?.next().flatten();
-        if request.is_none() {
-            journal::ACCEPTING.warn("tiny_http could not read what the gate had let through; closed that connection");
-        }
-        request
     }
 }
 
@@ -908,23 +882,5 @@ mod tests {
         thread.join().unwrap();
         assert!(pool.stop(PATIENCE));
         std::fs::remove_file(file).unwrap();
-    }
-
-    #[test]
-    fn the_limit_of_a_long_body_is_none_for_what_comes_after_it() {
-        let (pool, mut client) = with_one_client(Config::default());
-        let (slot, connection) = take_connection(&pool);
-        slot.limit(Some(Instant::now()));
-        client.write_all(b"GET /listen HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        while slot.socket.unread().unwrap() == 0 {
-            thread::yield_now();
-        }
-        pool.shared.go_on(&slot, connection, After::KeepAlive); // as after a long body
-        hear(&mut client, "\r\n\r\n");
-        assert!(slot.take_overdue(Instant::now() + PATIENCE, PATIENCE).is_none());
-        let said = pool.shared.service.hub.publish(crate::letterbox::tests::message("heard")).unwrap();
-        pool.shared.service.hub.lend_a_hand(said.listeners);
-        hear(&mut client, "heard\r\n");
-        assert!(pool.stop(PATIENCE));
     }
 }

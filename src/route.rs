@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use tiny_http::{Method, Request};
+use tiny_http::Method;
 
 use crate::config::{Bind, Config};
 use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, Unanswered, shown};
-use crate::gate::path_of;
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
@@ -17,6 +16,9 @@ use crate::{beat, listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
+
+/// The methods that do something somewhere.
+const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// What every request can reach.
 pub struct Service {
@@ -46,9 +48,9 @@ impl From<After> for Outcome {
     }
 }
 
-/// Whether the answer to `request` may be long, so that whoever sends it has to wait for the client.
-pub fn answers_at_length(request: &Request) -> bool {
-    let path = path_of(request.url()).split('?').next().unwrap_or("");
+/// Whether the answer to a request for `url` may be long, so that its sender has to wait for the client.
+pub fn answers_at_length(url: &str) -> bool {
+    let path = url.split('?').next().unwrap_or("");
     matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
@@ -57,7 +59,7 @@ pub fn waits_to_be_kept(exchange: &Exchange<'_>, hub: &Hub) -> bool {
     hub.desk().is_some() && matches!(Route::of(exchange.path()), Ok(Route::Hook(..) | Route::Beat(_)))
 }
 
-/// The longest body that may be sent to `path`, in bytes.
+/// The longest body that may be sent to `path`, which may have a query, in bytes.
 pub fn most_body(path: &str, config: &Config) -> usize {
     match Route::of(path.split('?').next().unwrap_or(path)) {
         Ok(Route::Hook(..)) => hook::BODY_LIMIT,
@@ -86,7 +88,7 @@ impl Route<'_> {
             let ways = "say at /say, listen at /listen, beat at /beat/HOST, read / for help";
             Refusal::new(404, format!("there is no {}; {ways}", shown(path)))
         };
-        let below_root = path.strip_prefix('/').ok_or_else(nowhere)?; // `OPTIONS *` asks for no path
+        let below_root = path.strip_prefix('/').ok_or_else(nowhere)?;
         match split(below_root) {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
@@ -138,14 +140,9 @@ impl Service {
         Service { config, hub, hooks: Memory::default(), hosts: Hosts::default(), hosts_turn: Mutex::new(()) }
     }
 
-    /// A request that came on `socket`, on its way to its answer; the `last` one there if that is set.
-    pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>, last: bool) -> Exchange<'a> {
-        Exchange::new(request, socket, &self.config, self.hub.counters(), last)
-    }
-
-    /// The same for a request that was left to be answered later.
-    pub fn exchange_again<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
-        Exchange::again(unanswered, socket, &self.config, self.hub.counters())
+    /// A request that came on `socket`, on its way to its answer.
+    pub fn exchange<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::new(unanswered, socket, &self.config, self.hub.counters())
     }
 
     /// Answers one request.
@@ -155,6 +152,9 @@ impl Service {
             log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(&url));
         }
         let path = exchange.path().to_owned();
+        if path == "*" {
+            return exchange.answer(preflight(ANY_METHOD)).into(); // OPTIONS of the server as a whole
+        }
         let route = match Route::of(&path) {
             Ok(route) => route,
             Err(refusal) => return exchange.refuse(&refusal).into(),
@@ -171,7 +171,9 @@ impl Service {
             return exchange.refuse(&refusal).into();
         }
         match route {
-            Route::Help if page::is_wanted(exchange.header("Accept")) => page::serve(exchange, page::PAGE).into(),
+            Route::Help if page::is_wanted(exchange.header("Accept").unwrap_or("")) => {
+                page::serve(exchange, page::PAGE).into()
+            }
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
                 exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()

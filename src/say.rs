@@ -43,6 +43,6 @@ pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome
 }
 
 fn read(exchange: &mut Exchange<'_>, channel: &str) -> Result<Message, Refusal> {
-    let body = exchange.body()?;
+    let body = exchange.body();
     form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)
 }

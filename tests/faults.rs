@@ -15,6 +15,7 @@ fn a_listener_that_never_reads_is_hung_up_on_and_nobody_else_notices() {
     let server = Server::start(&[]);
     let mut other = server.listen("/listen");
     wait_until("both waiting threads are there", || server.threads() >= 5);
+    server.warm_up();
     let (threads, descriptors) = (server.threads(), server.descriptors());
     let sleeper = server.listen("/listen");
     let text = "x".repeat(60_000);
@@ -46,6 +47,7 @@ fn vanish(listener: &crate::support::Listener) {
 fn a_listener_whose_machine_vanished_is_missed() {
     let server = Server::start(&[]);
     let mut other = server.listen("/listen");
+    server.warm_up();
     let descriptors = server.descriptors();
     let ghost = server.listen("/listen");
     vanish(&ghost);

@@ -173,6 +173,15 @@ impl Server {
         count_entries(&format!("/proc/{}/task", self.pid()))
     }
 
+    /// Has it make what it makes for its first connections and then keeps.
+    pub fn warm_up(&self) {
+        for _ in 0..8 {
+            let mut connection = self.connect();
+            connection.write_all(b"GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+            connection.read_to_end(&mut vec![]).unwrap();
+        }
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         count_entries(&format!("/proc/{}/fd", self.pid()))

@@ -18,6 +18,7 @@ mod readers;
 mod readme;
 #[cfg(feature = "redis")]
 mod relay;
+mod requests;
 mod resume;
 mod say;
 mod service;

@@ -1,0 +1,497 @@
+//! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
+
+use crate::exchange::Refusal;
+use crate::http::head::{Facts, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
+
+/// The longest line that says a chunk's length.
+const CHUNK_LINE_LIMIT: usize = 256;
+
+/// A whole request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The head that tiny_http is given.
+    pub given: Vec<u8>,
+    /// What it says of its connection.
+    pub facts: Facts,
+    /// Its body, out of its chunks.
+    pub body: Vec<u8>,
+}
+
+/// How far the request that comes next has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing of it is there.
+    Idle,
+    /// A part of its head.
+    Head,
+    /// Its head, and a part of its body.
+    Body,
+}
+
+/// What is there.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A whole request.
+    Whole(Arrived),
+    /// Not all of one.
+    NotYet(Stage),
+}
+
+/// Bytes of one connection on their way to requests.
+#[derive(Default)]
+pub struct Intake {
+    /// What has come and is not read yet.
+    received: Vec<u8>,
+    /// So many of these bytes are a head that is known not to be whole.
+    seen: usize,
+    /// Whether the empty line that may come before a request has come.
+    skipped: bool,
+    /// A request whose head was read.
+    pending: Option<Box<Pending>>,
+}
+
+struct Pending {
+    given: Vec<u8>,
+    facts: Facts,
+    /// Whether the client waits to be asked for the body.
+    expects: bool,
+    framing: Framing,
+    chunk: Chunk,
+    content: Vec<u8>,
+}
+
+/// What of a chunked body comes next (RFC 9112 section 7.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chunk {
+    /// The line that says a chunk's length.
+    Size,
+    /// So many bytes of a chunk.
+    Content(usize),
+    /// The line break behind a chunk.
+    Break,
+    /// The lines behind the last chunk, of which there were so many bytes.
+    Trailers(usize),
+}
+
+impl Intake {
+    /// Where to append what has come.
+    pub fn received(&mut self) -> &mut Vec<u8> {
+        &mut self.received
+    }
+
+    /// Whether nothing has come that was not given out.
+    pub fn is_empty(&self) -> bool {
+        self.received.is_empty() && self.pending.is_none()
+    }
+
+    /// True once for each request whose client waits to be asked for the body, of which nothing has come.
+    pub fn is_to_be_asked(&mut self) -> bool {
+        let nothing_came = self.received.is_empty();
+        self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.expects) && nothing_came)
+    }
+
+    /// The next request, as far as it has come. `most_body` is the longest body for a path, in bytes; `spare` a buffer
+    /// to write a head for tiny_http into, which may be taken.
+    ///
+    /// # Errors
+    /// Why the request is refused. What comes behind it can no longer be told apart.
+    pub fn next(&mut self, most_body: &dyn Fn(&str) -> usize, spare: &mut Vec<u8>) -> Result<Progress, Refusal> {
+        let mut pending = match self.pending.take() {
+            Some(pending) => *pending,
+            None => match self.next_head(most_body, spare)? {
+                Some(Head { facts, framing, expects, .. }) => {
+                    let given = std::mem::take(spare);
+                    Pending { given, facts, framing, expects, chunk: Chunk::Size, content: vec![] }
+                }
+                None if self.received.is_empty() => return Ok(Progress::NotYet(Stage::Idle)),
+                None => return Ok(Progress::NotYet(Stage::Head)),
+            },
+        };
+        let (taken, whole) = pending.take_body(&self.received)?;
+        self.received.drain(..taken);
+        if whole {
+            let Pending { given, facts, content, .. } = pending;
+            return Ok(Progress::Whole(Arrived { given, facts, body: content }));
+        }
+        self.pending = Some(Box::new(pending));
+        Ok(Progress::NotYet(Stage::Body))
+    }
+
+    fn next_head(&mut self, most_body: &dyn Fn(&str) -> usize, given: &mut Vec<u8>) -> Result<Option<Head>, Refusal> {
+        if !self.skipped && self.received.starts_with(b"\r\n") {
+            self.received.drain(..2); // RFC 9112 section 2.2: some clients end a body with one too many
+            self.skipped = true;
+        }
+        let may_be_first_break = !self.skipped && self.received == b"\r";
+        if self.received.is_empty() || may_be_first_break {
+            return Ok(None);
+        }
+        // What comes byte by byte is parsed once a line.
+        if self.seen > 0 && memchr::memchr(b'\n', &self.received[self.seen..]).is_none() {
+            check_bounds(&self.received)?;
+            return Ok(None);
+        }
+        let head = Head::read(&mut self.received, most_body, given)?;
+        match &head {
+            None => self.seen = self.received.len(),
+            Some(head) => {
+                self.received.drain(..head.length);
+                (self.seen, self.skipped) = (0, false);
+            }
+        }
+        Ok(head)
+    }
+}
+
+impl Pending {
+    /// Takes what `bytes` hold of the body; returns how many they were, and whether the body is whole.
+    fn take_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
+        match self.framing {
+            Framing::Sized(length) => {
+                let taken = bytes.len().min(length - self.content.len());
+                if taken == length {
+                    self.content.reserve_exact(length);
+                }
+                self.content.extend_from_slice(&bytes[..taken]);
+                Ok((taken, self.content.len() == length))
+            }
+            Framing::Chunked(most) => {
+                let mut taken = 0;
+                loop {
+                    match self.take_chunk(&bytes[taken..], most)? {
+                        Some((more, whole)) => {
+                            taken += more;
+                            if whole {
+                                return Ok((taken, true));
+                            }
+                        }
+                        None => return Ok((taken, false)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one piece of a chunked body; `None` where it is not there. Returns its length, and whether it was the last.
+    fn take_chunk(&mut self, bytes: &[u8], most: usize) -> Result<Option<(usize, bool)>, Refusal> {
+        match self.chunk {
+            Chunk::Size => {
+                let Some(line) = line(bytes, CHUNK_LINE_LIMIT)? else { return Ok(None) };
+                let size = chunk_size(line)?;
+                if size > most - self.content.len() {
+                    return Err(body_too_long(most));
+                }
+                self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
+                Ok(Some((line.len() + 2, false)))
+            }
+            Chunk::Content(left) => {
+                let taken = bytes.len().min(left);
+                self.content.extend_from_slice(&bytes[..taken]);
+                self.chunk = if taken == left { Chunk::Break } else { Chunk::Content(left - taken) };
+                Ok((taken > 0).then_some((taken, false)))
+            }
+            Chunk::Break => {
+                let found = &bytes[..bytes.len().min(2)];
+                if !b"\r\n".starts_with(found) {
+                    return Err(bad_chunk());
+                }
+                if found.len() < 2 {
+                    return Ok(None);
+                }
+                self.chunk = Chunk::Size;
+                Ok(Some((2, false)))
+            }
+            Chunk::Trailers(before) => {
+                let Some(line) = line(bytes, HEADERS_LIMIT - before)? else { return Ok(None) };
+                let taken = line.len() + 2;
+                if line.is_empty() {
+                    return Ok(Some((taken, true)));
+                }
+                check_trailer(line)?;
+                self.chunk = Chunk::Trailers((before + taken).min(HEADERS_LIMIT));
+                Ok(Some((taken, false)))
+            }
+        }
+    }
+}
+
+/// The first line of `bytes`, without its line break; `None` while it is not whole.
+fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
+    let Some(end) = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit + 2)]) else {
+        return if bytes.len() < limit + 2 { Ok(None) } else { Err(bad_chunk()) };
+    };
+    match bytes[..end].strip_suffix(b"\r") {
+        Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
+        _ => Err(bad_chunk()),
+    }
+}
+
+/// Hexadecimal digits, then perhaps blanks, and an extension, which nobody uses and everybody has to ignore.
+fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at(digits);
+    let is_extension = matches!(rest.trim_ascii().first(), None | Some(b';'));
+    let is_text = rest.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
+    if digits.is_empty() || !is_extension || !is_text {
+        return Err(bad_chunk());
+    }
+    let value = |digit: &u8| (*digit as char).to_digit(16).unwrap_or(0) as usize;
+    Ok(digits.iter().fold(0, |size: usize, digit| size.saturating_mul(16).saturating_add(value(digit))))
+}
+
+/// Trailers are read and left out (RFC 9110 section 6.5.1). What is none could be the next request to somebody else.
+fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
+    let mut fields = [httparse::EMPTY_HEADER];
+    match httparse::parse_headers(&[line, b"\r\n\r\n"].concat(), &mut fields) {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        _ => Err(bad_chunk()),
+    }
+}
+
+fn bad_chunk() -> Refusal {
+    Refusal::new(
+        400,
+        "a chunk is malformed; send LENGTH in hexadecimal, CR LF, that many bytes, CR LF, and an empty chunk at the end",
+    )
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    /// What comes of `bytes`: how far the first request has come, or why it is refused.
+    fn progress(bytes: impl AsRef<[u8]>) -> Result<Progress, Refusal> {
+        let mut intake = Intake::default();
+        intake.received().extend_from_slice(bytes.as_ref());
+        intake.next(&|_| LIMIT, &mut vec![])
+    }
+
+    /// The first request: the head that tiny_http is given, and the body.
+    fn first(bytes: impl AsRef<[u8]>) -> (String, String) {
+        match progress(bytes.as_ref()) {
+            Ok(Progress::Whole(arrived)) => {
+                (String::from_utf8(arrived.given).unwrap(), String::from_utf8(arrived.body).unwrap())
+            }
+            other => panic!("{other:?} of {:?}", String::from_utf8_lossy(bytes.as_ref())),
+        }
+    }
+
+    fn check(request: &str, given: &str, body: &str) {
+        assert_eq!(first(request), (given.to_owned(), body.to_owned()), "{request:?}");
+        // What comes behind it is not its business, and without its last byte it is a part.
+        assert_eq!(first(format!("{request}GET")), (given.to_owned(), body.to_owned()), "{request:?}");
+        for length in 0..request.len() {
+            assert!(matches!(progress(&request.as_bytes()[..length]), Ok(Progress::NotYet(_))), "{length} {request:?}");
+        }
+    }
+
+    fn refused(request: impl AsRef<[u8]>, status: u16, line: &str) {
+        let refusal = progress(&request).expect_err(&String::from_utf8_lossy(request.as_ref()));
+        assert_eq!((refusal.status, refusal.line.as_str()), (status, line));
+    }
+
+    #[test]
+    fn what_clients_send_is_whole_when_its_last_byte_is_there() {
+        check(
+            "GET / HTTP/1.1\r\nHost: localhost:4000\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost:4000\r\nAccept: */*\r\n\r\n",
+            "",
+        );
+        check("GET /say?message=Hi HTTP/1.0\r\n\r\n", "GET /say?message=Hi HTTP/1.1\r\n\r\n", "");
+        let post = "POST /say HTTP/1.1\r\nHost: x\r\n\r\n";
+        check("POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nmessage=Hi", post, "message=Hi");
+        check(
+            "POST /say HTTP/1.1\r\nhost: x\r\ncontent-length:   0  \r\nExpect: 100-Continue\r\n\r\n",
+            &post.replace('H', "h").replace("hTTP", "HTTP"),
+            "",
+        );
+        let get = "GET /say?message=Hi HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        check("GET http://localhost:4000/say?message=Hi HTTP/1.1\r\nHost: localhost\r\n\r\n", get, "");
+        check("OPTIONS * HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n", "");
+        check("\r\nGET / HTTP/1.7\r\nHost:\r\n\r\n", "GET / HTTP/1.1\r\nHost: \r\n\r\n", "");
+    }
+
+    #[test]
+    fn chunks_become_the_body_and_trailers_are_left_out() {
+        let check = |header: &str, chunks: &str, body: &str| {
+            let request = format!("POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {header}\r\n\r\n{chunks}");
+            check(&request, "POST /say HTTP/1.1\r\nHost: x\r\n\r\n", body);
+        };
+        check("chunked", "a\r\nmessage=Hi\r\n2;x=y\r\n!!\r\n0\r\n\r\n", "message=Hi!!");
+        check("Chunked", "000000000000000001\r\na\r\n1 ; x=\"\u{fc}\"\r\nb\r\n1 \r\nc\r\n0\r\n\r\n", "abc");
+        check("chunked", "1\r\na\r\n0\r\nX-Checksum: 1\r\nY:\r\n\r\n", "a");
+    }
+
+    #[test]
+    fn what_tiny_http_cannot_read_does_not_reach_it() {
+        let get = |target: &str, headers: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        check(&get("/say?name=J\u{fc}rgen", ""), &get("/say?name=J%C3%BCrgen", ""), "");
+        for header in
+            ["Cookie: n=J\u{fc}rgen\r\n", "a.b!~: c\r\n", "User-Agent: \u{fc}\r\n", "X-a.b: c\r\n", "X-: \r\n"]
+        {
+            let given = if header == "X-: \r\n" { header } else { "" };
+            check(&get("/", header), &get("/", given), "");
+        }
+        check(&get("/", "Last-Event-ID: \t\u{fc}\t1\r\n"), &get("/", "Last-Event-ID: %C3%BC 1\r\n"), "");
+        check(&get("/", "X-A: \x01\x1b\r\n"), &get("/", "X-A: %FF%FF\r\n"), "");
+        let cookie = format!("Cookie: {}\r\n", "x".repeat(16_000));
+        check(&get("/", &cookie), &get("/", ""), "");
+    }
+
+    #[test]
+    fn all_lines_of_a_list_are_one_list() {
+        let with = |headers: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        check(&with("Accept: a\r\nX-B: 1\r\naccept: b\r\nAccept:\r\n"), &with("Accept: a, b, \r\nX-B: 1\r\n"), "");
+        let closes = |line: &str, headers: &str| {
+            let request = format!("GET / {line}\r\nHost: x\r\n{headers}\r\n");
+            let Ok(Progress::Whole(arrived)) = progress(request) else { panic!("{headers:?}") };
+            arrived.facts.closes
+        };
+        for (headers, expected) in [
+            ("", false),
+            ("Connection: close\r\n", true),
+            ("Connection: keep-alive\r\nConnection: TE, CLOSE\r\n", true),
+            ("Connection: xclose\r\n", false),
+            ("Connection: upgrade\r\n", false),
+        ] {
+            assert_eq!(closes("HTTP/1.1", headers), expected, "{headers:?}");
+        }
+        for (headers, expected) in
+            [("", true), ("Connection: xkeep-alivex\r\n", true), ("Connection: a,keep-alive\r\n", false)]
+        {
+            assert_eq!(closes("HTTP/1.0", headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_one_by_one_make_the_same_requests() {
+        let head = "POST /say HTTP/1.1\r\nHost: x\r\nX-A: b\r\nExpect: 100-continue\r\n";
+        let bytes = format!(
+            "{head}Content-Length: 3\r\n\r\nabc\r\n{head}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+        );
+        let (mut intake, mut found, mut asked) = (Intake::default(), vec![], 0);
+        for byte in bytes.bytes() {
+            intake.received().push(byte);
+            match intake.next(&|_| LIMIT, &mut vec![]) {
+                Ok(Progress::Whole(arrived)) => found.push(arrived.body),
+                progress => assert!(progress.is_ok(), "{progress:?}"),
+            }
+            asked += usize::from(intake.is_to_be_asked());
+        }
+        assert_eq!(found, [b"abc".to_vec(), b"a".to_vec()]);
+        assert_eq!(asked, 2, "each body is asked for once");
+        assert!(intake.is_empty());
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_path() {
+        let most_body = |path: &str| if path.starts_with("/hook") { 20 } else { 10 };
+        let check = |target: &str| {
+            let mut intake = Intake::default();
+            let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n123456789012345");
+            intake.received().extend_from_slice(request.as_bytes());
+            intake.next(&most_body, &mut vec![]).is_ok()
+        };
+        assert!(check("/hook/gitlab") && check("http://x/hook"));
+        assert!(!check("/say") && !check("http://hook/say"));
+    }
+
+    #[test]
+    fn request_lines_are_those_of_http_1() {
+        let line = "this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does";
+        for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/0.9", "HTTP/1.11", "HTTP/1.x"] {
+            refused(format!("GET / {version}\r\nHost: x\r\n\r\n"), 505, line);
+        }
+        refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, line);
+        let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        refused(get("say"), 400, "\"say\" is no path; send one that begins with /");
+        refused(get("*"), 400, "\"*\" is no path; send one that begins with /");
+        refused(get("ftp://x/say"), 400, "\"ftp://x/say\" is no path; send one that begins with /");
+        let line = "\"GET /say\" is no request line; send METHOD /PATH HTTP/1.1";
+        refused("GET /say?message=a b HTTP/1.1\r\n\r\n", 400, line);
+        refused("hello\r\n\r\n", 400, "\"hello\" is no request line; send METHOD /PATH HTTP/1.1");
+        let empty = "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1";
+        refused("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400, empty);
+        refused("\nGET / HTTP/1.1\r\n\r\n", 400, empty);
+        let line = "\"PURGE\" is no method that is known here; send GET or POST";
+        refused(get("/").replace("GET", "PURGE"), 501, line);
+    }
+
+    #[test]
+    fn what_two_could_read_in_two_ways_is_refused() {
+        let with = |headers: &str| format!("POST /say HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n0\r\n\r\n");
+        let number = |shown: &str| format!("Content-Length is {shown}; send one whole number");
+        for value in ["+5", "5, 5", "0x5", "-1", ""] {
+            refused(with(&format!("Content-Length: {value}")), 400, &number(&format!("{value:?}")));
+        }
+        refused(with("Content-Length: 5\r\nContent-Length: 5"), 400, "Content-Length comes twice; send it once");
+        let both = "chunked does not go with Content-Length or HTTP/1.0; send one of them";
+        refused(with("Content-Length: 5\r\nTransfer-Encoding: chunked"), 400, both);
+        refused(with("Transfer-Encoding: chunked").replace("1.1", "1.0"), 400, both);
+        for value in ["gzip, chunked", "identity", "", "chunked, chunked", "chunked;q=1"] {
+            let line = format!("the transfer encoding is {value:?}; send chunked or Content-Length");
+            refused(with(&format!("Transfer-Encoding: {value}")), 501, &line);
+        }
+        let malformed = "a header is malformed; send each as NAME: VALUE on a line of its own";
+        for header in ["X: a\r\n b", "X : a", ": a", "X", "Content-Length : 5", "X: a\0b", "X: a\rb", "\x01X: a"] {
+            refused(with(header), 400, malformed);
+        }
+        let ends = "a line of the head ends with LF alone; end each with CR LF";
+        refused("GET / HTTP/1.1\nHost: x\n\n", 400, ends);
+        refused(with("X: a\nY: b"), 400, ends);
+        refused(with("Host: y"), 400, "there are 2 Host headers; send Host: NAME once");
+        refused("GET / HTTP/1.1\r\n\r\n", 400, "there are 0 Host headers; send Host: NAME once");
+        refused(with("Expect: 200-ok"), 417, "only Expect: 100-continue is understood; leave others out");
+        for host in ["x:abc", "[", "[]", "[::1", "a b", "u@x", "[::1]x", "x:1:2"] {
+            let line = format!("{host:?} is no host; send Host: NAME or NAME:PORT");
+            refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400, &line);
+        }
+        refused("GET http:///say HTTP/1.1\r\nHost: x\r\n\r\n", 400, "\"\" is no host; send Host: NAME or NAME:PORT");
+    }
+
+    #[test]
+    fn chunks_are_checked() {
+        let with = |body: &str| format!("POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let line = bad_chunk().line;
+        for body in [
+            "x\r\n",
+            "+1\r\na\r\n",
+            " 1\r\n",
+            "\r\n",
+            "1\n",
+            "1\r\nab\r\n",
+            "1h\r\na\r\n",
+            "1;\0\r\na\r\n",
+            "1;\r\r\na\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\n X: y\r\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+        ] {
+            refused(with(body), 400, &line);
+        }
+        refused(with(&"0".repeat(CHUNK_LINE_LIMIT + 2)), 400, &line);
+        refused(with(&format!("0\r\n{}", "X: y\r\n".repeat(HEADERS_LIMIT / 6 + 2))), 400, &line);
+        let limit = "the body is longer than 1000 bytes; send less";
+        refused(with("3e9\r\n"), 413, limit);
+        refused(with("ffffffffffffffffffff\r\n"), 413, limit);
+        refused(with("1\r\nx\r\n3e8\r\n"), 413, limit);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_is_whole() {
+        let url = "the URL is longer than 8192 bytes; send the message in the body";
+        refused(format!("GET /{}", "x".repeat(8192 + 100)), 414, url);
+        refused(format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(8192)), 414, url);
+        let headers = "the headers are more than 100 or 16384 bytes; send fewer";
+        refused(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEADERS_LIMIT)), 431, headers);
+        refused(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(HEADERS_LIMIT)), 431, headers);
+        refused(format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(101)), 431, headers);
+        let body = "the body is longer than 1000 bytes; send less";
+        for length in ["1001", "9000000000000000000", "99999999999999999999999"] {
+            refused(format!("POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"), 413, body);
+        }
+    }
+}

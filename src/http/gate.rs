@@ -1,0 +1,125 @@
+//! The gate in front of tiny_http, which trusts its clients. The gate takes what a client sends, and only a whole,
+//! well-formed request goes on: its head to tiny_http, in a form of our own making (see `head` and `reader`), its body
+//! beside it. So tiny_http finds exactly one request that it can read, and never holds a byte that nobody has checked.
+//!
+//! A thread never waits for a client here: what is not whole yet is kept with its connection, which waits without a
+//! thread. What a client sends ahead (pipelining) waits in the same place, and is answered in order.
+
+use std::io::{self, ErrorKind};
+
+use crate::exchange::Refusal;
+use crate::http::framing::{Arrived, Intake, Progress, Stage};
+use crate::letterbox::Wire;
+use crate::socket::Socket;
+
+/// Bytes taken from a socket at once.
+const BLOCK: usize = 16 * 1024;
+
+/// What a look has found.
+pub enum Look {
+    /// Nothing yet, or not everything.
+    NotYet(Stage),
+    /// A whole request.
+    Whole(Arrived),
+    /// To be answered with this and closed; without a body, if that is set.
+    Refused(Refusal, bool),
+    /// The client has closed the connection.
+    Ended,
+}
+
+/// The buffers of one thread, lent to one connection after the other.
+#[derive(Default)]
+pub struct Hand {
+    /// For what comes from a socket.
+    pub bytes: Vec<u8>,
+    /// For the head that tiny_http is given.
+    pub given: Vec<u8>,
+}
+
+/// What the gate knows of one connection.
+#[derive(Default)]
+pub struct Gate {
+    intake: Intake,
+    /// Whether everything was taken that the kernel had: the last time it gave less than there was room for.
+    drained: bool,
+}
+
+impl Gate {
+    /// Looks for the next request on `socket`. Never waits. `most_body` is the longest body for a path, in bytes.
+    pub fn look(&mut self, socket: &Socket, hand: &mut Hand, most_body: &dyn Fn(&str) -> usize) -> Look {
+        let look = self.try_look(socket, hand, most_body).unwrap_or(Look::Ended); // the connection is broken
+        self.lay_down(hand);
+        look
+    }
+
+    fn try_look(&mut self, socket: &Socket, hand: &mut Hand, most_body: &dyn Fn(&str) -> usize) -> io::Result<Look> {
+        let mut received = None;
+        loop {
+            let is_head = self.intake.received().starts_with(b"HEAD ");
+            let stage = match self.intake.next(most_body, &mut hand.given) {
+                Ok(Progress::Whole(arrived)) => return Ok(Look::Whole(arrived)),
+                Ok(Progress::NotYet(stage)) => stage,
+                Err(refusal) => return Ok(Look::Refused(refusal, is_head)),
+            };
+            match received {
+                Some(0) if stage == Stage::Idle => return Ok(Look::Ended),
+                Some(0) => return Ok(Look::Refused(cut_off(), is_head)),
+                Some(_) if self.drained => {
+                    if self.intake.is_to_be_asked() {
+                        let _ = socket.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    }
+                    return Ok(Look::NotYet(stage));
+                }
+                _ => {}
+            }
+            received = Some(match self.receive(socket, hand) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.drained = true;
+                    received.unwrap_or(1) // not the end
+                }
+                length => length?,
+            });
+        }
+    }
+
+    /// Whether there may be something that no new arrival will be told of.
+    pub fn may_hold_more(&self) -> bool {
+        !self.drained || !self.intake.is_empty()
+    }
+
+    /// Whether the client has sent more than was answered.
+    pub fn holds_more(&self) -> bool {
+        !self.intake.is_empty()
+    }
+
+    fn receive(&mut self, socket: &Socket, hand: &mut Hand) -> io::Result<usize> {
+        let received = self.intake.received();
+        if received.is_empty() {
+            std::mem::swap(received, &mut hand.bytes);
+            received.clear();
+        }
+        received.reserve(BLOCK);
+        let (before, room) = (received.len(), received.capacity());
+        socket.receive(received)?;
+        let length = received.len() - before;
+        self.drained = received.len() < room;
+        Ok(length)
+    }
+
+    /// Keeps what is left in a buffer of its own size, and gives the thread's back.
+    fn lay_down(&mut self, hand: &mut Hand) {
+        let received = self.intake.received();
+        if received.capacity() == received.len() {
+            return;
+        }
+        let own = received.to_vec();
+        let buffer = std::mem::replace(received, own);
+        if hand.bytes.capacity() == 0 && buffer.capacity() <= 2 * BLOCK {
+            hand.bytes = buffer;
+        }
+    }
+}
+
+fn cut_off() -> Refusal {
+    Refusal::new(400, "the request ended early; send all of it and wait for the answer")
+}

@@ -1,0 +1,425 @@
+//! The head of one request: whether it is well formed, what it says about its body and its connection, and the head
+//! that tiny_http is given in its place.
+//!
+//! **Strict** by RFC 9110 and 9112, with `httparse` for the grammar, where two readers could differ: about line ends,
+//! lengths, encodings and hosts. **Open** where they cannot: a header's value is opaque bytes, a header that nobody here
+//! reads may be called anything, and raw UTF-8 in the URL is as if it were percent-encoded.
+//!
+//! tiny_http reads none of the client's bytes. It is given a head of our own making ([`Head::read`] writes it): the
+//! method, the path, and the headers that a handler may read ([`is_passed_on`]), in plain ASCII. So what it cannot
+//! read never reaches it.
+
+use httparse::{EMPTY_HEADER, Error as Grammar, Header, Status};
+
+use crate::config::URL_LIMIT;
+use crate::exchange::{Refusal, shown};
+
+/// The most header fields; browsers send about twenty, and proxies add some.
+const MOST_HEADERS: usize = 100;
+
+/// The most bytes of header lines. Their names and values are all that a client can say about itself; messages go into
+/// the body.
+pub const HEADERS_LIMIT: usize = 16 * 1024;
+
+/// A method and a version beside the URL, generously.
+const REQUEST_LINE_EXTRA: usize = 64;
+
+/// The methods of RFC 9110 section 9, and PATCH of RFC 5789.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// What a request says about itself beside what tiny_http is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether the client speaks HTTP/1.1, so that it knows chunks.
+    pub http11: bool,
+    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or is of HTTP/1.0
+    /// and does not say `keep-alive`.
+    pub closes: bool,
+}
+
+/// How the body is framed (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes follow.
+    Sized(usize),
+    /// Chunks follow, which hold at most so many bytes together.
+    Chunked(usize),
+}
+
+/// A whole, well-formed head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its length in bytes.
+    pub length: usize,
+    /// What it says of its connection.
+    pub facts: Facts,
+    /// How its body is framed.
+    pub framing: Framing,
+    /// Whether the client waits to be asked for the body (`Expect: 100-continue`).
+    pub expects: bool,
+}
+
+impl Head {
+    /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the longest body for a
+    /// path, in bytes. The head for tiny_http is written to `given`, which is overwritten. A minor version of HTTP that
+    /// we do not know is changed to 1.1 in place (RFC 9110 section 2.5), and control characters in values to bytes
+    /// beyond ASCII.
+    ///
+    /// # Errors
+    /// Why nobody shall read it: 400, 413, 414, 417, 431, 501 or 505.
+    pub fn read(
+        bytes: &mut [u8],
+        most_body: &dyn Fn(&str) -> usize,
+        given: &mut Vec<u8>,
+    ) -> Result<Option<Head>, Refusal> {
+        take_for_http11(bytes);
+        let mut headers = [EMPTY_HEADER; MOST_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        let parsed = match request.parse(bytes) {
+            Err(Grammar::HeaderValue) => {
+                make_controls_opaque(bytes);
+                headers = [EMPTY_HEADER; MOST_HEADERS];
+                request = httparse::Request::new(&mut headers);
+                request.parse(bytes)
+            }
+            parsed => parsed,
+        };
+        let length = match parsed {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => {
+                check_bounds(bytes)?;
+                return Ok(None);
+            }
+            Err(error) => {
+                let whole = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
+                check_bounds(&bytes[..whole])?;
+                return Err(malformed(bytes, error));
+            }
+        };
+        check_bounds(&bytes[..length])?;
+        let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+        check_method(method)?;
+        check_target(method, target)?;
+        let path = path_of(target);
+        given.clear();
+        given.extend_from_slice(method.as_bytes());
+        given.push(b' ');
+        write_ascii(path.as_bytes(), given);
+        given.extend_from_slice(b" HTTP/1.1\r\n");
+        let (facts, framing, expects) =
+            Fields::read(request.headers, request.version == Some(1), given)?.verdict(most_body(path))?;
+        given.extend_from_slice(b"\r\n");
+        Ok(Some(Head { length, facts, framing, expects }))
+    }
+}
+
+/// The lists among the headers that a handler may read: all lines of one are one list (RFC 9110 section 5.3).
+const LISTS: [&str; 5] = ["Accept", "Access-Control-Request-Headers", "Forwarded", "If-None-Match", "X-Forwarded-For"];
+
+/// The others that a handler may read, beside those that begin with `X-` or `Webhook-`.
+const SINGLE: [&str; 8] = [
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    "Host",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Origin",
+    "Sec-Fetch-Site",
+];
+
+/// Whether a handler may read the header `name`, so that tiny_http is given it.
+pub fn is_passed_on(name: &str) -> bool {
+    let begins = |start: &str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'); // all that tiny_http reads
+    let has_prefix = (begins("X-") || begins("Webhook-")) && name.bytes().all(is_plain);
+    is_one_of(&LISTS, name) || is_one_of(&SINGLE, name) || has_prefix
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// A request of HTTP/1.2 to HTTP/1.9 is to be read as one of HTTP/1.1.
+fn take_for_http11(bytes: &mut [u8]) {
+    let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut bytes[..line] {
+        *minor = b'1';
+    }
+}
+
+/// A value may hold any byte but CR, LF and NUL (RFC 9110 section 5.5), but `httparse` takes no other control
+/// characters. No name may hold them, before or after.
+fn make_controls_opaque(bytes: &mut [u8]) {
+    let line = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
+    for byte in &mut bytes[line.min(end)..end] {
+        if matches!(byte, 0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f) {
+            *byte = 0xff;
+        }
+    }
+}
+
+/// Appends `text`, with what is not visible ASCII or a blank percent-encoded.
+fn write_ascii(text: &[u8], into: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'\t' => into.push(b' '),
+            0x20..0x7f => into.push(*byte),
+            _ => into.extend([b'%', hex(byte >> 4), hex(byte & 15)]),
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    b"0123456789ABCDEF"[usize::from(digit)]
+}
+
+/// A head, or what is there of it, is within its bounds, and its lines are lines.
+///
+/// # Errors
+/// 400, 414 or 431.
+pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
+    let line = memchr::memchr(b'\n', head).unwrap_or(head.len());
+    if line > URL_LIMIT + REQUEST_LINE_EXTRA {
+        return Err(url_too_long());
+    }
+    if head.len() - line > HEADERS_LIMIT {
+        return Err(headers_too_long());
+    }
+    check_lines(head)
+}
+
+/// Lines end with CR LF and nothing else: RFC 9112 section 2.2 leaves the choice, and two readers may differ. And no
+/// line comes before the first.
+fn check_lines(head: &[u8]) -> Result<(), Refusal> {
+    if matches!(head.first(), Some(b'\r' | b'\n')) {
+        return Err(Refusal::new(400, "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
+    }
+    let mut before = 0;
+    for end in memchr::memchr_iter(b'\n', head) {
+        if end == before || head[end - 1] != b'\r' {
+            return Err(Refusal::new(400, "a line of the head ends with LF alone; end each with CR LF"));
+        }
+        before = end + 1;
+    }
+    Ok(())
+}
+
+/// Says what is wrong with a head that the grammar does not allow.
+fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
+    let line = String::from_utf8_lossy(line.trim_ascii_end());
+    let version = line.split(' ').nth(2).filter(|_| line.matches(' ').count() == 2).unwrap_or("");
+    match (version, error) {
+        (_, Grammar::TooManyHeaders) => headers_too_long(),
+        ("HTTP/1.1" | "HTTP/1.0", Grammar::HeaderName | Grammar::HeaderValue | Grammar::NewLine) => {
+            Refusal::new(400, "a header is malformed; send each as NAME: VALUE on a line of its own")
+        }
+        (version, Grammar::Version | Grammar::NewLine) if version.starts_with("HTTP/") => {
+            Refusal::new(505, "this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does")
+        }
+        _ => {
+            let line = format!("{} is no request line; send METHOD /PATH HTTP/1.1", shown(before_query(&line)));
+            Refusal::new(400, line)
+        }
+    }
+}
+
+/// A method that nobody knows is 501; one that is known but does nothing here is for the router to refuse (RFC 9110
+/// section 9.1).
+fn check_method(method: &str) -> Result<(), Refusal> {
+    if METHODS.contains(&method) {
+        return Ok(());
+    }
+    Err(Refusal::new(501, format!("{} is no method that is known here; send GET or POST", shown(method))))
+}
+
+/// The target is a path, an absolute URL, or `*` for OPTIONS (RFC 9112 section 3.2), without control characters.
+fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
+    if target.len() > URL_LIMIT {
+        return Err(url_too_long());
+    }
+    if let Some((_, rest)) = target.split_once("://").filter(|_| path_of(target).len() < target.len()) {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or("");
+        return if host.is_empty() { Err(no_host(host)) } else { check_host(host.as_bytes()) };
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(());
+    }
+    Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(before_query(target)))))
+}
+
+/// What may be shown: there may be a token in the query.
+fn before_query(text: &str) -> &str {
+    text.split('?').next().unwrap_or(text)
+}
+
+/// The path and query of a target, which may be an absolute URL: `http://host:4000/say` is `/say`.
+pub fn path_of(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    let Some((scheme, rest)) = target.split_once("://") else { return target };
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return target;
+    }
+    match rest.find(['/', '?']) {
+        Some(end) if rest[end..].starts_with('/') => &rest[end..],
+        _ => "/",
+    }
+}
+
+/// What the headers say about framing and the connection.
+#[derive(Default)]
+struct Fields {
+    http11: bool,
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+    expects: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Fields {
+    /// Reads `headers`, and writes those that are passed on to `given`.
+    fn read(headers: &[Header<'_>], http11: bool, given: &mut Vec<u8>) -> Result<Fields, Refusal> {
+        let mut fields = Fields { http11, ..Fields::default() };
+        for (place, header) in headers.iter().enumerate() {
+            fields.take(header)?;
+            let is_same = |other: &&Header<'_>| other.name.eq_ignore_ascii_case(header.name);
+            let is_list = is_one_of(&LISTS, header.name);
+            if !is_passed_on(header.name) || (is_list && headers[..place].iter().any(|other| is_same(&other))) {
+                continue;
+            }
+            given.extend_from_slice(header.name.as_bytes());
+            given.extend_from_slice(b": ");
+            write_ascii(header.value.trim_ascii(), given);
+            for more in headers[place + 1..].iter().filter(is_same).filter(|_| is_list) {
+                given.extend_from_slice(b", ");
+                write_ascii(more.value.trim_ascii(), given);
+            }
+            given.extend_from_slice(b"\r\n");
+        }
+        Ok(fields)
+    }
+
+    fn take(&mut self, header: &Header<'_>) -> Result<(), Refusal> {
+        let value = header.value.trim_ascii();
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("Host") {
+            self.hosts += 1;
+            check_host(value)?;
+        } else if is("Content-Length") {
+            if self.length.replace(content_length(value)?).is_some() {
+                return Err(Refusal::new(400, "Content-Length comes twice; send it once"));
+            }
+        } else if is("Transfer-Encoding") {
+            if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
+                let value = shown(&String::from_utf8_lossy(value));
+                return Err(Refusal::new(
+                    501,
+                    format!("the transfer encoding is {value}; send chunked or Content-Length"),
+                ));
+            }
+            self.chunked = true;
+        } else if is("Expect") && self.http11 {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::new(417, "only Expect: 100-continue is understood; leave others out"));
+            }
+            self.expects = true;
+        } else if is("Connection") {
+            for option in value.split(|byte| *byte == b',') {
+                self.close |= option.trim_ascii().eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from all headers together; `most` bytes may be in the body.
+    fn verdict(self, most: usize) -> Result<(Facts, Framing, bool), Refusal> {
+        let hosts = self.hosts;
+        if hosts > 1 || (hosts == 0 && self.http11) {
+            return Err(Refusal::new(400, format!("there are {hosts} Host headers; send Host: NAME once")));
+        }
+        if self.chunked && (self.length.is_some() || !self.http11) {
+            return Err(Refusal::new(400, "chunked does not go with Content-Length or HTTP/1.0; send one of them"));
+        }
+        let facts = Facts { http11: self.http11, closes: self.close || (!self.http11 && !self.keep_alive) };
+        let framing = match self.length.unwrap_or(0) {
+            _ if self.chunked => Framing::Chunked(most),
+            length if length > most as u64 => return Err(body_too_long(most)),
+            length => Framing::Sized(length as usize),
+        };
+        Ok((facts, framing, self.expects))
+    }
+}
+
+/// `HOST` or `HOST:PORT` (RFC 9110 section 7.2, RFC 3986 section 3.2.2), which may be empty.
+fn check_host(value: &[u8]) -> Result<(), Refusal> {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let in_brackets = |byte: &u8| in_name(byte) || *byte == b':';
+    let (host, port) = match value.strip_prefix(b"[") {
+        None => value.split_at(memchr::memchr(b':', value).unwrap_or(value.len())),
+        Some(inside) => inside.split_at(memchr::memchr(b']', inside).ok_or_else(|| no_host_in(value))?),
+    };
+    let is_name = if value.starts_with(b"[") {
+        !host.is_empty() && host.iter().all(in_brackets)
+    } else {
+        host.iter().all(in_name)
+    };
+    let port = port.strip_prefix(b"]").unwrap_or(port);
+    let is_port = port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit));
+    if is_name && is_port { Ok(()) } else { Err(no_host_in(value)) }
+}
+
+fn no_host_in(value: &[u8]) -> Refusal {
+    no_host(&String::from_utf8_lossy(value))
+}
+
+fn no_host(value: &str) -> Refusal {
+    Refusal::new(400, format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
+}
+
+/// One decimal number, digits alone (RFC 9110 section 8.6); one too large for any body stays too large.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    let digits = std::str::from_utf8(value).ok().filter(|text| !text.is_empty());
+    match digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(digits) => Ok(digits.parse().unwrap_or(u64::MAX)),
+        None => {
+            let value = shown(&String::from_utf8_lossy(value));
+            Err(Refusal::new(400, format!("Content-Length is {value}; send one whole number")))
+        }
+    }
+}
+
+fn url_too_long() -> Refusal {
+    Refusal::new(414, format!("the URL is longer than {URL_LIMIT} bytes; send the message in the body"))
+}
+
+fn headers_too_long() -> Refusal {
+    let line = format!("the headers are more than {MOST_HEADERS} or {HEADERS_LIMIT} bytes; send fewer");
+    Refusal::new(431, line)
+}
+
+/// Refuses a body of more than `limit` bytes.
+pub fn body_too_long(limit: usize) -> Refusal {
+    Refusal::new(413, format!("the body is longer than {limit} bytes; send less"))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_url_is_its_path() {
+        let check = |target: &str, path: &str| assert_eq!(path_of(target), path);
+        check("/say?x=http://a/b", "/say?x=http://a/b");
+        check("http://localhost:4000/say?message=Hi", "/say?message=Hi");
+        check("HTTPS://x/listen", "/listen");
+        check("http://x", "/");
+        check("ftp://x/y", "ftp://x/y");
+    }
+}

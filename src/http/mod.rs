@@ -1,0 +1,11 @@
+//! HTTP/1.1 as it comes from the wire: which bytes are a request (`head`, `framing`), and how the requests of one
+//! connection come in (`gate`), and how tiny_http reads them (`reader`). Knows nothing of what is said.
+
+#[cfg(not(loom))]
+pub mod framing;
+#[cfg(not(loom))]
+pub mod gate;
+#[cfg(not(loom))]
+pub mod head;
+#[cfg(not(loom))]
+pub mod reader;
