@@ -442,7 +442,8 @@ impl Shared {
             None => MOST_FROM_ONE_ADDRESS,
         };
         if self.connections().open_from(address) > most {
-            longest_silent(self.connections().all(), address).iter().for_each(|slot| drop(slot.take()));
+            let all = self.connections().all(); // a statement of its own: who is closed gives its place back
+            longest_silent(all, address).iter().for_each(|slot| drop(slot.take()));
         }
         if self.connections().open_from(address) > most {
             let line = format!("{most} connections come from your address, as many as may; close some");

@@ -62,6 +62,11 @@ fn a_lost_connection_is_shown_and_comes_back_by_itself() {
 }
 
 #[test]
+fn a_cookie_that_another_page_has_set_locks_nobody_out() {
+    play("cookie");
+}
+
+#[test]
 fn a_token_is_asked_for_once() {
     play("token");
 }

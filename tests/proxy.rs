@@ -85,6 +85,36 @@ fn chromium_hears_over_tls_and_http_2_and_comes_back_when_the_server_was_away() 
     wait_until("nginx has logged the requests", || nginx.log().contains("\"GET /listen HTTP/2.0\""));
 }
 
+#[test]
+fn haproxy_forwards_a_chunked_body_with_a_trailer_and_it_is_heard() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen");
+    let port = free_port();
+    let configuration = std::env::temp_dir().join(format!("aloud-haproxy-{port}"));
+    let text = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         listen aloud\n bind 127.0.0.1:{port}\n server aloud {}\n",
+        server.address()
+    );
+    std::fs::write(&configuration, text).unwrap();
+    let mut haproxy = Command::new("/usr/sbin/haproxy")
+        .args(["-db", "-f"])
+        .arg(&configuration)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("haproxy is installed; run scripts/install-test-tools.sh");
+    wait_until("haproxy listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = "POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+    connection.write_all(format!("{head}2\r\nHi\r\n0\r\nX-Sum: 1\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(Answer::read(&mut BufReader::new(connection), false).body, "ok.");
+    assert_eq!(listener.line().unwrap(), "Hi\r\n");
+    haproxy.kill().unwrap();
+    haproxy.wait().unwrap();
+    std::fs::remove_file(configuration).unwrap();
+}
+
 /// The message of the next event that is one, as a line.
 fn message(page: &Reader) -> String {
     loop {

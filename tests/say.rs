@@ -93,7 +93,7 @@ fn a_body_that_ends_early_is_never_said() {
         ("Transfer-Encoding: chunked", "7\r\ncut off\r\n".to_owned()),
         ("Transfer-Encoding: chunked", "7\r\ncut off\r\n0\r\n".to_owned()),
         ("Transfer-Encoding: chunked", "not a size\r\n".to_owned()),
-        ("Connection: upgrade\r\nTransfer-Encoding: chunked", "7\r\ncut off\r\n0\r\n\r\n".to_owned()),
+        ("Connection: upgrade\r\nTransfer-Encoding: chunked", "7\r\ncut off\r\n0\r\n".to_owned()),
     ] {
         let mut connection = server.connect();
         write!(connection, "POST /say HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n{body}").unwrap();

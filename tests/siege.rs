@@ -12,8 +12,8 @@ use crate::support::{PATIENCE, Server, wait_until};
 /// A few hundred connections are enough to fill a server that may open no more descriptors than this.
 const FEW_DESCRIPTORS: &str = "ulimit -n 600";
 
-/// More connections than fit under [`FEW_DESCRIPTORS`], two descriptors each.
-const TOO_MANY: usize = 400;
+/// More connections than fit under [`FEW_DESCRIPTORS`], one descriptor each.
+const TOO_MANY: usize = 700;
 
 /// `aloud` under a shell's resource limits.
 fn limited(limits: &str, flags: &str) -> Server {

@@ -64,22 +64,25 @@ impl Gate {
             match received {
                 Some(0) if stage == Stage::Idle => return Ok(Look::Ended),
                 Some(0) => return Ok(Look::Refused(cut_off(), is_head)),
-                Some(_) if self.drained => {
-                    if self.intake.is_to_be_asked() {
-                        let _ = socket.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
-                    }
-                    return Ok(Look::NotYet(stage));
-                }
+                // The end of a connection is told once, so now is the time to look for it.
+                Some(_) if self.drained && !socket.has_peer_left() => return Ok(self.not_yet(socket, stage)),
                 _ => {}
             }
-            received = Some(match self.receive(socket, hand) {
+            received = match self.receive(socket, hand) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.drained = true;
-                    received.unwrap_or(1) // not the end
+                    return Ok(self.not_yet(socket, stage));
                 }
-                length => length?,
-            });
+                length => Some(length?),
+            };
         }
+    }
+
+    fn not_yet(&mut self, socket: &Socket, stage: Stage) -> Look {
+        if self.intake.is_to_be_asked() {
+            let _ = socket.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        Look::NotYet(stage)
     }
 
     /// Whether there may be something that no new arrival will be told of.

@@ -38,6 +38,18 @@ async function start(bind, ...flags) {
 const stop = (server) => new Promise((stopped) => server.once('exit', stopped) && server.kill('SIGKILL'));
 
 const scenarios = {
+  // A page of the same host name, at another port, may set any cookie; it is sent here too.
+  async cookie(browser) {
+    const [other, at] = await start('127.0.0.1:0');
+    const page = await browser.open(`http://${at}/`);
+    await page.evaluate('document.cookie = "user=Jürgen; path=/"');
+    await stop(other);
+    const ours = await live(browser);
+    assert.equal(await ours.evaluate('document.cookie'), 'user=Jürgen', 'the cookie was sent');
+    await say(url, { name: 'Ana', message: 'heard' });
+    await heard(ours, 'heard');
+  },
+
   async talk(browser) {
     const page = await live(browser);
     assert.match(await page.evaluate('document.querySelector(".talk .empty").innerText'), /curl .*\/say -d 'name=Florian&message=Hi'/);
