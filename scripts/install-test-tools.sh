@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests run beside the server: curl, nc, jq, nginx, Redis, OpenSSL, man, strace, systemd's tools, slowhttptest,
-# faketime, Node, Python's venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
+# faketime, Node, Python's venv, busybox, mksh, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
 # tests/readers lists, and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
@@ -20,6 +20,7 @@ command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v busybox >/dev/null || missing+=(busybox)
+command -v mksh >/dev/null || missing+=(mksh)
 command -v shellcheck >/dev/null || missing+=(shellcheck)
 [ -x /usr/bin/chromium ] || missing+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
