@@ -166,7 +166,7 @@ impl Pool {
     /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
     pub fn start(config: Config) -> Result<Pool, String> {
         let backing = Backing::open(&config)?;
-        let listening = Listening::open(&config.bind)
+        let listening = Listening::open(&config.bind, config.socket_mode)
             .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
         Pool::start_at(listening, config, backing).map_err(|error| {
             format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
@@ -236,11 +236,7 @@ impl Pool {
         let all = shared.connections().all();
         all.iter().for_each(|slot| drop(slot.take()));
         drop(lock(&shared.alive).take());
-        let ended = self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
-        if let crate::config::Bind::Unix(path) = &shared.service.config.bind {
-            let _ = std::fs::remove_file(path);
-        }
-        ended
+        self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
     }
 }
 

@@ -142,6 +142,42 @@ fn the_check_finds_a_server_well_that_is_and_says_what_is_wrong_with_one_that_is
 }
 
 #[test]
+fn the_check_ends_in_time_whatever_the_server_does() {
+    // One sends an answer that never ends, a byte at a time; in the other's queue there is no room.
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = slow.local_addr().unwrap().to_string();
+    let trickle = std::thread::spawn(move || {
+        use std::io::Write;
+        let (mut connection, _) = slow.accept().unwrap();
+        while connection.write_all(b"x").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(20)); // its pace, not a wait for something
+        }
+    });
+    let folder = Folder::new("check");
+    let path = folder.0.join("full");
+    let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    full.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    full.listen(0).unwrap();
+    let _waits = UnixStream::connect(&path).unwrap();
+    for bind in [address, format!("unix:{}", path.display())] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        let mut check = check.args(["--check", "--bind", &bind]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until(&format!("the check of {bind} ends"), || check.try_wait().unwrap().is_some());
+        }));
+        let _ = check.kill();
+        let output = check.wait_with_output().unwrap();
+        assert!(ended.is_ok(), "the check of {bind} takes as long as the server likes");
+        assert_eq!(output.status.code(), Some(1));
+        let line = format!(
+            "aloud: the server at {bind} is not well (it has not answered in 5 s); give the address it has with --bind\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stderr), line);
+    }
+    trickle.join().unwrap();
+}
+
+#[test]
 fn the_units_are_valid_and_expose_next_to_nothing() {
     let folder = Folder::new("units");
     let mut units = vec![];
