@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Server;
+use crate::support::{Folder, Server};
 
 #[test]
 fn the_help_at_the_root_holds_commands_that_work_as_printed() {
@@ -113,13 +113,13 @@ fn at_socket_file(path: &std::path::Path, flags: &str) -> Server {
 
 #[test]
 fn a_socket_file_has_the_mode_that_was_asked_for() {
-    let path = std::env::temp_dir().join(format!("aloud-test-mode-{}.sock", std::process::id()));
+    let folder = Folder::new("mode");
+    let path = folder.0.join("socket");
     for (flags, expected) in [("", 0o660), ("--socket-mode 0600", 0o600), ("--socket-mode 777", 0o777)] {
         let _server = at_socket_file(&path, flags);
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
         assert_eq!(mode & 0o7777, expected, "{flags}");
     }
-    std::fs::remove_file(path).unwrap(); // the servers were killed
     for bad in ["", "rw", "0888", "1777", "+660", "-1"] {
         let (code, _, line) = run(&["--socket-mode", bad], &[]);
         let expected = format!("aloud: --socket-mode is \"{bad}\"; give permissions in octal, such as 0660 or 0666\n");
@@ -129,7 +129,8 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
 
 #[test]
 fn a_server_that_stops_leaves_the_socket_file_of_another_that_has_replaced_its_own() {
-    let path = std::env::temp_dir().join(format!("aloud-test-replaced-{}.sock", std::process::id()));
+    let folder = Folder::new("replaced");
+    let path = folder.0.join("socket");
     let mut one = at_socket_file(&path, "");
     std::fs::remove_file(&path).unwrap();
     let mut other = at_socket_file(&path, "");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Folder, Server};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
@@ -149,13 +149,12 @@ fn beat_sh_tells_figures_from_every_shell() {
 
 #[test]
 fn beat_sh_reads_a_disk_of_any_size_under_any_name() {
-    let folder = std::env::temp_dir().join(format!("aloud-df-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let line = folder.join("line");
-    let df = folder.join("df");
+    let folder = Folder::new("df");
+    let line = folder.0.join("line");
+    let df = folder.0.join("df");
     std::fs::write(&df, "#!/bin/sh\necho Filesystem\necho \"$(cat ${0%df}line)\"\n").unwrap();
     std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
     let check = |shell: &[&str], text: &str, expected: Option<(f64, f64)>| {
         std::fs::write(&line, text).unwrap();
         let server = Server::start(&[]);
@@ -174,12 +173,12 @@ fn beat_sh_reads_a_disk_of_any_size_under_any_name() {
     check(&["sh"], "* 8 3 5 38% /mnt", Some((8192.0, 3072.0)));
     check(&["sh"], "proc 0 0 0 - /proc", None);
     check(&["sh"], "", None);
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
 fn beat_sh_reads_its_token_from_a_file_as_the_server_does() {
-    let path = std::env::temp_dir().join(format!("aloud-beat-token-{}", std::process::id()));
+    let folder = Folder::new("beat-token");
+    let path = folder.0.join("token");
     let from_file = format!("@{}", path.display());
     let token = "s3cret\"\\";
     for shell in SHELLS {

@@ -9,24 +9,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Answer, PATIENCE, Server, wait_until};
-
-/// A folder that is gone with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{Answer, Folder, PATIENCE, Server, wait_until};
 
 /// What a service manager does (sd_listen_fds(3)): `socket` becomes descriptor 3 of a process that is told so by its
 /// number. It comes as standard input, because a shell can move that without `unsafe`.
