@@ -84,7 +84,7 @@ cargo build --release --quiet --target "$target" --no-default-features "$@" >&2
 mkdir -p "$directory/release/empty"
 
 file=$directory/release/aloud
-if ldd "$file" >/dev/null 2>&1; then
+if readelf --program-headers "$file" | grep -q INTERP; then
     echo "$0: $file is dynamic all the same" >&2
     exit 1
 fi
