@@ -16,7 +16,7 @@ usage: beat.sh [--every S | --next S] [--note TEXT] [--disk FOLDER] SERVER [HOST
   --note    a few words that are shown with it
   --disk    a folder on the disk that is told about [/]
 
-ALOUD_SAY_TOKEN in the environment is the server's --say-token, where it has one.
+ALOUD_SAY_TOKEN in the environment is the server's --say-token, where it has one; @FILE reads it from a file.
 Exits 0 when the server has taken the beat, 1 when not, 2 on bad usage. With --every it complains and goes on.
 END
 }
@@ -47,6 +47,8 @@ command -v curl >/dev/null || { echo 'beat.sh: curl is missing; install it' >&2;
 server=${1%/}
 host=${2:-}
 [ -n "$host" ] || read -r host </proc/sys/kernel/hostname || host=$(uname -n)
+# In a URL some characters end the name, and another host would beat.
+case $host in *[!A-Za-z0-9_.-]*) wrong "\"$host\" is no host name: it takes A-Z a-z 0-9 _ . -" ;; esac
 
 # Adds a figure to the curl configuration that `beat` writes, where there is one. Values are quoted as curl reads them.
 figure() {
@@ -63,8 +65,20 @@ quoted() {
 }
 line_break='
 '
+carriage_return=$(printf '\r')
 
-# Sizes are in bytes; the kernel counts in KiB.
+# KiB as bytes, five digits at a time: a shell may count no further than 2^31.
+bytes() {
+    digits=$1 carry=0 last=''
+    while [ ${#digits} -gt 5 ]; do
+        first=${digits%?????}
+        part=$(((1${digits#"$first"} - 100000) * 1024 + carry)) # behind a 1, because 0 would make it octal
+        carry=$((part / 100000)) part=$((part % 100000 + 100000))
+        digits=$first last=${part#1}$last
+    done
+    printf %s "$((digits * 1024 + carry))$last"
+}
+
 memory() {
     total='' available='' free=0
     while read -r key value _; do
@@ -75,15 +89,24 @@ memory() {
         esac
     done </proc/meminfo
     [ -n "$total" ] || return
-    figure mem_total $((total * 1024))
-    figure mem_used $(((total - ${available:-$free}) * 1024))
+    figure mem_total "$(bytes "$total")"
+    figure mem_used "$(bytes $((total - ${available:-$free})))"
 }
 
+# The names of the device and of the folder may hold blanks. Between them stand total, used, available and a percentage.
 disk() {
     df -P -k "$folder" 2>/dev/null | {
-        read -r _ && read -r _ total used _ || exit 0
-        figure disk_total $((total * 1024))
-        figure disk_used $((used * 1024))
+        read -r _ && read -r line || exit 0
+        set -f
+        # shellcheck disable=SC2086 # they are words
+        set -- $line
+        while [ $# -gt 4 ]; do
+            case $1$2$3,$4$5 in
+            *[!0-9]*,*) ;;
+            *,[0-9]*%/*) figure disk_total "$(bytes "$1")" && figure disk_used "$(bytes "$2")" && break ;;
+            esac
+            shift
+        done
     }
 }
 
@@ -99,12 +122,17 @@ figures() {
     figure note "$note"
 }
 
-# The token goes in by standard input, like everything else: arguments are for all on this machine to see.
+# The token goes in by standard input, like everything else: arguments are for all on this machine to see. Its file is
+# read for each beat, so that it may change.
 beat() {
+    token=${ALOUD_SAY_TOKEN:-}
+    case $token in
+    @*) token=$(cat "${token#@}" 2>&1) || { echo "beat.sh: the token cannot be read ($token)" >&2; return 1; } ;;
+    esac
     answer=$({
         figures
-        [ -z "${ALOUD_SAY_TOKEN:-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$(quoted "$ALOUD_SAY_TOKEN")"
-    } | curl -sS --max-time 10 --config - --write-out '%{http_code}' --request POST "$server/beat/$host" 2>&1)
+        [ -z "$token" ] || printf 'header = "Authorization: Bearer %s"\n' "$(quoted "${token%"$carriage_return"}")"
+    } | curl -sS --globoff --max-time 10 --config - --write-out '%{http_code}' --request POST "$server/beat/$host" 2>&1)
     said=$(printf %s "${answer%???}")
     case $answer in
     *200) echo "$said" ;;

@@ -15,7 +15,9 @@
 # The figures of the README are those of the ordinary build; musl's allocator has one lock for all threads, so a big machine
 # is better off with that.
 #
-# No cargo feature is in it unless you say so (`TARGET --features store`). With glibc `--bind` takes numbers and `localhost`
+# No cargo feature is in it unless you say so: `--features store`, with or without a TARGET before it, gives it --store.
+# Where a server shall keep what is said, and scripts/Dockerfile and scripts/systemd/aloud.service want that, it is needed.
+# With glibc `--bind` takes numbers and `localhost`
 # rather than names: glibc looks names up with libraries of the machine it runs on. The last line printed is the file's path.
 set -eu
 cd "$(dirname "$0")/.."
@@ -28,8 +30,11 @@ has() {
     [ -d "$(rustc $flags --print target-libdir --target "$1")" ]
 }
 
-target=${1:-}
-[ $# -eq 0 ] || shift
+target=
+case ${1:--} in
+-*) ;;
+*) target=$1 && shift ;;
+esac
 if [ -z "$target" ]; then
     target=x86_64-unknown-linux-gnu
     ! has x86_64-unknown-linux-musl || target=x86_64-unknown-linux-musl
@@ -75,8 +80,11 @@ esac
 export RUSTFLAGS="$flags -C target-feature=+crt-static -C relocation-model=static -C linker=$linker"
 cargo build --release --quiet --target "$target" --no-default-features "$@" >&2
 
+# scripts/Dockerfile copies it with its owner, because an image of one file has nothing that could make a folder.
+mkdir -p "$directory/release/empty"
+
 file=$directory/release/aloud
-if ldd "$file" >/dev/null 2>&1; then
+if readelf --program-headers "$file" | grep -q INTERP; then
     echo "$0: $file is dynamic all the same" >&2
     exit 1
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, nc, jq, nginx, haproxy, Redis, OpenSSL, man, strace, systemd's tools, slowhttptest,
-# faketime, Node, Python's venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
-# tests/readers lists, and what builds the fuzzers. Where everything is there it does nothing, at once.
+# Installs what the tests run beside the server: from Debian's packages (as root) curl and its like, proxies, Redis,
+# browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries for ARM; and what
+# builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -21,8 +21,12 @@ command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v busybox >/dev/null || missing+=(busybox)
+command -v mksh >/dev/null || missing+=(mksh)
 command -v shellcheck >/dev/null || missing+=(shellcheck)
 [ -x /usr/bin/chromium ] || missing+=(chromium)
+command -v qemu-arm >/dev/null && command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+command -v arm-linux-gnueabihf-gcc >/dev/null || missing+=(gcc-arm-linux-gnueabihf libc6-dev-armhf-cross)
+command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" != 0 ]; then
@@ -44,6 +48,16 @@ if ! cmp --silent requirements.txt venv/made-from || ! venv/bin/python -c ''; th
     venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
     cp requirements.txt venv/made-from
 fi
+
+# Rust's libraries for the processors of small machines, for which tests/package.sh builds.
+for target in armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu; do
+    [ -d "$(rustc --print target-libdir --target $target)" ] && continue
+    if ! command -v rustup >/dev/null; then
+        echo "missing for tests/package.sh: Rust's library for $target; install rustup, which can bring it" >&2
+        exit 1
+    fi
+    rustup target add $target
+done
 
 # The fuzzers are built with libFuzzer's instrumentation, which takes a nightly compiler; nothing else does.
 if ! cargo +nightly --version >/dev/null 2>&1; then

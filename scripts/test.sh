@@ -44,7 +44,7 @@ cargo test --quiet --release --test tests
 step 'the twins of the lesson'
 CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
 
-step 'the static file, alone in a folder'
+step 'the static files, alone in a folder and for ARM'
 tests/package.sh
 
 step 'the load generator of the benchmarks'

@@ -4,13 +4,16 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use crate::config::Bind;
 use crate::socket::addresses;
 
-/// How long the server may be silent once it is asked.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long all of it may take: finding the address, connecting, and the whole answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest answer looked at, in bytes.
 const ANSWER_LIMIT: u64 = 4096;
@@ -18,24 +21,17 @@ const ANSWER_LIMIT: u64 = 4096;
 /// HTTP/1.0, so that the end of the answer is the end of the connection.
 const QUESTION: &[u8] = b"GET /health HTTP/1.0\r\n\r\n";
 
-/// Asks the server that listens at `bind` whether it is well.
+/// Asks the server that listens at `bind` whether it is well. A thread of its own asks; it ends with the process where
+/// it takes too long.
 ///
 /// # Errors
 /// When it cannot be reached, or does not answer 200 in time; with its first line where it said something else.
 pub fn ask(bind: &Bind) -> io::Result<()> {
-    let answer = match bind {
-        Bind::EveryInterface(port) => {
-            let (v6, v4) = (SocketAddr::from((Ipv6Addr::LOCALHOST, *port)), (Ipv4Addr::LOCALHOST, *port).into());
-            over_tcp(TcpStream::connect(&[v4, v6][..])?)?
-        }
-        Bind::Address(text) => over_tcp(TcpStream::connect(&*addresses(text)?)?)?,
-        Bind::Unix(path) => {
-            let connection = UnixStream::connect(path)?;
-            connection.set_read_timeout(Some(PATIENCE))?;
-            converse(connection)?
-        }
-        Bind::HandedOver => return Err(io::ErrorKind::AddrNotAvailable.into()),
-    };
+    let bind = bind.clone();
+    let (tell, told) = bounded(1);
+    thread::Builder::new().name("check".to_owned()).spawn(move || tell.send(answer(&bind)))?;
+    let late = |_| io::Error::other(format!("it has not answered in {} s", PATIENCE.as_secs()));
+    let answer = told.recv_timeout(PATIENCE).map_err(late)??;
     let line = answer.lines().next().unwrap_or_default();
     match line.split(' ').nth(1) {
         Some("200") => Ok(()),
@@ -43,9 +39,17 @@ pub fn ask(bind: &Bind) -> io::Result<()> {
     }
 }
 
-fn over_tcp(connection: TcpStream) -> io::Result<String> {
-    connection.set_read_timeout(Some(PATIENCE))?;
-    converse(connection)
+/// What the server at `bind` answers.
+fn answer(bind: &Bind) -> io::Result<String> {
+    match bind {
+        Bind::EveryInterface(port) => {
+            let (v6, v4) = (SocketAddr::from((Ipv6Addr::LOCALHOST, *port)), (Ipv4Addr::LOCALHOST, *port).into());
+            converse(TcpStream::connect(&[v4, v6][..])?)
+        }
+        Bind::Address(text) => converse(TcpStream::connect(&*addresses(text)?)?),
+        Bind::Unix(path) => converse(UnixStream::connect(path)?),
+        Bind::HandedOver => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
 }
 
 fn converse(mut connection: impl Read + Write) -> io::Result<String> {

@@ -34,6 +34,8 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Where to listen.
     pub bind: Bind,
+    /// The permissions of a socket file.
+    pub socket_mode: u32,
     /// The most who may listen at once; `None`: [`MOST_LISTENERS`], or what the open-file limit allows if less.
     pub max_listeners: Option<usize>,
     /// The most connections from one address; `None`: [`MOST_FROM_ONE_ADDRESS`], but any number from this machine.
@@ -105,6 +107,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             bind: Bind::EveryInterface(4000),
+            socket_mode: 0o660,
             max_listeners: None,
             max_per_address: None,
             queue: 256,
@@ -160,6 +163,17 @@ const FLAGS: &[Flag] = &[
         set: |config, text| {
             config.bind =
                 bind(text).ok_or(":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "socket-mode",
+        value: "MODE",
+        default: "0660",
+        meaning: "the permissions of the socket file, in octal; who may write to it may connect",
+        set: |config, text| {
+            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+            config.socket_mode = mode.ok_or("permissions in octal, such as 0660 or 0666")?;
             Ok(())
         },
     },

@@ -166,7 +166,7 @@ impl Pool {
     /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
     pub fn start(config: Config) -> Result<Pool, String> {
         let backing = Backing::open(&config)?;
-        let listening = Listening::open(&config.bind)
+        let listening = Listening::open(&config.bind, config.socket_mode)
             .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
         Pool::start_at(listening, config, backing).map_err(|error| {
             format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
@@ -236,11 +236,7 @@ impl Pool {
         let all = shared.connections().all();
         all.iter().for_each(|slot| drop(slot.take()));
         drop(lock(&shared.alive).take());
-        let ended = self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
-        if let crate::config::Bind::Unix(path) = &shared.service.config.bind {
-            let _ = std::fs::remove_file(path);
-        }
-        ended
+        self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
@@ -794,7 +790,7 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "store"))]
 mod tests {
     use super::*;
     use crate::config::Bind;
@@ -843,7 +839,6 @@ mod tests {
         (slot, connection)
     }
 
-    #[cfg(feature = "store")]
     fn with_store(name: &str) -> (Pool, TcpStream, std::path::PathBuf) {
         let file = std::env::temp_dir().join(format!("aloud-pool-{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&file);
@@ -851,7 +846,6 @@ mod tests {
         (pool, client, file)
     }
 
-    #[cfg(feature = "store")]
     #[test]
     fn the_clerk_does_not_wait_for_itself_while_the_server_stops() {
         let (pool, mut client, file) = with_store("clerk");
@@ -865,7 +859,6 @@ mod tests {
         std::fs::remove_file(file).unwrap();
     }
 
-    #[cfg(feature = "store")]
     #[test]
     fn what_is_sent_ahead_into_the_stop_takes_no_more_stack_the_more_it_is() {
         const MANY: usize = 300;

@@ -16,13 +16,14 @@
 //! tiny_http's connection is dropped, or becomes a reader (`http/reader.rs`), with descriptors that are not the client's.
 
 use std::collections::HashSet;
+use std::fs::Permissions;
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -74,15 +75,17 @@ pub struct Listening {
     pub address: Option<SocketAddr>,
     /// Whether it is not ours to shut: a service manager listens too, and what waits in it is for whoever comes next.
     handed_over: bool,
+    /// The socket file that was made, and its device and inode. These are no other file's as long as we listen.
+    file: Option<(PathBuf, (u64, u64))>,
 }
 
 impl Listening {
     /// Listens at `bind`. Accepted sockets inherit the options: no delay, a limit on how long data may stay
-    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write.
+    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets `mode`.
     ///
     /// # Errors
     /// What the system says: the address is in use, is not this machine's, or may not be bound.
-    pub fn open(bind: &Bind) -> io::Result<Listening> {
+    pub fn open(bind: &Bind, mode: u32) -> io::Result<Listening> {
         match bind {
             Bind::EveryInterface(port) => {
                 // [::] with V6ONLY off hears IPv4 too; a kernel without IPv6 gets the IPv4 address.
@@ -90,7 +93,8 @@ impl Listening {
                     .or_else(|_| listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into()))?;
                 let address = socket.local_addr()?;
                 let name = format!(":{}", address.port());
-                Ok(Listening { name, address: Some(address), listener: socket.into(), handed_over: false })
+                let listener = socket.into();
+                Ok(Listening { name, address: Some(address), listener, handed_over: false, file: None })
             }
             Bind::Address(text) => {
                 let mut failure = io::Error::new(ErrorKind::NotFound, "the name stands for no address");
@@ -103,6 +107,7 @@ impl Listening {
                                 address: Some(address),
                                 listener: socket.into(),
                                 handed_over: false,
+                                file: None,
                             });
                         }
                         Err(error) => failure = error,
@@ -112,14 +117,23 @@ impl Listening {
             }
             Bind::Unix(path) => {
                 let name = format!("unix:{}", path.display());
-                Ok(Listening { name, address: None, listener: listen_unix(path)?.into(), handed_over: false })
+                let listener = listen_unix(path, mode)?.into();
+                let file = identity(path).map(|identity| (path.clone(), identity));
+                Ok(Listening { name, address: None, listener, handed_over: false, file })
             }
             Bind::HandedOver => take_over(),
         }
     }
 
-    /// Refuses newcomers from now on. Where a service manager listens too, they wait for the next server instead.
+    /// Refuses newcomers from now on. Where a service manager listens too, they wait for the next server instead. The
+    /// socket file goes first, unless another server has put its own in the place: as long as this one still listens,
+    /// none does that by itself.
     pub fn shut(&self) {
+        if let Some((path, made)) = &self.file
+            && identity(path).as_ref() == Some(made)
+        {
+            let _ = std::fs::remove_file(path);
+        }
         if !self.handed_over {
             let _ = shutdown(&self.listener, Shutdown::Both);
         }
@@ -141,12 +155,12 @@ fn take_over() -> io::Result<Listening> {
         let at = listener.local_addr()?;
         let name =
             at.as_pathname().map_or_else(|| "a socket file".to_owned(), |path| format!("unix:{}", path.display()));
-        return Ok(Listening { name, address: None, listener: listener.into(), handed_over: true });
+        return Ok(Listening { name, address: None, listener: listener.into(), handed_over: true, file: None });
     };
     prepare(&socket, true);
     let name = if address.ip().is_unspecified() { format!(":{}", address.port()) } else { address.to_string() };
     let listener = std::net::TcpListener::from(socket).into();
-    Ok(Listening { name, address: Some(address), listener, handed_over: true })
+    Ok(Listening { name, address: Some(address), listener, handed_over: true, file: None })
 }
 
 /// Gives a socket what every connection shall have, as far as the kernel knows it: old ones, gVisor and qemu lack some.
@@ -195,7 +209,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
@@ -205,9 +219,15 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
         std::fs::remove_file(path)?;
         socket.bind(&address)?;
     }
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?; // nobody can connect before it listens
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// What tells the file at `path` from all others that there are.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Whether there is a socket file at `path` that nobody listens at: a server that was killed has left it behind. Any
@@ -607,7 +627,7 @@ pub(crate) mod tests {
 
     /// A client, and its connection at the other side, with who knows its descriptors.
     pub fn accept() -> (TcpStream, Descriptors, Found, Option<impl Iterator<Item = Option<Request>> + Send>) {
-        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
         let mut descriptors = Descriptors::new(&listening).unwrap();
         let client = TcpStream::connect(listening.address.unwrap()).unwrap();
@@ -628,13 +648,13 @@ pub(crate) mod tests {
     fn a_socket_file_left_behind_is_replaced_and_no_other_file_is() {
         let path = std::env::temp_dir().join(format!("aloud-socket-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
-        let listening = listen_unix(&path).unwrap();
-        assert_eq!(listen_unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse, "somebody listens");
+        let listening = listen_unix(&path, 0o660).unwrap();
+        assert_eq!(listen_unix(&path, 0o660).unwrap_err().kind(), ErrorKind::AddrInUse, "somebody listens");
         drop(listening);
-        drop(listen_unix(&path).unwrap());
+        drop(listen_unix(&path, 0o660).unwrap());
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "a letter").unwrap();
-        assert_eq!(listen_unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse, "it is no socket");
+        assert_eq!(listen_unix(&path, 0o660).unwrap_err().kind(), ErrorKind::AddrInUse, "it is no socket");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a letter");
         std::fs::remove_file(path).unwrap();
     }
@@ -656,7 +676,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_new_connection_is_recognised_among_all_other_descriptors() {
-        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();
         let mut descriptors = Descriptors::new(&listening).unwrap();
         let (mut clients, mut files) = (vec![], vec![]);

@@ -18,6 +18,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +51,9 @@ const LAP: &str = "lap";
 /// near the two ends of the table are wanted again.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The permissions of a new file: what was said is the server's own. Those of an old one stay as they are.
+const FILE_MODE: u32 = 0o600;
+
 /// The open file.
 pub struct Store {
     file: Raw,
@@ -69,7 +73,8 @@ impl Store {
     /// last cases nothing is changed in it.
     pub fn open(file: &Path) -> Result<(Store, Past), String> {
         let open = || {
-            let file = File::options().read(true).write(true).create(true).truncate(false).open(file)?;
+            let file =
+                File::options().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(file)?;
             Store::open_in(Arc::new(FileBackend::new(file)?))
         };
         open().map_err(|trouble: Trouble| trouble.line(file))

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn who_looks_finds_what_has_happened_once_and_does_not_wait_for_ever() {
-        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned())).unwrap();
+        let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let watch = Watch::new(&listening).unwrap();
         assert_eq!(watch.look(Duration::ZERO), Event::Nothing);
         watch.call();

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::Server;
+use crate::support::{Folder, Server};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -16,7 +16,9 @@ fn play(scenario: &str) {
     for needed in ["/usr/bin/chromium", "../readers/node_modules/axe-core"] {
         assert!(folder.join(needed).exists(), "{needed} is missing; run scripts/install-test-tools.sh");
     }
+    let temporary = Folder::new("dashboard"); // for the browser, which leaves folders there
     let output = Command::new("node")
+        .env("TMPDIR", &temporary.0)
         .args(["scenarios.mjs", scenario, &server.url(""), env!("CARGO_BIN_EXE_aloud")])
         .current_dir(&folder)
         .output()

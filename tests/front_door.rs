@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Server;
+use crate::support::{Folder, Server};
 
 #[test]
 fn the_help_at_the_root_holds_commands_that_work_as_printed() {
@@ -101,6 +101,46 @@ fn a_socket_file_serves_is_replaced_when_stale_and_removed_at_the_end() {
     assert!(heard.status.success());
     assert_eq!(String::from_utf8_lossy(&heard.stdout), "Hi\r\n");
     assert!(!path.exists());
+}
+
+/// A server at the socket file `path`, started with `umask` 000, so that its own doing decides.
+fn at_socket_file(path: &std::path::Path, flags: &str) -> Server {
+    let mut command = Command::new("sh");
+    let aloud = env!("CARGO_BIN_EXE_aloud");
+    command.args(["-c", &format!("umask 000; exec {aloud} --bind unix:{} {flags}", path.display())]);
+    Server::start_command(command)
+}
+
+#[test]
+fn a_socket_file_has_the_mode_that_was_asked_for() {
+    let folder = Folder::new("mode");
+    let path = folder.0.join("socket");
+    for (flags, expected) in [("", 0o660), ("--socket-mode 0600", 0o600), ("--socket-mode 777", 0o777)] {
+        let _server = at_socket_file(&path, flags);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o7777, expected, "{flags}");
+    }
+    for bad in ["", "rw", "0888", "1777", "+660", "-1"] {
+        let (code, _, line) = run(&["--socket-mode", bad], &[]);
+        let expected = format!("aloud: --socket-mode is \"{bad}\"; give permissions in octal, such as 0660 or 0666\n");
+        assert_eq!((code, line), (2, expected));
+    }
+}
+
+#[test]
+fn a_server_that_stops_leaves_the_socket_file_of_another_that_has_replaced_its_own() {
+    let folder = Folder::new("replaced");
+    let path = folder.0.join("socket");
+    let mut one = at_socket_file(&path, "");
+    std::fs::remove_file(&path).unwrap();
+    let mut other = at_socket_file(&path, "");
+    one.signal("TERM");
+    assert!(one.wait().success());
+    let path_text = path.to_str().unwrap();
+    assert_eq!(other.curl(&["--unix-socket", path_text, "http://localhost/say", "-d", "message=Hi"]), "ok.");
+    other.signal("TERM");
+    assert!(other.wait().success());
+    assert!(!path.exists(), "its own it takes away");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Folder, Server};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
@@ -108,18 +108,26 @@ fn ten_thousand_hosts_are_known_and_one_more_is_refused_in_a_line() {
     server.wait_for_log("took no beat of h10000 in");
 }
 
+/// The shells that it has to run in. mksh counts no further than 2^31, as the shells of small machines may.
+const SHELLS: [&[&str]; 5] = [&["sh"], &["dash"], &["bash"], &["busybox", "sh"], &["mksh"]];
+
 /// Runs `scripts/beat.sh` by `shell`.
 fn beat_sh(shell: &[&str], arguments: &[&str], token: &str) -> (i32, String, String) {
+    run_beat_sh(shell, arguments, &[("ALOUD_SAY_TOKEN", token)])
+}
+
+fn run_beat_sh(shell: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).arg("scripts/beat.sh").args(arguments).env("ALOUD_SAY_TOKEN", token);
-    let output = command.output().unwrap_or_else(|error| panic!("{shell:?}: {error}"));
+    command.args(&shell[1..]).arg("scripts/beat.sh").args(arguments).envs(environment.iter().copied());
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{shell:?}: {error}; run scripts/install-test-tools.sh"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
 fn beat_sh_tells_figures_from_every_shell() {
-    for shell in [&["sh"][..], &["dash"], &["bash"], &["busybox", "sh"]] {
+    for shell in SHELLS {
         let server = Server::start(&[]);
         let note = "a \"quoted\" \\ note & more;\nheader = x";
         let told = beat_sh(shell, &["--next", "60", "--note", note, &server.url("/"), "web1"], "s3cret \"");
@@ -137,6 +145,75 @@ fn beat_sh_tells_figures_from_every_shell() {
             assert!(figure("used") <= figure("total"), "{shell:?}: {host}");
         }
     }
+}
+
+#[test]
+fn beat_sh_reads_a_disk_of_any_size_under_any_name() {
+    let folder = Folder::new("df");
+    let line = folder.0.join("line");
+    let df = folder.0.join("df");
+    std::fs::write(&df, "#!/bin/sh\necho Filesystem\necho \"$(cat ${0%df}line)\"\n").unwrap();
+    std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+    let check = |shell: &[&str], text: &str, expected: Option<(f64, f64)>| {
+        std::fs::write(&line, text).unwrap();
+        let server = Server::start(&[]);
+        let told = run_beat_sh(shell, &[&server.url(""), "web1"], &[("PATH", &path)]);
+        assert_eq!(told, (0, "ok.\n".to_owned(), String::new()), "{shell:?} {text}");
+        let figures = hosts(&server).remove(0)["figures"].take();
+        let figures = figures["disk_total"].as_f64().zip(figures["disk_used"].as_f64());
+        assert_eq!(figures, expected, "{shell:?} {text}");
+    };
+    for shell in SHELLS {
+        // Forty terabytes; a thousand and one kilobytes.
+        let large = Some((4e13, 1_025_024.0));
+        check(shell, "/dev/sda1 39062500000 1001 39062498999 1% /", large);
+        check(shell, "//nas/my share 2 39062500000 1001 39062498999 1% /mnt/my share", large);
+    }
+    check(&["sh"], "* 8 3 5 38% /mnt", Some((8192.0, 3072.0)));
+    check(&["sh"], "proc 0 0 0 - /proc", None);
+    check(&["sh"], "", None);
+}
+
+#[test]
+fn beat_sh_reads_its_token_from_a_file_as_the_server_does() {
+    let folder = Folder::new("beat-token");
+    let path = folder.0.join("token");
+    let from_file = format!("@{}", path.display());
+    let token = "s3cret\"\\";
+    for shell in SHELLS {
+        for end in ["", "\n", "\r\n"] {
+            std::fs::write(&path, format!("{token}{end}")).unwrap();
+            let server = Server::start(&["--say-token", &from_file]);
+            let address = server.address().to_string();
+            let told = beat_sh(shell, &[&address, "web1"], &from_file);
+            assert_eq!(told, (0, "ok.\n".to_owned(), String::new()), "{shell:?} {end:?}");
+            assert_eq!(beat_sh(shell, &[&address, "web1"], "other").0, 1, "{shell:?}: the server asks for it");
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    let (code, said, complaint) = beat_sh(&["sh"], &["127.0.0.1:1", "web1"], &from_file);
+    assert_eq!((code, said.as_str(), complaint.lines().count()), (1, "", 1), "{complaint}");
+    assert!(
+        complaint.starts_with("beat.sh: the token cannot be read (") && complaint.contains("No such"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn beat_sh_beats_one_host_whatever_it_is_called() {
+    let server = Server::start(&[]);
+    let address = server.address().to_string();
+    for name in ["{a,b}", "[1-3]", "a?note=x", "a#b", "a/b", "a b", "a%41", "\""] {
+        let (code, said, complaint) = beat_sh(&["sh"], &[&address, name], "");
+        assert_eq!((code, said.as_str(), complaint.lines().count()), (2, "", 1), "{name}: {complaint}");
+        assert!(complaint.contains("is no host name"), "{complaint}");
+    }
+    assert_eq!(hosts(&server).len(), 0, "nothing else has beaten");
+    // A proxy's path is the user's own.
+    let told = beat_sh(&["sh"], &[&format!("{address}/{{beat,beat}}"), "web1"], "");
+    assert_eq!((told.0, told.1.as_str()), (1, ""), "one request, to the path as it stands: {told:?}");
+    assert!(told.2.contains("{beat,beat}"), "{told:?}");
 }
 
 #[test]

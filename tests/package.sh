@@ -1,7 +1,7 @@
 #!/bin/sh
 # Promise: the static file is one file, no larger than promised, and serves where nothing else is: the steps of
 # scripts/Dockerfile, taken by hand, lead to a folder in which it runs as nobody. As root, or where a user may make
-# namespaces.
+# namespaces. For the processors of small machines, armv7 and aarch64, it does so too; here qemu-user plays these.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,68 @@ MOST_BYTES_WITH_UNKNOWN_GLIBC=2200000
 
 fail() { echo "tests/package.sh: $*" >&2 && exit 1; }
 
+folder=$(mktemp -d)
+server='' listener=''
+trap '[ -z "$server$listener" ] || kill $server $listener 2>/dev/null || true; rm -r "$folder"' EXIT
+
+# Waits until a command succeeds: `wait_for WHAT COMMAND`.
+wait_for() {
+    what=$1 tries=0
+    shift
+    until "$@"; do
+        tries=$((tries + 1))
+        [ $tries -le 600 ] || fail "late: $what; its log: $(cat "$folder/log")"
+        sleep 0.05
+    done
+}
+
+runs() { grep -q 'Running at' "$folder/log"; }
+is_heard_by_one() { curl -s "$host/health" | grep -q '"listeners":1,'; }
+
+# Starts what is tried, with its store in the file $kept, and sets $host. `run [ARGUMENT...]` becomes the tried file, whose
+# settings are in the environment.
+start() {
+    : >"$folder/log"
+    (ALOUD_BIND=127.0.0.1:0 ALOUD_STORE=$kept && export ALOUD_BIND ALOUD_STORE && run 2>"$folder/log") &
+    server=$!
+    wait_for 'it runs' runs
+    host=$(sed -n 's/.*Running at //p' "$folder/log")
+}
+
+# Asks it whether it is well.
+check() { (run --check --bind "$host"); }
+
+# Ends it, and looks whether it has ended well.
+stop() {
+    kill "$server"
+    wait "$server" || fail "it ended with $?; its log: $(cat "$folder/log")"
+    server=
+}
+
+# It serves, shows the page, is heard, keeps what was said, and knows whether it is well.
+serves() {
+    start
+    [ -z "$user" ] || [ "$(stat -c %u "/proc/$server")" = "${user%:*}" ] || fail 'it runs as somebody else'
+    curl -s -H 'Accept: text/html' "$host/" | grep -qi '<!doctype html>' || fail 'it shows no page'
+    curl -sN "$host/listen" >"$folder/heard" &
+    listener=$!
+    wait_for 'it has a listener' is_heard_by_one
+    [ "$(curl -s "$host/say" -d message=alone)" = ok. ] || fail 'it does not take a message'
+    check || fail 'its check finds it ill'
+    stop
+    wait "$listener" || fail 'its listener saw no proper end'
+    listener=
+    [ "$(tr -d '\r\n' <"$folder/heard")" = alone ] || fail "its listener heard $(cat "$folder/heard")"
+
+    start
+    [ "$(curl -s "$host/said" | tr -d '\r\n')" = alone ] || fail 'it has not kept what was said'
+    stop
+    if check 2>"$folder/complaint"; then
+        fail 'its check finds it well though it is gone'
+    fi
+    cat "$folder/complaint"
+}
+
 file=$(scripts/build-static.sh)
 size=$(stat -c %s "$file")
 most=$MOST_BYTES
@@ -19,63 +81,51 @@ case $file in *-gnu*) ${CC:-cc} -fsyntax-only scripts/static/without-stdio.c || 
 echo "$file: $size bytes, of at most $most"
 [ "$size" -le $most ] || fail 'too many'
 
-folder=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -r "$folder"' EXIT
-mkdir "$folder/image"
-: >"$folder/log"
+file=$(scripts/build-static.sh --features store)
+context=$(dirname "$file") image=$folder/image
+mkdir "$image"
 
 # A word of the form ["A", "B"] as A B.
 words() { tr -d '[]",' ; }
 
 while read -r instruction rest; do
     case $instruction in
-    COPY) cp "$(dirname "$file")/${rest% *}" "$folder/image${rest#* }" ;;
+    COPY)
+        owner=0:0
+        case $rest in --chown=*) owner=${rest%% *} rest=${rest#* } && owner=${owner#--chown=} ;; esac
+        to=$image${rest#* }
+        mkdir -p "${to%/*}" && cp -r "$context/${rest% *}" "$to"
+        [ "$(id -u)" != 0 ] || chown -R "$owner" "$to"
+        ;;
     USER) user=$rest ;;
-    HEALTHCHECK) check=$(echo "${rest##*CMD }" | words) ;;
+    HEALTHCHECK) health=$(echo "${rest##*CMD }" | words) ;;
     ENTRYPOINT) entry=$(echo "$rest" | words) ;;
     FROM) [ "$rest" = scratch ] || fail "the image is made from $rest" ;;
     EXPOSE | '#'* | '') ;;
     *) fail "scripts/Dockerfile says $instruction, which this test cannot do" ;;
     esac
 done <scripts/Dockerfile
-[ "$(find "$folder/image" -type f | wc -l)" = 1 ] || fail 'more than one file is in the image'
-chmod 755 "$folder" "$folder/image"
+[ "$(find "$image" -type f | wc -l)" = 1 ] || fail 'more than one file is in the image'
+[ "$health" = "$entry --check" ] || fail "the image is checked with $health"
+chmod 755 "$folder" "$image"
 
-# Starts a command of the image in it, as its user.
-in_image() {
+run() {
     if [ "$(id -u)" = 0 ]; then
-        exec chroot --userspec="$user" "$folder/image" "$@"
+        exec chroot --userspec="$user" "$image" "$entry" "$@"
     fi
-    exec unshare --map-root-user chroot "$folder/image" "$@"
+    exec unshare --map-root-user chroot "$image" "$entry" "$@"
 }
+kept=/var/lib/aloud/store
+[ "$(id -u)" = 0 ] || user=''
+serves
+[ "$(stat -c %a "$image$kept")" = 600 ] || fail 'others may read what it keeps'
 
-# shellcheck disable=SC2086 # they are words
-(ALOUD_BIND=127.0.0.1:0 in_image $entry 2>"$folder/log") &
-server=$!
-tries=0
-until grep -q 'Running at' "$folder/log"; do
-    tries=$((tries + 1))
-    [ $tries -le 600 ] || fail "it does not start: $(cat "$folder/log")"
-    sleep 0.05
+for machine in arm:armv7-unknown-linux-gnueabihf aarch64:aarch64-unknown-linux-gnu; do
+    emulator=qemu-${machine%:*}
+    command -v "$emulator" >/dev/null || fail "$emulator is missing; run scripts/install-test-tools.sh"
+    file=$(scripts/build-static.sh "${machine#*:}" --features store)
+    echo "$file: $(stat -c %s "$file") bytes"
+    run() { exec "$emulator" "$file" "$@"; }
+    kept=$folder/${machine%:*} user=''
+    serves
 done
-host=$(sed -n 's/.*Running at //p' "$folder/log")
-[ "$(id -u)" != 0 ] || [ "$(stat -c %u "/proc/$server")" = "${user%:*}" ] || fail 'it runs as somebody else'
-
-curl -sN "$host/listen" >"$folder/heard" &
-listener=$!
-until curl -s "$host/health" | grep -q '"listeners":1,'; do sleep 0.05; done
-[ "$(curl -s "$host/say" -d message=alone)" = ok. ] || fail 'it does not take a message'
-
-# shellcheck disable=SC2086
-(ALOUD_BIND=$host in_image $check) || fail 'the health check finds it ill'
-kill "$server"
-wait "$server" || fail "it ended with $?"
-wait "$listener" || fail 'its listener saw no proper end'
-server=
-[ "$(tr -d '\r\n' <"$folder/heard")" = alone ] || fail "its listener heard $(cat "$folder/heard")"
-# shellcheck disable=SC2086
-if (ALOUD_BIND=$host in_image $check) 2>"$folder/complaint"; then
-    fail 'the health check finds it well though it is gone'
-fi
-cat "$folder/complaint"

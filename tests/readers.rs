@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Server};
+use crate::support::{Folder, PATIENCE, Server, wait_until};
 
 #[test]
 fn the_npm_package_eventsource_hears_what_was_said_and_nothing_else() {
@@ -27,6 +27,21 @@ fn the_pypi_package_httpx_sse_hears_what_was_said_and_nothing_else() {
 #[test]
 fn chromium_hears_what_was_said_and_nothing_else() {
     check(&["node", "chromium.mjs"], &["/usr/bin/chromium"]);
+}
+
+#[test]
+fn a_browser_leaves_nothing_behind() {
+    let server = Server::start(&[]);
+    let page = Reader::start(&["node", "chromium.mjs"], &["/usr/bin/chromium"], &server.url("/listen"));
+    let folder = page.temporary.0.clone();
+    // Chromium's own folder beside its profile, which a Chromium that is killed leaves there.
+    let has = |start: &str| {
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with(start))
+    };
+    wait_until("its folders are there", || has("aloud-chromium-") && has("org.chromium.Chromium."));
+    drop(page);
+    assert!(!folder.exists());
 }
 
 /// Says everything to the reader that `command` starts, with heartbeats before and after the first message.
@@ -101,6 +116,8 @@ pub struct Reader {
     /// What it printed, from a thread that reads it; disconnected when the program closed its output.
     lines: Receiver<String>,
     name: String,
+    /// Where it may leave what it likes, as browsers do.
+    pub temporary: Folder,
 }
 
 impl Reader {
@@ -112,11 +129,13 @@ impl Reader {
             assert!(folder.join(needed).exists(), "{needed} is missing; run scripts/install-test-tools.sh");
         }
         let program = if command[0].contains('/') { folder.join(command[0]) } else { command[0].into() };
+        let temporary = Folder::new("reader");
         let mut process = Command::new(program)
             .arg(command[1])
             .arg(url)
             .args(&command[2..])
             .current_dir(&folder)
+            .env("TMPDIR", &temporary.0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -127,7 +146,7 @@ impl Reader {
         std::thread::spawn(move || {
             output.lines().map_while(Result::ok).take_while(|line| printed.send(line.clone()).is_ok()).for_each(drop);
         });
-        let reader = Reader { process, lines, name: command.join(" ") };
+        let reader = Reader { process, lines, name: command.join(" "), temporary };
         assert_eq!(reader.line("the open stream"), "ready", "{}", reader.name);
         reader
     }

@@ -9,24 +9,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Answer, PATIENCE, Server, wait_until};
-
-/// A folder that is gone with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{Answer, Folder, PATIENCE, Server, wait_until};
 
 /// What a service manager does (sd_listen_fds(3)): `socket` becomes descriptor 3 of a process that is told so by its
 /// number. It comes as standard input, because a shell can move that without `unsafe`.
@@ -142,6 +125,42 @@ fn the_check_finds_a_server_well_that_is_and_says_what_is_wrong_with_one_that_is
 }
 
 #[test]
+fn the_check_ends_in_time_whatever_the_server_does() {
+    // One sends an answer that never ends, a byte at a time; in the other's queue there is no room.
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = slow.local_addr().unwrap().to_string();
+    let trickle = std::thread::spawn(move || {
+        use std::io::Write;
+        let (mut connection, _) = slow.accept().unwrap();
+        while connection.write_all(b"x").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(20)); // its pace, not a wait for something
+        }
+    });
+    let folder = Folder::new("check");
+    let path = folder.0.join("full");
+    let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    full.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    full.listen(0).unwrap();
+    let _waits = UnixStream::connect(&path).unwrap();
+    for bind in [address, format!("unix:{}", path.display())] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        let mut check = check.args(["--check", "--bind", &bind]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until(&format!("the check of {bind} ends"), || check.try_wait().unwrap().is_some());
+        }));
+        let _ = check.kill();
+        let output = check.wait_with_output().unwrap();
+        assert!(ended.is_ok(), "the check of {bind} takes as long as the server likes");
+        assert_eq!(output.status.code(), Some(1));
+        let line = format!(
+            "aloud: the server at {bind} is not well (it has not answered in 5 s); give the address it has with --bind\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stderr), line);
+    }
+    trickle.join().unwrap();
+}
+
+#[test]
 fn the_units_are_valid_and_expose_next_to_nothing() {
     let folder = Folder::new("units");
     let mut units = vec![];
@@ -168,6 +187,56 @@ fn the_units_are_valid_and_expose_next_to_nothing() {
         let (good, text) = analyze(&["security", "--offline=true", "--threshold=20"], &[service]);
         assert!(good, "{text}");
     }
+}
+
+/// The settings of a unit, `KEY=VALUE`, as they stand.
+fn settings(unit: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new("scripts/systemd").join(unit)).unwrap();
+    text.lines().filter(|line| !line.starts_with('#') && line.contains('=')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_service_keeps_what_is_said_and_is_tried_again_for_as_long_as_what_it_needs_is_away() {
+    let service = settings("aloud.service");
+    let has = |line: &str| assert!(service.iter().any(|setting| setting == line), "{line} in {service:?}");
+    // systemd makes the folder, and makes it the service's own; nothing else may be written to.
+    has("StateDirectory=aloud");
+    has("StateDirectoryMode=0700");
+    has("ProtectSystem=strict");
+    has("Environment=ALOUD_STORE=/var/lib/aloud/store");
+    // Without a limit on starts, once a second; only a bad setting ends that.
+    has("StartLimitIntervalSec=0");
+    has("Restart=on-failure");
+    has("RestartSec=1");
+    has("RestartPreventExitStatus=2");
+    // A client that waits at the socket starts it too, at most once for each of these.
+    let value = |key: &str| {
+        let socket = settings("aloud.socket");
+        let line = socket.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.parse::<u32>().ok());
+        line.unwrap_or_else(|| panic!("{key} in {socket:?}"))
+    };
+    assert!(value("TriggerLimitBurst") > value("TriggerLimitIntervalSec"), "more than one start a second");
+}
+
+#[test]
+fn the_service_starts_with_the_store_that_its_unit_names_and_a_late_redis_is_no_bad_setting() {
+    let folder = Folder::new("state");
+    let service = settings("aloud.service");
+    let store = service.iter().find_map(|line| line.strip_prefix("Environment=ALOUD_STORE=/var/lib/aloud/")).unwrap();
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        command.args(["--bind", "127.0.0.1:0"]).env("ALOUD_STORE", folder.0.join(store));
+        Server::start_command(command)
+    };
+    let mut server = start();
+    server.say("kept");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(start().curl(&["/said"]), "kept\r\n");
+    // What comes late is no bad setting: another exit than the one that is not tried again.
+    let mut late = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    late.args(["--bind", "127.0.0.1:0"]).env("ALOUD_REDIS", "redis://127.0.0.1:1");
+    assert_eq!(late.output().unwrap().status.code(), Some(1));
 }
 
 /// The system calls in a set such as `@system-service`, as systemd defines it.
@@ -199,7 +268,7 @@ fn the_unit_allows_every_system_call_that_the_server_makes() {
     let mut command = Command::new("strace");
     // -D: the tracer is the child, so that the process is the server.
     command.args(["-D", "-f", "-qq", "-o"]).arg(&trace);
-    command.args([env!("CARGO_BIN_EXE_aloud"), "--bind", "127.0.0.1:0"]);
+    command.args([env!("CARGO_BIN_EXE_aloud"), "--bind", "127.0.0.1:0", "--store"]).arg(folder.0.join("store"));
     let mut server = Server::start_command(command);
     let mut listener = server.listen("/listen?as=sse&since=all");
     assert_eq!(server.say("x"), 1);
@@ -218,7 +287,7 @@ fn the_unit_allows_every_system_call_that_the_server_makes() {
         .map(|(call, _)| call.to_owned())
         .filter(|call| call.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'))
         .collect();
-    assert!(made.contains("futex") && made.contains("sendto"), "the trace is read: {made:?}");
+    assert!(made.contains("futex") && made.contains("fdatasync"), "the trace is read: {made:?}");
     let refused: Vec<_> = made.difference(&allowed).collect();
     assert!(refused.is_empty(), "the filter would refuse {refused:?}");
 }

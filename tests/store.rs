@@ -83,6 +83,25 @@ impl<T: std::io::BufRead> PeekIsOver for T {
 }
 
 #[test]
+fn what_was_said_is_in_a_file_that_nobody_else_may_read_unless_it_was_so_before() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("mode");
+    let mode = || fs::metadata(folder.file()).unwrap().permissions().mode() & 0o7777;
+    let open = || {
+        let mut command = Command::new("sh");
+        let aloud = env!("CARGO_BIN_EXE_aloud");
+        let line = format!("umask 000; exec {aloud} --bind 127.0.0.1:0 --store {}", folder.file());
+        command.args(["-c", &line]);
+        drop(Server::start_command(command));
+    };
+    open();
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o640)).unwrap();
+    open();
+    assert_eq!(mode(), 0o640, "somebody wants it to be read");
+}
+
+#[test]
 fn whatever_was_answered_or_heard_is_replayed_after_a_kill_once_and_in_order() {
     let kills = std::env::var("ALOUD_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let folder = Folder::new("kill");

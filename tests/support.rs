@@ -3,7 +3,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,30 @@ pub fn wait_until_within(limit: Duration, what: &str, mut condition: impl FnMut(
     while !condition() {
         assert!(Instant::now() < deadline, "late after {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A folder of a test's own, gone when dropped with all that is in it; also with what a browser that was killed still
+/// writes there for a moment.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// An empty folder with `name` in its own.
+    pub fn new(name: &str) -> Folder {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("aloud-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

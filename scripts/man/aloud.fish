@@ -1,6 +1,7 @@
 # Completion of aloud for fish; made by tests/manual.rs. Goes into /usr/share/fish/vendor_completions.d/aloud.fish.
 complete -c aloud -f
 complete -c aloud -l bind -x -d 'address and port; :4000 is every interface, v6 and v4; unix:PATH a socket file; port 0 picks one'
+complete -c aloud -l socket-mode -x -d 'the permissions of the socket file, in octal; who may write to it may connect'
 complete -c aloud -l max-listeners -x -d 'the most who may listen at once, or what the open-file limit allows if less; past it, "full"'
 complete -c aloud -l max-per-address -x -d 'the most connections from one address; if not given, this machine\'s own is not counted'
 complete -c aloud -l queue -x -d 'messages that may wait for one listener; one that falls further behind is hung up on'
