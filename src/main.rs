@@ -2,12 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
 use aloud::pool::Pool;
 use aloud::socket::spare_address_space;
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
+
+/// How long the end waits for the log to be read.
+const LOG_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the process ends.
 #[derive(Clone, Copy)]
@@ -28,22 +32,30 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes()); // a reader that closed early wants no more
             Exit::Stopped
         }
-        Err(line) => {
-            eprintln!("{line}");
-            Exit::BadUsage
-        }
+        Err(line) => complain(&line, Exit::BadUsage),
     };
     ExitCode::from(end as u8)
 }
 
 fn run(config: Config) -> Exit {
     spare_address_space();
-    journal::start(config.log);
-    let signals = signals();
+    let signals = match journal::start(config.log).and_then(|()| signals()) {
+        Ok(signals) => signals,
+        Err(error) => {
+            let line = format!("aloud: cannot start a thread ({error}); allow more of them (ulimit -u)");
+            return complain(&line, Exit::CannotStart);
+        }
+    };
+    let end = serve(config, signals);
+    journal::finish(LOG_LIMIT);
+    end
+}
+
+fn serve(config: Config, signals: Receiver<()>) -> Exit {
     let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,
         Err(line) => {
-            eprintln!("aloud: {line}");
+            journal::say(&format!("aloud: {line}"));
             return Exit::CannotStart;
         }
     };
@@ -66,21 +78,34 @@ fn ask(bind: &Bind) -> Exit {
     match check::ask(bind) {
         Ok(()) => Exit::Stopped,
         Err(error) => {
-            eprintln!("aloud: the server at {bind} is not well ({error}); give the address it has with --bind");
-            Exit::CannotStart
+            let line =
+                format!("aloud: the server at {bind} is not well ({error}); give the address it has with --bind");
+            complain(&line, Exit::CannotStart)
         }
     }
 }
 
+/// Says on stderr why the process ends. Where it cannot be said, the exit code still tells.
+fn complain(line: &str, end: Exit) -> Exit {
+    let _ = writeln!(std::io::stderr(), "{line}");
+    end
+}
+
 /// Receives the first SIGINT, SIGTERM or SIGHUP; the one after it ends the process at once. Sent to by ctrlc's thread,
 /// capacity one, disconnected once the first was heard.
-fn signals() -> Receiver<()> {
+///
+/// # Errors
+/// Where no thread can be started.
+fn signals() -> std::io::Result<Receiver<()>> {
     let (signal, signals) = bounded(1);
     let handler = move || {
         if signal.try_send(()).is_err() {
             std::process::exit(Exit::Interrupted as i32);
         }
     };
-    ctrlc::set_handler(handler).expect("no handler was set before");
-    signals
+    match ctrlc::set_handler(handler) {
+        Ok(()) => Ok(signals),
+        Err(ctrlc::Error::System(error)) => Err(error),
+        Err(error) => unreachable!("no handler was set before: {error}"),
+    }
 }

@@ -31,12 +31,13 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
 
+use crate::clock::now_micros;
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
-use crate::message::{HOST_EVENT, Mark, Message, now_micros};
+use crate::message::{HOST_EVENT, Mark, Message};
 use crate::record;
 use crate::sync::lock;
 

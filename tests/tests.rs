@@ -11,6 +11,7 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod listen;
+mod log;
 mod manual;
 mod proxy;
 mod readers;
