@@ -109,8 +109,6 @@
 //! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed:
 //!   an `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an
 //!   event.
-//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
-//!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
 //! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
 //!   the newest id is noted when the server stops.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and

@@ -183,7 +183,7 @@ impl Relay {
         let forgotten = entries[0].before;
         let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
         self.last_read.store(last, Ordering::SeqCst);
-        Ok(Past { begun: forgotten, forgotten, last, messages })
+        Ok(Past { begun: forgotten.min(1), forgotten, last, messages }) // what was before is not here
     }
 }
 
