@@ -93,7 +93,7 @@
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long body or answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there five lines.
+//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there six lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
 //!   but for a long body, which has a thread of its own and a deadline.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -114,8 +114,6 @@
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
-//! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
-//!   `setsid` to have it outlive a terminal.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;

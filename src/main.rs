@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
 use aloud::pool::Pool;
-use aloud::socket::spare_address_space;
+use aloud::socket::{ignore, spare_address_space};
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> Exit {
     spare_address_space();
+    ignore(libc::SIGXFSZ); // a file that may not grow (`ulimit -f`) is an error of that write
     let signals = match journal::start(config.log).and_then(|()| signals()) {
         Ok(signals) => signals,
         Err(error) => {
@@ -91,7 +92,14 @@ fn complain(line: &str, end: Exit) -> Exit {
     end
 }
 
-/// Receives the first SIGINT, SIGTERM or SIGHUP; the one after it ends the process at once. Sent to by ctrlc's thread,
+/// The signals that were ignored when we were started, one bit each (proc_pid_status(5)).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Receives the first SIGINT, SIGTERM or SIGHUP that was not ignored at the start, as `nohup` has it; the one after it ends the process at once. Sent to by ctrlc's thread,
 /// capacity one, disconnected once the first was heard.
 ///
 /// # Errors
@@ -103,8 +111,13 @@ fn signals() -> std::io::Result<Receiver<()>> {
             std::process::exit(Exit::Interrupted as i32);
         }
     };
+    let ignored = ignored_signals();
     match ctrlc::set_handler(handler) {
-        Ok(()) => Ok(signals),
+        Ok(()) => {
+            let ours = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+            ours.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1).for_each(ignore);
+            Ok(signals)
+        }
         Err(ctrlc::Error::System(error)) => Err(error),
         Err(error) => unreachable!("no handler was set before: {error}"),
     }

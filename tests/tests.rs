@@ -12,6 +12,7 @@ mod hostile;
 mod hosts;
 mod listen;
 mod log;
+mod machine;
 mod manual;
 mod proxy;
 mod readers;
