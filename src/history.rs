@@ -14,7 +14,7 @@
 //!
 //! Who asks for what was said in the last ten minutes means just that, whatever the clock said then. So beside each
 //! message is when it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from
-//! before a restart that is as far as their times tell ([`moments`]).
+//! before a restart that is as far as their times tell.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
