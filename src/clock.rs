@@ -57,10 +57,10 @@ thread_local! {
     static SET: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
 }
 
-/// Has the clock say `micros`, in the test's own thread.
+/// Has the clock say `micros` in this thread, `None` for the time.
 #[cfg(test)]
-pub fn set(micros: u64) {
-    SET.set(Some(micros));
+pub fn set(micros: Option<u64>) {
+    SET.set(micros);
 }
 
 #[cfg(test)]

@@ -488,7 +488,7 @@ mod tests {
         };
         // Said two years ahead of today's clock, then today; ids go on from where they are.
         let (ahead, now) = (at(1_000_000), at(100));
-        clock::set(now);
+        clock::set(Some(now));
         let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
         let past = Past { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
         let mut history = History::resume(3, usize::MAX, past);
@@ -504,11 +504,12 @@ mod tests {
         check(&history, 89, at(129), None, &[ahead + 2, ahead + 3]);
 
         // A store that was begun without a clock and has let go of something, nobody knows when.
-        clock::set(at(0));
+        clock::set(Some(at(0)));
         let past = Past { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
         let history = History::resume(3, usize::MAX, past);
         check(&history, 10, at(5), Some(19), &[30]);
         check(&history, 10, at(10), None, &[]);
+        clock::set(None);
     }
 
     #[test]

@@ -778,10 +778,10 @@ mod tests {
         let texts = |replay: &Replay| -> Vec<String> {
             replay.messages.iter().rev().map(|message| message.message.clone()).collect()
         };
-        clock::set(began);
+        clock::set(Some(began));
         let heard_last = hub(10, 8).publish(message("before")).unwrap().id;
         for moved in [began + hour, began - hour, 20_000_000] {
-            clock::set(moved);
+            clock::set(Some(moved));
             let hub = hub(10, 8);
             let first = hub.publish(message("first")).unwrap().id;
             let told = |hub: &Hub| {
@@ -790,7 +790,7 @@ mod tests {
             };
             assert_eq!(told(&hub), (Some(heard_last), vec!["first".to_owned()]), "{moved}");
             // By now it is later than when the old id was given.
-            clock::set(began + 2 * hour);
+            clock::set(Some(began + 2 * hour));
             hub.publish(message("second")).unwrap();
             let all = ["first", "second"].map(str::to_owned).to_vec();
             assert_eq!(told(&hub), (Some(heard_last), all), "{moved}");
@@ -799,6 +799,7 @@ mod tests {
             let lately = hub.said(&everything(), since(Point::Ago(Duration::from_secs(600))));
             assert_eq!(texts(&lately), ["second"], "{moved}");
         }
+        clock::set(None);
     }
 
     #[test]

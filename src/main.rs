@@ -10,7 +10,7 @@ use aloud::socket::{ignore, spare_address_space};
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
 
-/// How long the end waits for the log to be read.
+/// How long the end waits for the log to be read; a part of the time to stop.
 const LOG_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the process ends.
@@ -69,7 +69,7 @@ fn serve(config: Config, signals: Receiver<()>) -> Exit {
     manager::tell("STOPPING=1");
     drop(signals); // the next signal finds nobody
     log::info!("Stopping");
-    let all = pool.stop(STOP_LIMIT);
+    let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
     Exit::Stopped
 }
