@@ -7,10 +7,10 @@ use std::io::{ErrorKind, Write};
 use std::iter;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tiny_http::{Method, Request, StatusCode};
 
+use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::head::{Facts, is_passed_on};
@@ -354,7 +354,7 @@ pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec
 
 fn write_head(config: &Config, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
     let reason = StatusCode(status).default_reason_phrase();
-    let date = httpdate::HttpDate::from(SystemTime::now());
+    let date = httpdate::HttpDate::from(clock::machine_time());
     let origin = &config.allow_origin;
     let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");

@@ -8,20 +8,37 @@
 //!   was anything nobody knows; it is told all the same.
 //! * It is newer than the newest message: it comes from before a restart too, and from a clock that has been set back
 //!   since. All that is kept was said after it was heard.
+//! * It is none of the ids that were given here: so it is from before a restart after which the clock, set back, has
+//!   come by that time again. A machine without a clock begins each time in the same year. With a store ([`Past`])
+//!   there is no such case: ids go on where they stopped.
 //!
-//! One case is left, for want of a memory that outlives the process: a clock set back across a restart, and by now more
-//! said than the step was long. Then an old id passes for one of ours, and what has a smaller one is not replayed. With
-//! a store ([`Past`]) there is no such case: ids, what is kept and what was let go of go on where they stopped.
+//! Who asks for what was said in the last ten minutes means just that, whatever the clock said then. So beside each
+//! message is when it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from
+//! before a restart that is as far as their times tell.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::{micros, now_micros};
 use crate::message::{HOST_EVENT, Message};
+
+/// A clock that says an earlier time was never set: January 2026, before this was written.
+const NEVER_SET: u64 = 1_767_225_600_000_000;
+
+/// The most ids of what only passed that are known. Whoever hears nothing but beats and was away for more of them is
+/// told of a gap that may be none.
+const MOST_PASSED: usize = 16_384;
 
 /// The newest messages, oldest first. The hub's lock guards it, so what is kept and what is heard never disagree.
 pub struct History {
     messages: VecDeque<Arc<Message>>,
+    /// When each of them was said; never falling.
+    moments: VecDeque<u64>,
+    /// When the message let go of last was said, at the latest; 0 where there is none.
+    forgotten_at: u64,
+    /// The ids of what only passed since then; `None` where other ids than ours have to be taken as they are.
+    passed: Option<VecDeque<u64>>,
     bytes: usize,
     most_messages: usize,
     most_bytes: usize,
@@ -100,6 +117,9 @@ impl History {
     pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
         History {
             messages: VecDeque::new(),
+            moments: VecDeque::new(),
+            forgotten_at: 0,
+            passed: None,
             bytes: 0,
             most_messages,
             most_bytes,
@@ -113,9 +133,19 @@ impl History {
     pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
         history.forgotten = past.forgotten;
-        past.messages.into_iter().for_each(|message| history.keep(message));
+        let moments = moments(&past.messages, now_micros());
+        if past.forgotten > past.begun {
+            let latest = moments.first().copied().unwrap_or_else(now_micros);
+            history.forgotten_at = if past.forgotten < NEVER_SET { latest } else { latest.min(past.forgotten) };
+        }
+        past.messages.into_iter().zip(moments).for_each(|(message, said_at)| history.keep_at(message, said_at));
         history.newest = history.newest.max(past.last);
         history
+    }
+
+    /// Takes an id that was not given here for one from before a restart: all that are given from now on are known.
+    pub fn know_ids(&mut self) {
+        self.passed = Some(VecDeque::new());
     }
 
     /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in
@@ -135,19 +165,33 @@ impl History {
         forgotten
     }
 
-    /// Keeps `message` as the newest, and lets go of the oldest until both bounds hold. A host's beat only passes: its
-    /// id is known for one of ours, so who heard it last has missed nothing of what is kept.
+    /// Keeps a message that this process was given: it was said at its time.
+    #[cfg(test)]
     pub fn keep(&mut self, message: Arc<Message>) {
+        let said_at = message.time;
+        self.keep_at(message, said_at);
+    }
+
+    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and lets go of the oldest until both bounds hold. A host's beat only passes: its
+    /// id is known for one of ours, so who heard it last has missed nothing of what is kept.
+    pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64) {
         self.newest = message.id;
         if message.event == HOST_EVENT {
+            if let Some(passed) = &mut self.passed {
+                if passed.len() == MOST_PASSED {
+                    passed.pop_front();
+                }
+                passed.push_back(message.id);
+            }
             return;
         }
         self.bytes += message.weight();
         self.messages.push_back(message);
+        self.moments.push_back(said_at);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
-            let Some(oldest) = self.messages.pop_front() else { break };
+            let Some((oldest, said_at)) = self.messages.pop_front().zip(self.moments.pop_front()) else { break };
             self.bytes -= oldest.weight();
-            self.forgotten = oldest.id;
+            (self.forgotten, self.forgotten_at) = (oldest.id, said_at);
         }
     }
 
@@ -155,12 +199,33 @@ impl History {
     pub fn forget(&mut self, last: u64) {
         let lost = self.messages.partition_point(|message| message.id <= last);
         self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
-        self.forgotten = self.forgotten.max(last);
+        self.moments.drain(..lost);
+        (self.forgotten, self.forgotten_at) = (self.forgotten.max(last), now_micros());
     }
 
     /// How many messages are kept, and how many bytes they weigh.
     pub fn size(&self) -> (usize, usize) {
         (self.messages.len(), self.bytes)
+    }
+
+    /// The id after which all has that was said after `moment`. It is before what was let go of only if something was
+    /// since.
+    fn id_at(&self, moment: u64) -> u64 {
+        if moment < self.forgotten_at {
+            return moment.clamp(self.begun.min(self.forgotten - 1), self.forgotten - 1);
+        }
+        match self.moments.partition_point(|said_at| *said_at <= moment).checked_sub(1) {
+            Some(place) => self.messages[place].id,
+            None => self.forgotten,
+        }
+    }
+
+    /// Whether `id` may be one that was given here.
+    fn may_have_given(&self, id: u64) -> bool {
+        let Some(passed) = &self.passed else { return true };
+        id == self.forgotten
+            || self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
+            || passed.binary_search(&id).is_ok()
     }
 
     /// What is kept of what was said `since` and somebody `takes`, at the time `now` in microseconds since 1970. Shares
@@ -169,12 +234,10 @@ impl History {
         let after = match since.point {
             Point::Now => return Replay::default(),
             Point::After(id) => id,
-            // An id is a time. Who asks for a time knows of no restart: there is a gap only where something was let go
-            // of.
-            Point::Ago(age) => now.saturating_sub(micros(age)).clamp(self.begun, self.newest),
+            Point::Ago(age) => self.id_at(now.saturating_sub(micros(age))),
             Point::Oldest => self.forgotten,
         };
-        let from_before = after < self.forgotten || after > self.newest;
+        let from_before = after < self.forgotten || after > self.newest || !self.may_have_given(after);
         let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
         let wanted = self.messages.range(start..).rev().filter(|message| takes(message));
         Replay {
@@ -184,8 +247,23 @@ impl History {
     }
 }
 
-fn micros(age: Duration) -> u64 {
-    u64::try_from(age.as_micros()).unwrap_or(u64::MAX)
+/// When `messages` were said by the clock of this process, which says `now`, as far as their times tell. A time tells
+/// nothing that lies ahead of `now`, before that of an older message, or in years when no clock was set: such a message
+/// was said when the next one was, or just now. So it may seem younger than it is, never older.
+fn moments(messages: &[Arc<Message>], now: u64) -> Vec<u64> {
+    let mut newest = NEVER_SET;
+    let mut moments: Vec<u64> = messages.iter().map(|message| message.time).collect();
+    for time in &mut moments {
+        match (newest..=now).contains(time) {
+            true => newest = *time,
+            false => *time = u64::MAX,
+        }
+    }
+    moments.iter_mut().rev().fold(now, |next, moment| {
+        *moment = next.min(*moment);
+        *moment
+    });
+    moments
 }
 
 impl Replay {
@@ -198,6 +276,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use std::borrow::Cow;
 
     /// Began at 100.
@@ -368,5 +447,89 @@ mod tests {
         check(&history, Since { most: 1, ..after(230) }, None, &[250]);
         check(&history, after(200), Some((200, Some(230))), &[230, 240, 250]);
         check(&history, after(250), None, &[]);
+    }
+
+    /// A plausible time, so many minutes later.
+    fn at(minutes: u64) -> u64 {
+        NEVER_SET + 60_000_000 * (1_000_000 + minutes)
+    }
+
+    #[test]
+    fn what_was_kept_before_is_as_old_as_its_times_tell_and_never_older() {
+        // In minutes: the times, 9999 for one of 1970; now; and when each was said.
+        let check = |times: &[u64], now: u64, expected: &[u64]| {
+            let time = |minutes: u64| if minutes == 9999 { 1_000_000 } else { at(minutes) };
+            let messages: Vec<_> = (1..)
+                .zip(times)
+                .map(|(id, time_of)| Arc::new(Message { time: time(*time_of), ..Message::clone(&message(id, "")) }))
+                .collect();
+            let said: Vec<_> = expected.iter().map(|minutes| at(*minutes)).collect();
+            assert_eq!(moments(&messages, at(now)), said, "{times:?} at {now}");
+        };
+        check(&[], 100, &[]);
+        check(&[10, 20, 20, 30], 100, &[10, 20, 20, 30]);
+        check(&[10, 5000, 5001], 100, &[10, 100, 100]); // the clock was ahead, and was set right
+        check(&[10, 5000, 30], 100, &[10, 30, 30]);
+        check(&[10, 9999, 9999], 100, &[10, 100, 100]); // there was no clock
+        check(&[9999, 9999, 20], 100, &[20, 20, 20]);
+        check(&[50, 20, 60], 100, &[50, 60, 60]); // one of the two was wrong
+        let now_there_is_no_clock = moments(&[message(at(10), "")], 1_000_000);
+        assert_eq!(now_there_is_no_clock, [1_000_000]);
+    }
+
+    #[test]
+    fn what_was_said_so_long_ago_is_found_whatever_the_clock_said_then() {
+        let said = |id: u64, time: u64| Arc::new(Message { time, ..Message::clone(&message(id, "x")) });
+        let check = |history: &History, minutes: u64, now: u64, gap: Option<u64>, expected: &[u64]| {
+            let point = Point::Ago(Duration::from_secs(60 * minutes));
+            let replay = history.replay(Since { point, most: usize::MAX }, now, |_| true);
+            let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
+            assert_eq!((replay.gap.map(|gap| gap.after), ids), (gap, expected.to_vec()), "{minutes} minutes ago");
+        };
+        // Said two years ahead of today's clock, then today; ids go on from where they are.
+        let (ahead, now) = (at(1_000_000), at(100));
+        clock::set(Some(now));
+        let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
+        let past = Past { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
+        let mut history = History::resume(3, usize::MAX, past);
+        history.keep(said(ahead + 2, at(120)));
+        check(&history, 10, at(125), None, &[ahead + 2]);
+        check(&history, 10, at(131), None, &[]);
+        check(&history, 86, at(125), None, &[ahead, ahead + 1, ahead + 2]);
+
+        // The oldest is let go of: who asks for a time before it is told.
+        history.keep(said(ahead + 3, at(130)));
+        check(&history, 10, at(131), None, &[ahead + 3]);
+        check(&history, 90, at(129), Some(at(39)), &[ahead + 1, ahead + 2, ahead + 3]);
+        check(&history, 89, at(129), None, &[ahead + 2, ahead + 3]);
+
+        // A store that was begun without a clock and has let go of something, nobody knows when.
+        clock::set(Some(at(0)));
+        let past = Past { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
+        let history = History::resume(3, usize::MAX, past);
+        check(&history, 10, at(5), Some(19), &[30]);
+        check(&history, 10, at(10), None, &[]);
+        clock::set(None);
+    }
+
+    #[test]
+    fn an_id_that_was_not_given_here_is_from_before_whatever_the_clock_says_since() {
+        let mut history = history(3, usize::MAX);
+        history.know_ids();
+        let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
+        assert_eq!(replayed(&history, after(100)), (None, vec![]), "it began then");
+        [message(200, "x"), beat(205), message(210, "x")].into_iter().for_each(|message| history.keep(message));
+        for (id, rest) in [(200, vec![210]), (205, vec![210]), (210, vec![])] {
+            assert_eq!(replayed(&history, after(id)), (None, rest), "{id}");
+        }
+        for id in [99, 101, 201, 206, 211] {
+            assert_eq!(replayed(&history, after(id)), (Some((id, Some(200))), vec![200, 210]), "{id}");
+        }
+        history.keep(message(220, "x"));
+        history.keep(message(230, "x"));
+        assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230]), "it was let go of last");
+        (0..MOST_PASSED as u64).for_each(|more| history.keep(beat(1000 + more)));
+        assert_eq!(replayed(&history, after(1000)), (None, vec![]));
+        assert_eq!(history.passed.as_ref().unwrap().len(), MOST_PASSED, "a bounded number");
     }
 }

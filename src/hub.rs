@@ -26,12 +26,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clock::{self, now_micros};
 use crate::counters::Counters;
 use crate::desk::{Desk, Then};
 use crate::frame::Letter;
 use crate::history::{History, Past, Point, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Mark, Message, QUIET_EVENTS, next_id, now_micros};
+use crate::message::{Mark, Message, QUIET_EVENTS, next_id};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -174,7 +175,10 @@ impl Hub {
     pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
         let last_id = past.last;
-        let history = History::resume(limits.history, limits.history_bytes, past);
+        let mut history = History::resume(limits.history, limits.history_bytes, past);
+        if desk.is_none() {
+            history.know_ids();
+        }
         let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, round: None };
         let hub = Hub {
             room: Mutex::new(room),
@@ -229,7 +233,10 @@ impl Hub {
         let now = now_micros();
         let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
         match since.point {
-            Point::After(id) if is_shared && id > room.last_id && id.abs_diff(now) < MOST_BEHIND => {
+            // Redis's clock gives the ids. It may tell ours what time it is only while we run.
+            Point::After(id)
+                if is_shared && id > room.last_id && id.abs_diff(clock::machine_micros()) < MOST_BEHIND =>
+            {
                 (id, Replay::default())
             }
             _ => (0, room.history.replay(since, now, |message| wants.takes(message))),
@@ -272,7 +279,8 @@ impl Hub {
             }
             message.time = now_micros();
             message.id = next_id(room.last_id, message.time);
-            self.post_in(&mut room, Arc::new(message))
+            let said_at = message.time;
+            self.post_in(&mut room, Arc::new(message), said_at)
         };
         Ok(posting.finish())
     }
@@ -291,11 +299,13 @@ impl Hub {
     /// than the [last one](Self::last_id). When the server stops it reaches nobody here, but is there for those who
     /// come back.
     pub fn post(&self, message: Arc<Message>) -> Receipt {
-        let posting = self.post_in(&mut lock(&self.room), message);
+        let mut room = lock(&self.room);
+        let posting = self.post_in(&mut room, message, now_micros());
+        drop(room);
         posting.finish()
     }
 
-    fn post_in(&self, room: &mut Room, message: Arc<Message>) -> Posting {
+    fn post_in(&self, room: &mut Room, message: Arc<Message>, said_at: u64) -> Posting {
         room.last_id = message.id;
         let mut posting = Posting { receipt: Receipt { id: message.id, listeners: 0 }, slow: vec![] };
         let Posting { receipt, slow } = &mut posting;
@@ -329,7 +339,7 @@ impl Hub {
         if receipt.listeners > 0 {
             self.posted.fetch_add(1, Ordering::SeqCst);
         }
-        room.history.keep(letter.message.clone());
+        room.history.keep_at(letter.message.clone(), said_at);
         self.counters.published(receipt.listeners as u64, fullest as u64);
         posting
     }
@@ -758,6 +768,38 @@ mod tests {
             Some(Gap { after: ahead, oldest }),
             "and of a clock set back since"
         );
+    }
+
+    #[test]
+    fn after_a_restart_with_the_clock_moved_nothing_is_missing_untold() {
+        let hour = 3_600_000_000;
+        let began = 500_000 * hour;
+        let since = |point: Point| Since { point, most: usize::MAX };
+        let texts = |replay: &Replay| -> Vec<String> {
+            replay.messages.iter().rev().map(|message| message.message.clone()).collect()
+        };
+        clock::set(Some(began));
+        let heard_last = hub(10, 8).publish(message("before")).unwrap().id;
+        for moved in [began + hour, began - hour, 20_000_000] {
+            clock::set(Some(moved));
+            let hub = hub(10, 8);
+            let first = hub.publish(message("first")).unwrap().id;
+            let told = |hub: &Hub| {
+                let replay = hub.said(&everything(), since(Point::After(heard_last)));
+                (replay.gap.map(|gap| gap.after), texts(&replay))
+            };
+            assert_eq!(told(&hub), (Some(heard_last), vec!["first".to_owned()]), "{moved}");
+            // By now it is later than when the old id was given.
+            clock::set(Some(began + 2 * hour));
+            hub.publish(message("second")).unwrap();
+            let all = ["first", "second"].map(str::to_owned).to_vec();
+            assert_eq!(told(&hub), (Some(heard_last), all), "{moved}");
+            let ours = hub.said(&everything(), since(Point::After(first)));
+            assert_eq!((ours.gap, texts(&ours)), (None, vec!["second".to_owned()]), "{moved}");
+            let lately = hub.said(&everything(), since(Point::Ago(Duration::from_secs(600))));
+            assert_eq!(texts(&lately), ["second"], "{moved}");
+        }
+        clock::set(None);
     }
 
     #[test]

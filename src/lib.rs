@@ -38,13 +38,15 @@
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like any
 //! other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
-//! [`journal`] the log, [`manager`] tells a service manager that we are ready, [`check`] asks a server how it is.
+//! [`journal`] the log, [`clock`] what time it is, [`manager`] tells a service manager that we are ready, [`check`] asks
+//! a server how it is.
 //!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
+//! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for what is left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long body or answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
@@ -72,8 +74,8 @@
 //! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
 //! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books),
 //! `Shared::kept` (who is to be answered), `Shared::alive` (taken away at the stop), `Trouble::state` (what the log has
-//! left out), `Socket::watcher` (who is told that the peer has left), and `Socket::number`, held for one system call so
-//! that no number is used after it was given back.
+//! left out), `Waiting::state` (lines to be logged), `Socket::watcher` (who is told that the peer has left), and
+//! `Socket::number`, held for one system call so that no number is used after it was given back.
 //!
 //! # What is counted
 //!
@@ -97,7 +99,7 @@
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
 //!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
 //!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines
-//!   about the same trouble.
+//!   that wait and those about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -107,18 +109,16 @@
 //! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed:
 //!   an `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an
 //!   event.
-//! * Ids from before a restart are known by the clock. Where it was set back in between by more than the restart took,
-//!   ids begin again lower, and [`history`] says what that can hide. With a store there is no such case.
 //! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
 //!   the newest id is noted when the server stops.
 //! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
-//! * SIGHUP stops it as SIGTERM does, under `nohup` too, because the ctrlc crate takes all three; start it with
-//!   `setsid` to have it outlive a terminal.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;
+
+pub mod clock;
 
 #[cfg(not(loom))]
 pub mod backing;

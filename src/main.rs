@@ -2,12 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
 use aloud::pool::Pool;
-use aloud::socket::spare_address_space;
+use aloud::socket::{ignore, spare_address_space};
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
+
+/// How long the end waits for the log to be read; a part of the time to stop.
+const LOG_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the process ends.
 #[derive(Clone, Copy)]
@@ -28,22 +32,31 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes()); // a reader that closed early wants no more
             Exit::Stopped
         }
-        Err(line) => {
-            eprintln!("{line}");
-            Exit::BadUsage
-        }
+        Err(line) => complain(&line, Exit::BadUsage),
     };
     ExitCode::from(end as u8)
 }
 
 fn run(config: Config) -> Exit {
     spare_address_space();
-    journal::start(config.log);
-    let signals = signals();
+    ignore(libc::SIGXFSZ); // a file that may not grow (`ulimit -f`) is an error of that write
+    let signals = match journal::start(config.log).and_then(|()| signals()) {
+        Ok(signals) => signals,
+        Err(error) => {
+            let line = format!("aloud: cannot start a thread ({error}); allow more of them (ulimit -u)");
+            return complain(&line, Exit::CannotStart);
+        }
+    };
+    let end = serve(config, signals);
+    journal::finish(LOG_LIMIT);
+    end
+}
+
+fn serve(config: Config, signals: Receiver<()>) -> Exit {
     let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,
         Err(line) => {
-            eprintln!("aloud: {line}");
+            journal::say(&format!("aloud: {line}"));
             return Exit::CannotStart;
         }
     };
@@ -56,7 +69,7 @@ fn run(config: Config) -> Exit {
     manager::tell("STOPPING=1");
     drop(signals); // the next signal finds nobody
     log::info!("Stopping");
-    let all = pool.stop(STOP_LIMIT);
+    let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
     Exit::Stopped
 }
@@ -66,21 +79,46 @@ fn ask(bind: &Bind) -> Exit {
     match check::ask(bind) {
         Ok(()) => Exit::Stopped,
         Err(error) => {
-            eprintln!("aloud: the server at {bind} is not well ({error}); give the address it has with --bind");
-            Exit::CannotStart
+            let line =
+                format!("aloud: the server at {bind} is not well ({error}); give the address it has with --bind");
+            complain(&line, Exit::CannotStart)
         }
     }
 }
 
-/// Receives the first SIGINT, SIGTERM or SIGHUP; the one after it ends the process at once. Sent to by ctrlc's thread,
+/// Says on stderr why the process ends. Where it cannot be said, the exit code still tells.
+fn complain(line: &str, end: Exit) -> Exit {
+    let _ = writeln!(std::io::stderr(), "{line}");
+    end
+}
+
+/// The signals that were ignored when we were started, one bit each (proc_pid_status(5)).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Receives the first SIGINT, SIGTERM or SIGHUP that was not ignored at the start, as `nohup` has it; the one after it ends the process at once. Sent to by ctrlc's thread,
 /// capacity one, disconnected once the first was heard.
-fn signals() -> Receiver<()> {
+///
+/// # Errors
+/// Where no thread can be started.
+fn signals() -> std::io::Result<Receiver<()>> {
     let (signal, signals) = bounded(1);
     let handler = move || {
         if signal.try_send(()).is_err() {
             std::process::exit(Exit::Interrupted as i32);
         }
     };
-    ctrlc::set_handler(handler).expect("no handler was set before");
-    signals
+    let ignored = ignored_signals();
+    match ctrlc::set_handler(handler) {
+        Ok(()) => {
+            let ours = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+            ours.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1).for_each(ignore);
+            Ok(signals)
+        }
+        Err(ctrlc::Error::System(error)) => Err(error),
+        Err(error) => unreachable!("no handler was set before: {error}"),
+    }
 }

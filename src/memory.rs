@@ -1,7 +1,9 @@
-//! Memory where the system limits how much of it may be reserved (`ulimit -v`). Nothing goes on without the last of it,
-//! so what takes much is refused before. Without such a limit nothing here costs anything.
+//! Memory where there is a limit on how much of it may be reserved (`ulimit -v`), written (`ulimit -d`) or held (a
+//! control group: a container, a unit of systemd). Nothing goes on without the last of it, so what takes much is refused
+//! before. Without such a limit nothing here costs anything.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, getrlimit};
@@ -12,13 +14,80 @@ const SPARE: u64 = 32 * 1024 * 1024;
 /// At most this part of a limit is kept free: where it is small, listeners are what it is for.
 const SPARE_PART: u64 = 8;
 
-/// Whether there is memory for one more thread, or one more long body.
+/// A limit that holds for this process.
+enum Limit {
+    /// So many bytes of address space.
+    Reserved(u64),
+    /// So many bytes of memory of its own that it may write to.
+    Written(u64),
+    /// Of a control group, this one's or one above.
+    Held(Group),
+}
+
+/// Whether there is memory for one more thread, or one more long body, as far as that can be known.
 pub fn is_left() -> bool {
-    static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
-    match LIMIT.get_or_init(|| getrlimit(Resource::As).current) {
-        None => true,
-        Some(limit) => reserved().is_none_or(|reserved| reserved + SPARE.min(limit / SPARE_PART) <= *limit),
+    static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
+    let leaves_spare = |limit: u64, taken: u64| taken + SPARE.min(limit / SPARE_PART) <= limit;
+    LIMITS.get_or_init(limits).iter().all(|limit| match limit {
+        Limit::Reserved(limit) => reserved().is_none_or(|taken| leaves_spare(*limit, taken)),
+        Limit::Written(limit) => written().is_none_or(|taken| leaves_spare(*limit, taken)),
+        Limit::Held(group) => group.limit_and_held().is_none_or(|(limit, taken)| leaves_spare(limit, taken)),
+    })
+}
+
+fn limits() -> Vec<Limit> {
+    let of_process =
+        [getrlimit(Resource::As).current.map(Limit::Reserved), getrlimit(Resource::Data).current.map(Limit::Written)];
+    let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = groups(Path::new("/sys/fs/cgroup"), &memberships);
+    of_process.into_iter().flatten().chain(groups.into_iter().map(Limit::Held)).collect()
+}
+
+/// A control group, and what the files that say its limit and what it holds are called, and what it holds of files'
+/// pages, which it gives up before anything else.
+struct Group {
+    folder: PathBuf,
+    names: [&'static str; 4],
+}
+
+/// The groups with a limit out of those that cgroups(7) says `memberships` in, and of those above them.
+fn groups(root: &Path, memberships: &str) -> Vec<Group> {
+    let of_line = |line: &str| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let (root, names) = if controllers.is_empty() {
+            (root.to_owned(), ["memory.max", "memory.current", "inactive_file", "active_file"])
+        } else if controllers.split(',').any(|name| name == "memory") {
+            let files = ["total_inactive_file", "total_active_file"];
+            (root.join("memory"), ["memory.limit_in_bytes", "memory.usage_in_bytes", files[0], files[1]])
+        } else {
+            return None;
+        };
+        // In a container the path may be the host's, and what is at the root its own.
+        let above = Path::new(path.trim_start_matches('/')).ancestors();
+        Some(above.map(|path| Group { folder: root.join(path), names }).collect::<Vec<_>>())
+    };
+    memberships.lines().filter_map(of_line).flatten().filter(|group| group.limit_and_held().is_some()).collect()
+}
+
+impl Group {
+    /// In bytes; `None` where there is no limit, or it cannot be known.
+    fn limit_and_held(&self) -> Option<(u64, u64)> {
+        let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();
+        let [limit, held, files @ ..] = self.names;
+        let limit: u64 = read(limit)?.trim().parse().ok().filter(|limit| *limit < 1 << 62)?; // `max`, or nearly 2^63
+        let stat = read("memory.stat")?;
+        let pairs = stat.lines().filter_map(|line| line.split_once(' '));
+        let of_files: u64 =
+            pairs.filter(|(name, _)| files.contains(name)).filter_map(|(_, n)| n.parse::<u64>().ok()).sum();
+        Some((limit, read(held)?.trim().parse::<u64>().ok()?.saturating_sub(of_files)))
     }
+}
+
+/// How much memory of its own the process may write to, in bytes (`VmData` of proc_pid_status(5)).
+fn written() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"))?;
+    Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
 }
 
 /// How much is reserved now, in bytes: the 23rd field of proc_pid_stat(5), counted from behind the process's name.
@@ -35,5 +104,33 @@ mod tests {
         let before = super::reserved().unwrap();
         let reserved = std::hint::black_box(Vec::<u8>::with_capacity(100 << 20));
         assert!(super::reserved().unwrap() >= before + reserved.capacity() as u64 / 2, "others give back meanwhile");
+    }
+
+    #[test]
+    fn a_limit_of_a_control_group_of_either_version_is_found_also_of_one_above() {
+        let root = std::env::temp_dir().join(format!("aloud-groups-{}", std::process::id()));
+        let write = |file: &str, text: &str| {
+            let file = root.join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        let found = |memberships: &str| -> Vec<(u64, u64)> {
+            super::groups(&root, memberships).iter().filter_map(|group| group.limit_and_held()).collect()
+        };
+        assert_eq!(found("0::/a/b\n"), []);
+        for (folder, limit) in [("a", "1000\n"), ("a/b", "max\n")] {
+            write(&format!("{folder}/memory.max"), limit);
+            write(&format!("{folder}/memory.current"), "900\n");
+            write(&format!("{folder}/memory.stat"), "anon 500\ninactive_file 100\nactive_file 50\n");
+        }
+        assert_eq!(found("0::/a/b\n"), [(1000, 750)]);
+        assert_eq!(found("0::/elsewhere\n1:cpu,memory:/a/b\n"), []);
+        write("memory/memory.limit_in_bytes", "2000");
+        write("memory/memory.usage_in_bytes", "1900");
+        write("memory/memory.stat", "cache 7\ntotal_inactive_file 100\ntotal_active_file 200\n");
+        assert_eq!(found("1:cpu,memory:/a/b\n"), [(2000, 1600)], "the container's own, at the root");
+        write("memory/memory.limit_in_bytes", "9223372036854771712");
+        assert_eq!(found("1:memory:/\n"), []);
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

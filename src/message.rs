@@ -1,9 +1,11 @@
 //! What was said, and its id. A message knows no wire format; `frame.rs` does.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+
+use crate::clock;
 
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
@@ -66,13 +68,8 @@ impl Message {
 
     /// [`time`](Self::time) as a point in time.
     pub fn said_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(self.time)
+        clock::time_of(self.time)
     }
-}
-
-/// Microseconds since 1970, UTC. A clock set before 1970 reads as zero.
-pub fn now_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 /// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the

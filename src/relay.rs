@@ -29,14 +29,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value};
+use redis::{
+    Client, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd,
+    from_redis_value,
+};
 
+use crate::clock::{self, now_micros};
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
-use crate::message::{HOST_EVENT, Mark, Message, now_micros};
+use crate::message::{HOST_EVENT, Mark, Message};
 use crate::record;
 use crate::sync::lock;
 
@@ -153,6 +157,13 @@ impl Relay {
     }
 
     fn connect(&self) -> RedisResult<Connection> {
+        let is_tls = matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
+        if is_tls && clock::machine_micros() == 0 {
+            // rustls would panic, and no certificate is valid yet.
+            return Err(
+                (ErrorKind::Client, "the clock stands before 1970, and TLS needs to know the time; set it").into()
+            );
+        }
         let connection = self.client.get_connection_with_timeout(LIMIT)?;
         connection.set_read_timeout(Some(LIMIT + Duration::from_millis(BLOCK_MS)))?;
         connection.set_write_timeout(Some(LIMIT))?;
@@ -182,7 +193,7 @@ impl Relay {
         let forgotten = entries[0].before;
         let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
         self.last_read.store(last, Ordering::SeqCst);
-        Ok(Past { begun: forgotten, forgotten, last, messages })
+        Ok(Past { begun: forgotten.min(1), forgotten, last, messages }) // what was before is not here
     }
 }
 

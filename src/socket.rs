@@ -1,6 +1,7 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
-//! HTTP. The only file with `unsafe`: four lines, which borrow a descriptor by its number, put another one in its place,
-//! and tell the allocator to spare address space and to give memory back. The last two are here for no other reason.
+//! HTTP. The only file with `unsafe`: five lines, which borrow a descriptor by its number, put another one in its place,
+//! tell the allocator to spare address space and to give memory back, and ignore a signal. The last three are here for no
+//! other reason.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -89,8 +90,13 @@ impl Listening {
         match bind {
             Bind::EveryInterface(port) => {
                 // [::] with V6ONLY off hears IPv4 too; a kernel without IPv6 gets the IPv4 address.
-                let socket = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into())
-                    .or_else(|_| listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into()))?;
+                let socket = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into()).or_else(|error| {
+                    let socket = listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into())?;
+                    if error.kind() == ErrorKind::AddrInUse {
+                        log::warn!("Serving IPv4 alone: another program listens at [::]:{port}");
+                    }
+                    Ok::<_, io::Error>(socket)
+                })?;
                 let address = socket.local_addr()?;
                 let name = format!(":{}", address.port());
                 let listener = socket.into();
@@ -257,6 +263,15 @@ pub fn spare_address_space() {
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
         }
+    }
+}
+
+/// Ignores `signal` from now on.
+pub fn ignore(signal: i32) {
+    // SAFETY: to ignore runs no code, and touches none of the process's memory.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(signal, libc::SIG_IGN);
     }
 }
 

@@ -26,11 +26,12 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError};
 
+use crate::clock::now_micros;
 use crate::desk::{Clerk, Handed};
 use crate::history::Past;
 use crate::hub::{Hub, Refused};
 use crate::journal;
-use crate::message::{HOST_EVENT, Message, next_id, now_micros};
+use crate::message::{HOST_EVENT, Message, next_id};
 use crate::record;
 use crate::wal::{self, Behind, Log, Raw};
 

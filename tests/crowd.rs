@@ -99,9 +99,9 @@ fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
         }
         wait_until("all have been missed", || server.say("anybody?") == 0);
     };
-    // At rest: those who wait, the keeper, main, the one for signals.
+    // At rest: those who wait, the keeper, main, the ones for signals and for the log.
     let cores = std::thread::available_parallelism().unwrap().get();
-    let at_rest = || server.threads() <= 2 * cores + 3;
+    let at_rest = || server.threads() <= 2 * cores + 4;
     come_and_go(1000);
     wait_until("the threads have ended", at_rest);
     let (descriptors, memory) = (server.descriptors(), server.memory());

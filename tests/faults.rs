@@ -14,7 +14,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(30);
 fn a_listener_that_never_reads_is_hung_up_on_and_nobody_else_notices() {
     let server = Server::start(&[]);
     let mut other = server.listen("/listen");
-    wait_until("both waiting threads are there", || server.threads() >= 5);
+    wait_until("both waiting threads are there", || server.threads() >= 6);
     server.warm_up();
     let (threads, descriptors) = (server.threads(), server.descriptors());
     let sleeper = server.listen("/listen");

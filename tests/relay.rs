@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
+use crate::support::{Answer, Listener, PATIENCE, Server, set_clock, wait_until};
 
 /// Messages said at three servers at once; `ALOUD_TEST_RELAYED` says otherwise.
 const RELAYED: usize = 3000;
@@ -535,10 +535,16 @@ fn rediss_is_tls_and_takes_only_a_certificate_that_the_system_trusts() {
     let mut listener = plain.listen("/listen");
     secured.say("by TLS");
     assert_eq!(listener.line().unwrap(), "by TLS\r\n");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
-    let output = command.args(["--bind", "127.0.0.1:0", "--redis", &url]).stdin(Stdio::null()).output().unwrap();
-    let line = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && line.starts_with("aloud: cannot use the Redis"), "{line}");
+    let is_refused = |command: &mut Command, why: &str| {
+        let output = command.args(["--bind", "127.0.0.1:0", "--redis", &url]).stdin(Stdio::null()).output().unwrap();
+        let line = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+        assert!(line.starts_with("aloud: cannot use the Redis") && line.contains(why), "{line}");
+    };
+    is_refused(&mut Command::new(env!("CARGO_BIN_EXE_aloud")), "");
+    let mut without_clock = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    set_clock(&mut without_clock).env("FAKETIME", "-100y").env("SSL_CERT_FILE", path("ca.pem"));
+    is_refused(&mut without_clock, "the clock stands before 1970");
     let _ = std::fs::remove_dir_all(&folder);
 }
 

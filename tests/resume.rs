@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Listener, Server};
+use crate::support::{Answer, Listener, Server, set_clock, wait_until};
 
 /// Says `text` on `target` and returns its id.
 fn say(server: &Server, target: &str, text: &str) -> String {
@@ -97,6 +97,30 @@ fn a_gap_is_told_before_anything_else_in_every_format_and_without_an_id() {
     let id = say(&restarted, "/say", "new");
     assert_eq!(listener.line().unwrap(), "new\r\n");
     assert!(id.parse::<u64>().unwrap() > ids[3].parse().unwrap(), "ids increase across restarts");
+}
+
+/// A machine without a clock begins at the same time whenever it starts.
+#[test]
+fn an_id_from_before_a_restart_is_told_of_a_gap_also_when_the_clock_has_come_by_it_again() {
+    let start = |seconds: u32| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_aloud"));
+        set_clock(&mut command)
+            .args(["--bind", "127.0.0.1:0"])
+            .env("FAKETIME", format!("@2000-01-01 00:00:0{seconds}"));
+        Server::start_command(command)
+    };
+    let heard = say(&start(3), "/say", "before");
+    let restarted = start(1);
+    say(&restarted, "/say", "first");
+    let line = format!("aloud: messages after {heard} may be missing; the oldest kept is ");
+    let check = || {
+        let told = said(&restarted, &format!("/said?since={heard}"));
+        assert!(told.starts_with(&line) && told.contains("\r\nfirst\r\n"), "{told}");
+    };
+    check();
+    let number = |id: &str| id.parse::<u64>().unwrap();
+    wait_until("it is later than then", || number(&say(&restarted, "/say", "later")) > number(&heard));
+    check();
 }
 
 #[test]

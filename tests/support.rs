@@ -50,6 +50,15 @@ impl Drop for Folder {
     }
 }
 
+/// Has `command` see the clock that `FAKETIME` or the file of `FAKETIME_TIMESTAMP_FILE` says, as when an administrator sets
+/// it: what measures spans of time goes on.
+pub fn set_clock(command: &mut Command) -> &mut Command {
+    let library =
+        Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("it is installed");
+    let library = String::from_utf8(library.stdout).unwrap();
+    command.env("LD_PRELOAD", library.trim()).env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+}
+
 /// A running `aloud`; killed when dropped.
 pub struct Server {
     process: Child,

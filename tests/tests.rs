@@ -11,6 +11,8 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod listen;
+mod log;
+mod machine;
 mod manual;
 mod proxy;
 mod readers;

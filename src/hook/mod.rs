@@ -27,11 +27,12 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::clock;
 use crate::door;
 use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::Hub;
 use crate::journal;
-use crate::message::{CI_EVENT, CI_UPDATE_EVENT, now_micros};
+use crate::message::{CI_EVENT, CI_UPDATE_EVENT};
 use crate::route::{Outcome, refusal_of};
 
 pub use memory::Memory;
@@ -146,7 +147,7 @@ fn receive(
     let header = |name: &str| exchange.header(name);
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
-        && !proof::holds(forge, secret, &header, &body, now_micros() / 1_000_000)
+        && !proof::holds(forge, secret, &header, &body, clock::machine_micros() / 1_000_000)
         && !door::shows_token(exchange.config().say_token.as_ref(), exchange)
     {
         journal::HOOKS

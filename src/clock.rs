@@ -1,0 +1,90 @@
+//! What time it is. The machine's clock may be wrong, and be set right while we run: a Raspberry Pi has none of its own
+//! and begins in 1970, or where it was switched off, until the network tells. So it is read once, and counted on from
+//! there by the time since boot, which nobody sets and which goes on while the machine sleeps ([`now_micros`]). Ids and
+//! times of messages go by that, so they never jump.
+//!
+//! Some things are compared with other machines' clocks, or read by people: they go by the machine's ([`machine_time`]).
+//! Whatever that says, it can be written: a time before 1970 reads as 1970, one after the year 9999 as its last second.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
+
+/// The last moment that RFC 3339 and HTTP can write, in microseconds since 1970.
+const LAST: u64 = 253_402_300_799_999_999;
+
+/// Microseconds since 1970, UTC, by the machine's clock as it was at the start, and by the time that has passed since.
+pub fn now_micros() -> u64 {
+    #[cfg(test)]
+    if let Some(now) = SET.get() {
+        return now;
+    }
+    static START: OnceLock<(u64, Duration)> = OnceLock::new();
+    let (wall, boot) = START.get_or_init(|| (machine_micros(), since_boot()));
+    let passed = since_boot().saturating_sub(*boot).as_micros() as u64;
+    wall.saturating_add(passed).min(LAST)
+}
+
+/// Microseconds since 1970, UTC, by the machine's clock.
+pub fn machine_micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros).min(LAST)
+}
+
+/// What the machine's clock says.
+pub fn machine_time() -> SystemTime {
+    time_of(machine_micros())
+}
+
+/// The point in time so many microseconds after 1970, or the last one that can be written.
+pub fn time_of(micros: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.min(LAST))
+}
+
+/// A length of time in microseconds.
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The time since boot, or on a kernel that does not count its sleep, the time that it was awake.
+fn since_boot() -> Duration {
+    let time = clock_gettime_dynamic(DynamicClockId::Boottime).unwrap_or_else(|_| clock_gettime(ClockId::Monotonic));
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+thread_local! {
+    static SET: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has the clock say `micros` in this thread, `None` for the time.
+#[cfg(test)]
+pub fn set(micros: Option<u64>) {
+    SET.set(micros);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_clock_says_can_be_written() {
+        for (micros, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (LAST, "9999-12-31T23:59:59.999999Z"),
+            (LAST + 1, "9999-12-31T23:59:59.999999Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(humantime::format_rfc3339_micros(time_of(micros)).to_string(), expected);
+            httpdate::fmt_http_date(time_of(micros)); // panics outside of these years
+        }
+    }
+
+    #[test]
+    fn it_goes_on_by_the_time_since_boot() {
+        let (begun, before) = (since_boot(), now_micros());
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(now_micros() >= before + 5_000);
+        assert!(now_micros() - before <= micros(since_boot() - begun) + 1, "rounding");
+    }
+}
