@@ -9,7 +9,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
+use crate::os::raw::since_boot;
 
 /// The last moment that RFC 3339 and HTTP can write, in microseconds since 1970.
 const LAST: u64 = 253_402_300_799_999_999;
@@ -44,12 +44,6 @@ pub fn time_of(micros: u64) -> SystemTime {
 /// A length of time in microseconds.
 pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The time since boot, or on a kernel that does not count its sleep, the time that it was awake.
-fn since_boot() -> Duration {
-    let time = clock_gettime_dynamic(DynamicClockId::Boottime).unwrap_or_else(|_| clock_gettime(ClockId::Monotonic));
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

@@ -111,15 +111,26 @@ impl Slot {
         }
     }
 
-    /// How the connection waits while nobody serves it: whether its client has begun a request, and since when.
-    fn waits(&self) -> Option<(bool, Instant)> {
+    /// How the connection waits while nobody serves it: how little it is a loss, and since when.
+    fn waits(&self) -> Option<(Loss, Instant)> {
         match &*lock(&self.stand) {
-            Stand::Parked(_, awaited, since) => {
-                Some((matches!(awaited, Awaited::Request(Stage::Head | Stage::Body)), *since))
-            }
+            Stand::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
+            Stand::Parked(_, Awaited::Request(Stage::Idle), since) => Some((Loss::Idle, *since)),
+            Stand::Parked(_, Awaited::Request(Stage::Head | Stage::Body), since) => Some((Loss::Begun, *since)),
             Stand::Served { .. } => None,
         }
     }
+}
+
+/// What is lost where a connection is closed to make room; the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    /// Its client has its last answer.
+    Answered,
+    /// Its client asks for nothing now.
+    Idle,
+    /// Its client has begun a request.
+    Begun,
 }
 
 /// All open connections.
@@ -173,9 +184,9 @@ impl Connections {
     }
 }
 
-/// Of `slots`, some that have been silent longest, from `address` or from anywhere. Those that have begun a request,
-/// which they would have ten seconds to finish, come after those that have not: a request that arrives is soon whole,
-/// so when there are no others, these hold on to their place.
+/// Of `slots`, some that have been silent longest, from `address` or from anywhere: first those that have their last
+/// answer, then those that ask for nothing, then those that have begun a request, which they would have ten seconds to
+/// finish: one that arrives is soon whole, so when there are no others, these hold on to their place.
 pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
     let client = address.map(one_client);
     let mut silent: Vec<_> = slots
@@ -183,7 +194,7 @@ pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc
         .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
         .filter_map(|slot| Some((slot.waits()?, slot)))
         // One that has something to say is only waiting for a thread.
-        .filter(|((begun, _), slot)| *begun || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
+        .filter(|((loss, _), slot)| *loss != Loss::Idle || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
         .collect();
     let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
     if count < silent.len() {

@@ -37,6 +37,9 @@ use crate::sync::{
 /// listener whose socket takes only a part.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// What is encoded at a time of what was said before, in bytes: all that a listener which reads slowly holds of it.
+pub const PIECE_BYTES: usize = 16 * 1024;
+
 /// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it
 /// waits for the socket, by the kernel where sent data stays unacknowledged (`TCP_USER_TIMEOUT`, tcp(7)). Less than the
 /// heartbeat, so that a machine that vanished in silence is missed at the second one.
@@ -396,7 +399,7 @@ impl Pen {
             }
             match &mut self.past {
                 Some(past) if !past.is_empty() => {
-                    self.half_sent = frame::run(past, self.format, self.chunked, BATCH_BYTES);
+                    self.half_sent = frame::run(past, self.format, self.chunked, PIECE_BYTES);
                 }
                 _ => break,
             }

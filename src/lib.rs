@@ -93,7 +93,7 @@
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long body or answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it, and there five lines.
+//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
 //! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
 //!   but for a long body, which has a thread of its own and a deadline.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -143,6 +143,8 @@ pub mod connections;
 pub mod pool;
 
 pub mod http;
+
+pub mod os;
 
 #[cfg(not(loom))]
 pub mod door;

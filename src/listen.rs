@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::ask::Ask;
 use crate::config::Config;
 use crate::counters::Ended;
-use crate::exchange::{After, Answer, Exchange};
+use crate::exchange::{After, Answer, Exchange, Refusal};
 use crate::frame::{self, Format};
 use crate::history::Since;
 use crate::hub::{Hub, Refused};
 use crate::journal;
-use crate::letterbox::{Owner, STALL_LIMIT, Standing};
-use crate::route::refusal_of;
+use crate::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
+use crate::memory::{self, Claim};
+use crate::route::{RETRY_AFTER, refusal_of};
 use crate::socket::Socket;
 
 /// How long an `EventSource` that was turned away waits before it tries again, in milliseconds, on average.
@@ -26,6 +27,8 @@ pub struct Listener {
     number: u64,
     socket: Arc<Socket>,
     peer: String,
+    /// Held until all that was said before is out.
+    claim: Option<Claim>,
 }
 
 /// Lets somebody join who wants to hear what is said on `channel`, and first what was said before, as far as it is
@@ -43,20 +46,28 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let socket = exchange.socket().clone();
     let owner = Owner::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
     let since = ask.since.unwrap_or(Since::NOW);
+    let claim = if since == Since::NOW { None } else { claim_replay() };
+    if claim.is_none() && since != Since::NOW {
+        return turn_away(exchange, &no_memory(), "full", ask.format, hub);
+    }
     let number = match hub.join(ask.wants, since, owner.letterbox().clone()) {
         Ok(number) => number,
-        Err(refused) => return turn_away(exchange, refused, ask.format, hub),
+        Err(Refused::Full) => {
+            journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
+            return turn_away(exchange, &refusal_of(Refused::Full), "full", ask.format, hub);
+        }
+        Err(refused) => return turn_away(exchange, &refusal_of(refused), "stopping", ask.format, hub),
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     drop(exchange); // from here on only whoever holds the pen writes
     socket.watch(Some(owner.letterbox().clone()));
-    After::Listen(Box::new(Listener { owner, number, socket, peer }))
+    After::Listen(Box::new(Listener { owner, number, socket, peer, claim }))
 }
 
 impl Listener {
     /// Streams what is said until the listener leaves, is hung up on, or the server stops.
-    pub fn listen(&self, hub: &Hub, config: &Config) {
+    pub fn listen(&mut self, hub: &Hub, config: &Config) {
         let ended = self.hear(config);
         self.leave(hub);
         hub.counters().ended(self.say_why(ended, config));
@@ -68,9 +79,10 @@ impl Listener {
         hub.leave(self.number);
     }
 
-    fn hear(&self, config: &Config) -> io::Result<()> {
+    fn hear(&mut self, config: &Config) -> io::Result<()> {
         let owner = &self.owner;
         owner.write_out()?; // the head leaves at once, and what was said before
+        self.claim = None;
         loop {
             owner.sleep(owner.silence_left(config.heartbeat));
             match owner.standing() {
@@ -113,18 +125,21 @@ impl Listener {
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it
 /// to come back later; everyone else gets a 503.
-fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format, hub: &Hub) -> After {
-    if refused == Refused::Full {
-        journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
-    }
+fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format, hub: &Hub) -> After {
     if format == Format::Sse {
         hub.counters().refused(503); // whatever it says to an EventSource
-        let why = match refused {
-            Refused::Full => "full",
-            _ => "stopping",
-        };
         let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
         return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));
     }
-    exchange.refuse(&refusal_of(refused))
+    exchange.refuse(refusal)
+}
+
+/// Claims what a client that reads slowly holds while it is told what was said before; `None` where too many do.
+pub fn claim_replay() -> Option<Claim> {
+    Claim::of(PIECE_BYTES + memory::unsent_bytes() as usize)
+}
+
+/// Turns away a client for whose answer there is no memory now.
+pub fn no_memory() -> Refusal {
+    Refusal::new(503, "no memory is left to tell what was said; try again in a moment").with("Retry-After", RETRY_AFTER)
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
+use aloud::os::raw::{ignore, spare_address_space};
 use aloud::pool::Pool;
-use aloud::socket::{ignore, spare_address_space};
 use aloud::{check, door, journal, manager};
 use crossbeam_channel::{Receiver, bounded};
 

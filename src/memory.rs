@@ -1,10 +1,11 @@
 //! Memory where there is a limit on how much of it may be reserved (`ulimit -v`), written (`ulimit -d`) or held (a
 //! control group: a container, a unit of systemd). Nothing goes on without the last of it, so what takes much is refused
-//! before. Without such a limit nothing here costs anything.
+//! before. Without such a limit this costs nothing. And one budget for all that slow clients hold, whatever the limit is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -33,6 +34,62 @@ pub fn is_left() -> bool {
         Limit::Written(limit) => written().is_none_or(|taken| leaves_spare(*limit, taken)),
         Limit::Held(group) => group.limit_and_held().is_none_or(|(limit, taken)| leaves_spare(limit, taken)),
     })
+}
+
+/// What slow clients may hold together, in bytes: half-sent answers and half-received bodies. A quarter of the memory that
+/// this process may have.
+fn budget() -> u64 {
+    smallest_limit() / 4
+}
+
+/// How many bytes the kernel may hold for one client before they are sent: more on a machine that has more.
+pub fn unsent_bytes() -> u32 {
+    (smallest_limit() / 2048).clamp(32 * 1024, 128 * 1024) as u32
+}
+
+/// The smallest limit there was at the first call, in bytes; that of the machine is its memory.
+fn smallest_limit() -> u64 {
+    static LIMIT: OnceLock<u64> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
+        let of_limits = limits().into_iter().filter_map(|limit| match limit {
+            Limit::Reserved(limit) | Limit::Written(limit) => Some(limit),
+            Limit::Held(group) => Some(group.limit_and_held()?.0),
+        });
+        of_limits.chain(of_machine).min().unwrap_or(u64::MAX)
+    })
+}
+
+/// Bytes of the budget, given back when dropped.
+#[derive(Default)]
+pub struct Claim(u64);
+
+/// Claimed of the budget.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
+
+impl Claim {
+    /// Claims `bytes`; `None` where the budget is used up.
+    pub fn of(bytes: usize) -> Option<Claim> {
+        let mut claim = Claim::default();
+        claim.grow_to(bytes).then_some(claim)
+    }
+
+    /// Makes sure that `bytes` are claimed; false where the budget is used up.
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = (bytes as u64).saturating_sub(self.0);
+        if CLAIMED.fetch_add(more, Ordering::Relaxed) + more > budget() {
+            CLAIMED.fetch_sub(more, Ordering::Relaxed);
+            return false;
+        }
+        self.0 += more;
+        true
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMED.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 fn limits() -> Vec<Limit> {
@@ -86,7 +143,12 @@ impl Group {
 /// How much memory of its own the process may write to, in bytes (`VmData` of proc_pid_status(5)).
 fn written() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"))?;
+    field(&status, "VmData:")
+}
+
+/// The figure behind `name`, which stands there in kB, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
 }
 
@@ -99,6 +161,16 @@ fn reserved() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn claims_are_given_back_and_never_more_than_the_budget() {
+        let most = usize::try_from(super::budget()).unwrap();
+        assert!(super::Claim::of(most + 1).is_none());
+        let mut first = super::Claim::of(most / 2).unwrap();
+        assert!(super::Claim::of(most / 2 + 2).is_none() && !first.grow_to(most + 1));
+        drop(first);
+        assert!(super::Claim::of(most / 2 + 2).is_some(), "nothing is left of what was refused");
+    }
+
     #[test]
     fn what_is_reserved_is_counted() {
         let before = super::reserved().unwrap();

@@ -32,9 +32,10 @@ use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
 use crate::memory;
+use crate::os::raw::give_memory_back;
 use crate::route::{self, Outcome, Service};
 use crate::say;
-use crate::socket::{self, Descriptors, Found, Listening, Socket, give_memory_back, raise_descriptor_limit};
+use crate::socket::{self, Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
@@ -437,6 +438,7 @@ impl Shared {
             None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
             None => MOST_FROM_ONE_ADDRESS,
         };
+        let most = most.min(self.most_open / 2); // others shall get in too
         if self.connections().open_from(address) > most {
             let all = self.connections().all(); // a statement of its own: who is closed gives its place back
             longest_silent(all, address).iter().for_each(|slot| drop(slot.take()));
@@ -660,11 +662,11 @@ impl Shared {
 
     /// The life of a thread that has one conversation.
     fn converse(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, task: Task) {
-        let after = match task {
+        let mut after = match task {
             Task::Listen(listener) => After::Listen(listener),
             Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
         };
-        if let After::Listen(listener) = &after {
+        if let After::Listen(listener) = &mut after {
             listener.listen(&self.service.hub, &self.service.config);
         }
         self.go_on(slot, connection, after);

@@ -10,9 +10,8 @@ use crate::exchange::{After, Exchange};
 use crate::frame::{self, LAST_CHUNK};
 use crate::history::Since;
 use crate::hub::Hub;
-
-/// What is encoded at a time, in bytes: all that one who reads slowly holds beside the messages, which are shared.
-const PIECE_BYTES: usize = 64 * 1024;
+use crate::letterbox::PIECE_BYTES;
+use crate::listen;
 
 /// Answers with what is kept of what was said on `channel`: everything, or as far as it is asked for.
 /// Waits for a client that reads slowly, so it needs a thread of its own.
@@ -24,6 +23,7 @@ pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     if *exchange.method() == Method::Head {
         return exchange.answer_head(&ask.headers());
     }
+    let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };
     let (format, chunked) = (ask.format, exchange.chunked());
     let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
     let opening = frame::framed(frame::opening(format), chunked);

@@ -1,7 +1,6 @@
 //! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
-//! HTTP. The only file with `unsafe`: five lines, which borrow a descriptor by its number, put another one in its place,
-//! tell the allocator to spare address space and to give memory back, and ignore a signal. The last three are here for no
-//! other reason.
+//! HTTP. One of two files with `unsafe`: two lines, which borrow a descriptor by its number, and put another one in its
+//! place.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
@@ -41,15 +40,12 @@ use tiny_http::Listener;
 
 use crate::config::Bind;
 use crate::letterbox::{STALL_LIMIT, Wire};
+use crate::memory;
 use crate::sync::lock;
 
 /// Connections that may wait in the kernel to be accepted. std asks for 128, which a thousand listeners that come back
 /// at once overrun; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
-
-/// Bytes the kernel holds for a socket before they are sent. A listener that stalls costs this much, not the megabytes
-/// to which Linux lets a send buffer grow.
-const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Keepalive probes find out that the peer of a silent connection has vanished: the first after a minute of silence,
 /// then five, ten seconds apart.
@@ -177,7 +173,8 @@ fn prepare(socket: &impl AsFd, tcp: bool) {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&KEEPALIVE);
         let _ = socket.set_tcp_user_timeout(Some(STALL_LIMIT));
-        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        // A listener that stalls costs this much, not the megabytes to which Linux lets a send buffer grow.
+        let _ = socket.set_tcp_notsent_lowat(memory::unsent_bytes());
         let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
     }
 }
@@ -250,40 +247,6 @@ pub fn raise_descriptor_limit() -> usize {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| current as usize)
-}
-
-/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the
-/// up to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are
-/// started.
-pub fn spare_address_space() {
-    #[cfg(target_env = "gnu")]
-    if getrlimit(Resource::As).current.is_some() {
-        // SAFETY: the call sets a number, under the allocator's own lock.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 1);
-        }
-    }
-}
-
-/// Ignores `signal` from now on.
-pub fn ignore(signal: i32) {
-    // SAFETY: to ignore runs no code, and touches none of the process's memory.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::signal(signal, libc::SIG_IGN);
-    }
-}
-
-/// Gives the system back what was freed: glibc keeps it otherwise, so that after a crowd has left the process stays as
-/// large as the crowd was (malloc_trim(3)).
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes the allocator's own locks, one heap after the other.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// An accepted connection's socket, borrowed from whoever closes it.

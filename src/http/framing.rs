@@ -84,6 +84,11 @@ impl Intake {
         self.received.is_empty() && self.pending.is_none()
     }
 
+    /// How many bytes are held of what is not whole.
+    pub fn held(&self) -> usize {
+        self.received.len() + self.pending.as_ref().map_or(0, |pending| pending.content.capacity())
+    }
+
     /// True once for each request whose client waits to be asked for the body, of which nothing has come.
     pub fn is_to_be_asked(&mut self) -> bool {
         let nothing_came = self.received.is_empty();
@@ -300,16 +305,12 @@ mod tests {
             "",
         );
         check("GET /say?message=Hi HTTP/1.0\r\n\r\n", "GET /say?message=Hi HTTP/1.1\r\n\r\n", "");
-        let post = "POST /say HTTP/1.1\r\nHost: x\r\n\r\n";
+        let post = "POST /say HTTP/1.1\r\n\r\n";
         check("POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nmessage=Hi", post, "message=Hi");
-        check(
-            "POST /say HTTP/1.1\r\nhost: x\r\ncontent-length:   0  \r\nExpect: 100-Continue\r\n\r\n",
-            &post.replace('H', "h").replace("hTTP", "HTTP"),
-            "",
-        );
-        let get = "GET /say?message=Hi HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        check("POST /say HTTP/1.1\r\nhost: x\r\ncontent-length:   0  \r\nExpect: 100-Continue\r\n\r\n", post, "");
+        let get = "GET /say?message=Hi HTTP/1.1\r\n\r\n";
         check("GET http://localhost:4000/say?message=Hi HTTP/1.1\r\nHost: localhost\r\n\r\n", get, "");
-        check("OPTIONS * HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n", "");
+        check("OPTIONS * HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n", "");
         check("\r\nGET / HTTP/1.7\r\nHost:\r\n\r\n", "GET / HTTP/1.1\r\nHost: \r\n\r\n", "");
     }
 
@@ -317,7 +318,7 @@ mod tests {
     fn chunks_become_the_body_and_trailers_are_left_out() {
         let check = |header: &str, chunks: &str, body: &str| {
             let request = format!("POST /say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {header}\r\n\r\n{chunks}");
-            check(&request, "POST /say HTTP/1.1\r\nHost: x\r\n\r\n", body);
+            check(&request, "POST /say HTTP/1.1\r\n\r\n", body);
         };
         check("chunked", "a\r\nmessage=Hi\r\n2;x=y\r\n!!\r\n0\r\n\r\n", "message=Hi!!");
         check("Chunked", "000000000000000001\r\na\r\n1 ; x=\"\u{fc}\"\r\nb\r\n1 \r\nc\r\n0\r\n\r\n", "abc");
@@ -327,7 +328,7 @@ mod tests {
     #[test]
     fn what_tiny_http_cannot_read_does_not_reach_it() {
         let get = |target: &str, headers: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
-        check(&get("/say?name=J\u{fc}rgen", ""), &get("/say?name=J%C3%BCrgen", ""), "");
+        check(&get("/?name=J\u{fc}rgen", ""), &get("/?name=J%C3%BCrgen", ""), "");
         for header in
             ["Cookie: n=J\u{fc}rgen\r\n", "a.b!~: c\r\n", "User-Agent: \u{fc}\r\n", "X-a.b: c\r\n", "X-: \r\n"]
         {

@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind};
 use crate::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
 use crate::letterbox::Wire;
+use crate::memory::Claim;
+use crate::route::RETRY_AFTER;
 use crate::socket::Socket;
 
 /// Bytes taken from a socket at once.
@@ -42,6 +44,8 @@ pub struct Gate {
     intake: Intake,
     /// Whether everything was taken that the kernel had: the last time it gave less than there was room for.
     drained: bool,
+    /// For what is held of a body that is not whole.
+    claim: Claim,
 }
 
 impl Gate {
@@ -57,7 +61,14 @@ impl Gate {
         loop {
             let is_head = self.intake.received().starts_with(b"HEAD ");
             let stage = match self.intake.next(most_body, &mut hand.given) {
-                Ok(Progress::Whole(arrived)) => return Ok(Look::Whole(arrived)),
+                Ok(Progress::Whole(arrived)) => {
+                    self.claim = Claim::default();
+                    return Ok(Look::Whole(arrived));
+                }
+                Ok(Progress::NotYet(Stage::Body)) if !self.claim.grow_to(self.intake.held()) => {
+                    let refusal = Refusal::new(503, "no memory is left for this body; try again in a moment");
+                    return Ok(Look::Refused(refusal.with("Retry-After", RETRY_AFTER), is_head));
+                }
                 Ok(Progress::NotYet(stage)) => stage,
                 Err(refusal) => return Ok(Look::Refused(refusal, is_head)),
             };

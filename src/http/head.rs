@@ -9,7 +9,9 @@
 //! method, the path, and the headers that a handler may read ([`is_passed_on`]), in plain ASCII. So what it cannot
 //! read never reaches it.
 
-use httparse::{EMPTY_HEADER, Error as Grammar, Header, Status};
+use std::mem::MaybeUninit;
+
+use httparse::{Error as Grammar, Header, Status};
 
 use crate::config::URL_LIMIT;
 use crate::exchange::{Refusal, shown};
@@ -73,17 +75,15 @@ impl Head {
         given: &mut Vec<u8>,
     ) -> Result<Option<Head>, Refusal> {
         take_for_http11(bytes);
-        let mut headers = [EMPTY_HEADER; MOST_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        let parsed = match request.parse(bytes) {
-            Err(Grammar::HeaderValue) => {
-                make_controls_opaque(bytes);
-                headers = [EMPTY_HEADER; MOST_HEADERS];
-                request = httparse::Request::new(&mut headers);
-                request.parse(bytes)
-            }
-            parsed => parsed,
-        };
+        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut request = httparse::Request::new(&mut []);
+        let mut parsed = request.parse_with_uninit_headers(bytes, &mut headers);
+        if parsed == Err(Grammar::HeaderValue) {
+            make_controls_opaque(bytes);
+            headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+            request = httparse::Request::new(&mut []);
+            parsed = request.parse_with_uninit_headers(bytes, &mut headers);
+        }
         let length = match parsed {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => {
@@ -107,7 +107,7 @@ impl Head {
         write_ascii(path.as_bytes(), given);
         given.extend_from_slice(b" HTTP/1.1\r\n");
         let (facts, framing, expects) =
-            Fields::read(request.headers, request.version == Some(1), given)?.verdict(most_body(path))?;
+            Fields::read(request.headers, request.version == Some(1), path, given)?.verdict(most_body(path))?;
         given.extend_from_slice(b"\r\n");
         Ok(Some(Head { length, facts, framing, expects }))
     }
@@ -283,14 +283,20 @@ struct Fields {
 }
 
 impl Fields {
-    /// Reads `headers`, and writes those that are passed on to `given`.
-    fn read(headers: &[Header<'_>], http11: bool, given: &mut Vec<u8>) -> Result<Fields, Refusal> {
+    /// Reads `headers`, and writes those that are passed on to `given`. tiny_http reads them byte by byte, which is most of
+    /// what a request costs us, so the host is passed on only to who asks for help, or tells an origin to compare it with.
+    fn read(headers: &[Header<'_>], http11: bool, path: &str, given: &mut Vec<u8>) -> Result<Fields, Refusal> {
         let mut fields = Fields { http11, ..Fields::default() };
+        let wants_host =
+            path.split('?').next() == Some("/") || headers.iter().any(|header| is_one_of(&["Origin"], header.name));
         for (place, header) in headers.iter().enumerate() {
             fields.take(header)?;
             let is_same = |other: &&Header<'_>| other.name.eq_ignore_ascii_case(header.name);
             let is_list = is_one_of(&LISTS, header.name);
-            if !is_passed_on(header.name) || (is_list && headers[..place].iter().any(|other| is_same(&other))) {
+            if !is_passed_on(header.name) || (!wants_host && is_one_of(&["Host"], header.name)) {
+                continue;
+            }
+            if is_list && headers[..place].iter().any(|other| is_same(&other)) {
                 continue;
             }
             given.extend_from_slice(header.name.as_bytes());

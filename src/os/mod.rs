@@ -1,0 +1,3 @@
+//! What the operating system is asked for that no crate asks for safely.
+
+pub mod raw;

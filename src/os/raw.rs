@@ -1,0 +1,52 @@
+//! Calls of the C library that no crate makes safely. Four lines of `unsafe`.
+
+use std::time::Duration;
+
+/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the
+/// up to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are
+/// started.
+pub fn spare_address_space() {
+    #[cfg(target_env = "gnu")]
+    if rustix::process::getrlimit(rustix::process::Resource::As).current.is_some() {
+        // SAFETY: the call sets a number, under the allocator's own lock.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}
+
+/// Ignores `signal` from now on.
+pub fn ignore(signal: i32) {
+    // SAFETY: to ignore runs no code, and touches none of the process's memory.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(signal, libc::SIG_IGN);
+    }
+}
+
+/// Gives the system back what was freed: glibc keeps it otherwise, so that after a crowd has left the process stays as
+/// large as the crowd was (malloc_trim(3)).
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes the allocator's own locks, one heap after the other.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The time since boot, the machine's sleep included; on a kernel before 2.6.39, the time that it was awake.
+/// (clock_gettime(2). rustix finds the call by itself, and fails where a process runs under valgrind.)
+pub fn since_boot() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    for clock in [libc::CLOCK_BOOTTIME, libc::CLOCK_MONOTONIC] {
+        // SAFETY: the call writes to `time`, which lives as long as the call.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::clock_gettime(clock, &mut time) };
+        if result == 0 {
+            break;
+        }
+    }
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
