@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::support::{Listener, Server, wait_until};
+use crate::support::{Listener, Server, wait_until, wait_until_within};
 
 /// `aloud` after what a shell does first. (bash: `ulimit -u` is no part of POSIX.)
 fn after(shell: &str, arguments: &[&str]) -> Command {
@@ -95,18 +97,65 @@ impl Drop for Group {
 /// Where a group cannot be made, as by anybody but root, its files are tried by a unit test of `memory.rs` alone.
 #[test]
 fn a_control_groups_limit_turns_listeners_away_before_it_is_reached() {
+    let Some((server, _group)) = in_a_group(16 << 20) else { return };
+    refuses_listeners_in_time(&server);
+}
+
+/// A server in a control group that may hold so many bytes; dropped before its group.
+fn in_a_group(bytes: usize) -> Option<(Server, Group)> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let of_two = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap_or_default();
     let (root, limit) = match of_two.contains("memory") {
         true => ("/sys/fs/cgroup", "memory.max"),
         false => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
     };
-    let group = Group(PathBuf::from(root).join(format!("aloud-test-{}", std::process::id())));
+    let name = format!("aloud-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let group = Group(PathBuf::from(root).join(name));
     if std::fs::create_dir(&group.0).is_err() {
-        return std::mem::forget(group);
+        std::mem::forget(group);
+        return None;
     }
     let folder = group.0.display();
-    let shell = format!("echo {} >{folder}/{limit} && echo $$ >{folder}/cgroup.procs", 16 << 20);
-    refuses_listeners_in_time(&Server::start_command(after(&shell, &[])));
+    let shell = format!("echo {bytes} >{folder}/{limit} && echo $$ >{folder}/cgroup.procs");
+    Some((Server::start_command(after(&shell, &[])), group))
+}
+
+/// A crowd that comes back, all at once and ten times in a row, each asking for everything that is kept. Nobody reads until
+/// all are there. Each is told something, or to come again, and every tenth of them reads all of it.
+fn outlasts_a_crowd_that_comes_back(bytes: usize, crowd: usize) {
+    let Some((server, _group)) = in_a_group(bytes) else { return };
+    let text = "x".repeat(8000);
+    (0..1100).for_each(|number| drop(server.say(&format!("{number} {text}"))));
+    let newest = server.request("POST", "/say", &[], b"the newest").header("Aloud-Id").unwrap().to_owned();
+    for round in 0..10 {
+        let mut waiting: Vec<_> = (0..crowd).collect();
+        wait_until_within(Duration::from_secs(120), "everybody is served", || {
+            let came: Vec<_> =
+                waiting.iter().map(|who| (*who, server.try_listen("/listen?since=all&as=json", &[]))).collect();
+            waiting.clear();
+            for (who, listener) in came {
+                let Ok(mut listener) = listener else {
+                    waiting.push(who);
+                    continue;
+                };
+                let first = listener.line().unwrap();
+                assert!(first.contains("\"event\":\"gap\""), "the first are gone: {first:.100}");
+                while who % 10 == 0 && !listener.line().unwrap().contains(&newest) {}
+            }
+            waiting.is_empty()
+        });
+        assert_eq!(server.request("GET", "/health", &[], b"").status, 200, "after round {round}");
+    }
+}
+
+#[test]
+fn five_hundred_who_come_back_at_once_do_not_fill_64_mebibytes() {
+    outlasts_a_crowd_that_comes_back(64 << 20, 500);
+}
+
+#[test]
+fn fifty_who_come_back_at_once_do_not_fill_16_mebibytes() {
+    outlasts_a_crowd_that_comes_back(16 << 20, 50);
 }
 
 #[test]
