@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests run beside the server: curl, nc, jq, nginx, Redis, OpenSSL, man, strace, systemd's tools, slowhttptest,
+# Installs what the tests run beside the server: curl, nc, jq, nginx, Varnish, Redis, OpenSSL, man, strace, systemd's tools, slowhttptest,
 # faketime, Node, Python's venv, busybox, shellcheck and Chromium from Debian's packages (as root), from npm and PyPI what
 # tests/readers lists, and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
@@ -12,6 +12,7 @@ command -v slowhttptest >/dev/null || missing+=(slowhttptest)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/nginx ] || missing+=(nginx)
+[ -x /usr/sbin/varnishd ] || missing+=(varnish)
 [ -x /usr/bin/redis-server ] || missing+=(redis-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)

@@ -124,7 +124,7 @@ fn turn_away(exchange: Exchange<'_>, refused: Refused, format: Format, hub: &Hub
             _ => "stopping",
         };
         let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
-        return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));
+        return exchange.answer(Answer::new(200, "text/event-stream", body));
     }
     exchange.refuse(&refusal_of(refused))
 }

@@ -171,12 +171,10 @@ impl Service {
             return exchange.refuse(&refusal).into();
         }
         match route {
-            Route::Help if page::is_wanted(exchange.header("Accept").unwrap_or("")) => {
-                page::serve(exchange, page::PAGE).into()
-            }
+            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()
+                exchange.answer(Answer::new(200, TEXT, help)).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
@@ -239,7 +237,7 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
 
 /// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS.
 fn preflight(allow: &str) -> Answer {
-    Answer { status: 204, headers: String::new(), body: String::new() }
+    Answer::empty(204)
         .with("Allow", allow)
         .with("Access-Control-Allow-Methods", allow)
         .with("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, Cache-Control")
