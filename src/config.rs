@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::origin::Origins;
 use crate::secret::Secret;
 
 /// The longest URL taken, in bytes; what is longer belongs in a body.
@@ -60,8 +61,8 @@ pub struct Config {
     pub listen_token: Option<Secret>,
     /// What CI webhooks have to prove that they know; `None`: nothing.
     pub hook_secret: Option<Secret>,
-    /// The `Access-Control-Allow-Origin` of every answer.
-    pub allow_origin: String,
+    /// The origins whose pages may use the server.
+    pub allow_origin: Origins,
     /// What gets into the log.
     pub log: LevelFilter,
 }
@@ -118,7 +119,7 @@ impl Default for Config {
             say_token: None,
             listen_token: None,
             hook_secret: None,
-            allow_origin: "*".to_owned(),
+            allow_origin: Origins::default(),
             log: LevelFilter::Info,
         }
     }
@@ -300,14 +301,14 @@ const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "allow-origin",
-        value: "O",
+        value: "O,...",
         default: "*",
-        meaning: "which web pages may use the server: every one, or those of one origin (CORS)",
+        meaning: "which web pages may use the server: every one, or those of these origins (CORS)",
         set: |config, text| {
-            let origin =
-                text == "*" || text == "null" || (text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()));
-            config.allow_origin =
-                origin.then(|| text.to_owned()).ok_or("* or an origin such as https://example.org")?;
+            config.allow_origin = Origins::read(text).ok_or(
+                "*, or origins as browsers send them, such as https://a.example,http://localhost:8080: lower case, \
+                 without path, end slash or default port",
+            )?;
             Ok(())
         },
     },

@@ -1,5 +1,5 @@
 //! The doors: who may speak and who may listen. Each has a token of its own, if the user has set one; whoever shows it
-//! gets in, whichever of three ways it is sent. A wrong token and none are refused alike, after the same work.
+//! gets in, whichever of three ways it is sent. Whoever shows a wrong one is told so, after the same work.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,13 +8,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Config;
-use crate::exchange::{Exchange, Refusal};
+use crate::exchange::{Exchange, Refusal, shown};
+use crate::origin;
 use crate::secret::Secret;
 
 /// What to prove oneself with (RFC 6750 section 3). Not `Basic`, though its password is taken: a browser that was asked
 /// for one would from then on send it by itself with every request that any web page makes it send, and `/say` speaks
 /// by GET. So nobody's browser is made to speak for others, and no dialog opens over a page that has its own.
 const CHALLENGE: &str = "Bearer realm=\"aloud\"";
+
+/// The same for one who has shown a token that is not good here.
+const WRONG_TOKEN: &str = "Bearer realm=\"aloud\", error=\"invalid_token\"";
 
 /// What somebody comes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +45,45 @@ pub fn admit(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
     if token.is_none() || shows_token(token.as_ref(), exchange) {
         return Ok(());
     }
-    let line =
-        format!("{purpose} takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN");
-    Err(Refusal::new(401, line).with("WWW-Authenticate", CHALLENGE))
+    let none = offered(exchange).iter().all(|token| token.is_empty());
+    let (wrong, challenge) =
+        if none { ("takes a token here", CHALLENGE) } else { ("takes another token here than was sent", WRONG_TOKEN) };
+    let send = "send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN";
+    Err(Refusal::new(401, format!("{purpose} {wrong}; {send}")).with("WWW-Authenticate", challenge))
+}
+
+/// Lets a request in that no page sends, or one that may use the server (`--allow-origin`). What a page has a browser
+/// send without an `Origin`, such as an image, is told by `Sec-Fetch-Site`, which browsers send over HTTPS and to
+/// localhost; a page of a neighbour's (`same-site`) may show what is here, but not speak.
+///
+/// # Errors
+/// 403 where a page of another origin sends it.
+pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+    let origins = &exchange.config().allow_origin;
+    let site = exchange.header("Sec-Fetch-Site").unwrap_or("");
+    let is_own = |origin: &str| site == "same-origin" || origin::is_own(origin, exchange.header("Host").unwrap_or(""));
+    let page = match exchange.origin() {
+        _ if origins.is_every() => return Ok(()),
+        Some(origin) if origins.hold(origin) || is_own(origin) => return Ok(()),
+        Some(origin) => format!("pages of {}", shown(origin)),
+        None if site == "cross-site" || (site == "same-site" && door == Door::Say) => "pages of other sites".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Refusal::new(403, format!("{page} may not use this server; ask from one that --allow-origin names")))
 }
 
 /// Whether a request shows `token`; false where there is none to show.
 pub fn shows_token(token: Option<&Secret>, exchange: &Exchange<'_>) -> bool {
     let Some(token) = token else { return false };
-    // Both places are looked at and compared, also where nothing is there: a browser may send along a password that was
-    // meant for something else, and what is refused is refused after the same work.
-    let in_header = token.is(&exchange.header("Authorization").and_then(in_authorization).unwrap_or_default());
-    let in_query = token.is(exchange.query_value("token").unwrap_or_default().as_bytes());
-    in_header | in_query
+    // Both are compared, also where nothing is there: what is refused is refused after the same work.
+    offered(exchange).iter().fold(false, |found, offered| found | token.is(offered))
+}
+
+/// The tokens in the header and in the query, empty where there is none. Both count: a browser may send along a
+/// password that was meant for something else.
+fn offered<'a>(exchange: &'a Exchange<'_>) -> [Cow<'a, [u8]>; 2] {
+    let in_query = exchange.query_value("token").unwrap_or_default().into_owned().into_bytes();
+    [exchange.header("Authorization").and_then(in_authorization).unwrap_or_default(), in_query.into()]
 }
 
 /// The token in an `Authorization` header: what follows `Bearer` (RFC 6750 section 2.1), or the password that follows

@@ -229,6 +229,11 @@ impl<'a> Exchange<'a> {
         self.unanswered.request.headers().get(name).map(|value| value.as_str())
     }
 
+    /// The origin of the page that asks, as a browser tells it.
+    pub fn origin(&self) -> Option<&str> {
+        self.header("Origin")
+    }
+
     /// The first value of `key` in the query, decoded.
     pub fn query_value(&self, key: &str) -> Option<Cow<'_, str>> {
         form_urlencoded::parse(self.query().as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value)
@@ -289,7 +294,7 @@ impl<'a> Exchange<'a> {
             (false, true) => "",
         };
         let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, self.vary(), connection];
-        write_head(self.config, &mut bytes, answer.status, &headers);
+        write_head(self.config, self.origin(), &mut bytes, answer.status, &headers);
         if !matches!(answer.status, 204 | 304) {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
@@ -320,7 +325,7 @@ impl<'a> Exchange<'a> {
             (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
             (false, _) => "Connection: close\r\n",
         };
-        write_head(self.config, &mut bytes, 200, &[headers, self.vary(), framing]);
+        write_head(self.config, self.origin(), &mut bytes, 200, &[headers, self.vary(), framing]);
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
@@ -370,22 +375,19 @@ impl<'a> Exchange<'a> {
 /// where it was HEAD that was refused.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
     let (mut bytes, answer) = (vec![], refusal.answer(false));
-    write_head(
-        config,
-        &mut bytes,
-        answer.status,
-        &[&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"],
-    );
+    let headers = [&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"];
+    write_head(config, None, &mut bytes, answer.status, &headers);
     let body = if head_only { "" } else { &answer.body };
     let _ = write!(bytes, "Content-Length: {}\r\n\r\n{body}", answer.body.len());
     bytes
 }
 
-fn write_head(config: &Config, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
+/// `asked` is the origin of the page that asks, where one does.
+fn write_head(config: &Config, asked: Option<&str>, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
     let reason = StatusCode(status).default_reason_phrase();
     let date = httpdate::HttpDate::from(SystemTime::now());
-    let origin = &config.allow_origin;
-    let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
+    let origin = config.allow_origin.answer_to(asked);
+    let vary = if config.allow_origin.is_every() { "" } else { "Vary: Origin\r\n" };
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
     [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
 }

@@ -129,6 +129,7 @@ pub mod journal;
 pub mod manager;
 #[cfg(not(loom))]
 pub mod memory;
+pub mod origin;
 pub mod secret;
 
 #[cfg(not(loom))]

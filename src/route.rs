@@ -20,6 +20,9 @@ pub const RETRY_AFTER: &str = "5";
 /// The methods that do something somewhere.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// The headers that a page may want to send.
+const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
+
 /// What every request can reach.
 pub struct Service {
     /// What the user set.
@@ -153,7 +156,7 @@ impl Service {
         }
         let path = exchange.path().to_owned();
         if path == "*" {
-            return exchange.answer(preflight(ANY_METHOD)).into(); // OPTIONS of the server as a whole
+            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS of the server as a whole
         }
         let route = match Route::of(&path) {
             Ok(route) => route,
@@ -161,13 +164,18 @@ impl Service {
         };
         let allow = route.allow();
         if *exchange.method() == Method::Options {
-            return exchange.answer(preflight(allow)).into();
+            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
+            return exchange.answer(preflight(allow, &asked)).into();
         }
         if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
-        if let Err(refusal) = door::admit(route.door(&self.config), &exchange) {
+        let door = route.door(&self.config);
+        // The page is opened by links from anywhere, and loads its own files.
+        let is_page = matches!(route, Route::Help | Route::Page(_));
+        let origin = if is_page { Ok(()) } else { door::check_origin(door, &exchange) };
+        if let Err(refusal) = origin.and_then(|()| door::admit(door, &exchange)) {
             return exchange.refuse(&refusal).into();
         }
         match route {
@@ -235,12 +243,15 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     }
 }
 
-/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS.
-fn preflight(allow: &str) -> Answer {
+/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever headers
+/// it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
+fn preflight(allow: &str, asked: &str) -> Answer {
+    let is_list = asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~, ".contains(&byte));
+    let headers = if is_list && !asked.is_empty() { asked } else { HEADERS };
     Answer::empty(204)
         .with("Allow", allow)
         .with("Access-Control-Allow-Methods", allow)
-        .with("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, Cache-Control")
+        .with("Access-Control-Allow-Headers", headers)
         .with("Access-Control-Max-Age", 86400)
 }
 

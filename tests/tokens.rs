@@ -61,22 +61,30 @@ fn whoever_does_not_is_told_what_to_send() {
         let parts = [ways(other), ways(&right[1..]), ways(&format!("{right}x")), ways(&right.to_uppercase())].concat();
         [none.clone(), parts].concat()
     };
+    let sends_none = |way: &(String, Vec<String>)| none.contains(way);
     let check = |answer: Answer, way: &(String, Vec<String>)| {
         assert_eq!(answer.status, 401, "{way:?}");
-        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer realm=\"aloud\""));
+        let challenge = match sends_none(way) {
+            true => "Bearer realm=\"aloud\"",
+            false => "Bearer realm=\"aloud\", error=\"invalid_token\"",
+        };
+        assert_eq!(answer.header("WWW-Authenticate"), Some(challenge), "{way:?}");
         assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
         answer.body
     };
-    let send = "takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN\n";
+    let send = |way: &(String, Vec<String>)| {
+        let wrong = if sends_none(way) { "a token here" } else { "another token here than was sent" };
+        format!("takes {wrong}; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN\n")
+    };
     for way in wrong(LISTEN, SAY) {
         for (method, path) in [("GET", "/say?message=x"), ("POST", "/say/a"), ("PUT", "/say"), ("PATCH", "/say")] {
             let body = if method == "GET" { "" } else { "message" };
-            assert_eq!(check(ask(&server, method, path, &way, body), &way), format!("aloud: speaking {send}"));
+            assert_eq!(check(ask(&server, method, path, &way, body), &way), format!("aloud: speaking {}", send(&way)));
         }
     }
     for way in wrong(SAY, LISTEN) {
         for path in ["/listen", "/listen/a?as=sse", "/metrics"] {
-            assert_eq!(check(ask(&server, "GET", path, &way, ""), &way), format!("aloud: listening {send}"));
+            assert_eq!(check(ask(&server, "GET", path, &way, ""), &way), format!("aloud: listening {}", send(&way)));
             assert_eq!(check(ask(&server, "HEAD", path, &way, ""), &way), "");
         }
     }
