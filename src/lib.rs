@@ -131,6 +131,7 @@ pub mod manager;
 pub mod memory;
 pub mod origin;
 pub mod secret;
+pub mod tokens;
 
 #[cfg(not(loom))]
 pub mod socket;

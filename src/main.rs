@@ -39,6 +39,9 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Exit {
     spare_address_space();
     journal::start(config.log);
+    for line in config::misspelt(std::env::vars_os().map(|(name, _)| name)) {
+        log::warn!("{line}");
+    }
     let signals = signals();
     let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,

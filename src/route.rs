@@ -125,6 +125,14 @@ impl Route<'_> {
         }
     }
 
+    /// The channel it is about; the empty one where it is about all of them.
+    fn channel(&self) -> &str {
+        match self {
+            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Hook(_, channel) => channel,
+            _ => "",
+        }
+    }
+
     /// The door it lies behind: what tells nothing of what is said is open.
     fn door(&self, config: &Config) -> Door {
         match self {
@@ -175,7 +183,7 @@ impl Service {
         // The page is opened by links from anywhere, and loads its own files.
         let is_page = matches!(route, Route::Help | Route::Page(_));
         let origin = if is_page { Ok(()) } else { door::check_origin(door, &exchange) };
-        if let Err(refusal) = origin.and_then(|()| door::admit(door, &exchange)) {
+        if let Err(refusal) = origin.and_then(|()| door::admit(door, route.channel(), &exchange)) {
             return exchange.refuse(&refusal).into();
         }
         match route {
@@ -205,7 +213,7 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
-        let guarded = self.config.say_token.is_some() || self.config.listen_token.is_some();
+        let guarded = [Door::Say, Door::Listen].iter().any(|door| door::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\

@@ -105,6 +105,37 @@ fn a_page_that_is_not_allowed_neither_speaks_nor_hears() {
 }
 
 #[test]
+fn a_variable_that_is_nearly_a_flags_is_warned_about_in_one_line() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command
+        .args(["--bind", "127.0.0.1:0"])
+        .env("ALOUD_HITSORY", "9")
+        .env("ALOUD_SERVER", "here")
+        .env("ALOUD_QUEUE", "9");
+    let log = Server::start_command(command).log();
+    assert_eq!(log.matches("[WARN]").count(), 1, "{log}");
+    assert!(log.contains("[WARN] ALOUD_HITSORY does nothing; is ALOUD_HISTORY meant?\n"), "{log}");
+}
+
+#[test]
+fn what_this_binary_was_built_without_is_one_line_and_exit_2() {
+    let features = [("store", "STORE", cfg!(feature = "store")), ("redis", "REDIS", cfg!(feature = "redis"))];
+    for (feature, variable, is_built) in features {
+        let variable = format!("ALOUD_{variable}");
+        for (source, result) in [
+            (format!("--{feature}"), run(&[&format!("--{feature}"), "x", "--bind", "x"], &[])),
+            (variable.clone(), run(&["--bind", "x"], &[(&variable, "x")])),
+        ] {
+            let line = format!(
+                "aloud: {source} takes the feature {feature}; give a binary that was built with it, or leave {source} out\n"
+            );
+            assert_eq!(result.0, 2);
+            assert_eq!(result.2 == line, !is_built, "{}", result.2);
+        }
+    }
+}
+
+#[test]
 fn an_origin_that_can_never_match_is_one_line_and_exit_2() {
     for origin in ["https://a.example/", "a.example", "HTTP://HOST", "https://a.example:443", "https://a.example,b"] {
         let (code, _, line) = run(&["--allow-origin", origin], &[]);
