@@ -348,7 +348,7 @@
 //! | leader and followers | [`watch`](crate::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
 //! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: who finds somebody walking, or a rest, goes on |
 //! | back pressure by work | [`hub`](crate::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
-//! | a bound, and a decision at it | [`letterbox`](crate::letterbox), [`history`](crate::history), [`gate`](crate::gate) | hang up, forget the oldest, refuse |
+//! | a bound, and a decision at it | [`letterbox`](crate::letterbox), [`history`](crate::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
 //! | look and act under one lock | [`hub`](crate::hub) | `join`: history and list |
 //! | a name that is not reused | [`socket`](crate::socket) | the key of a descriptor whose number is somebody else's tomorrow |
 //! | the end as a disconnection | [`pool`](crate::pool), `main.rs` | `Pool::ended` |

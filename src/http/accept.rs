@@ -15,15 +15,15 @@ enum Closeness {
     Itself,
 }
 
-/// The place in `offers`, which are types in lower case, of the one that `accept` likes best (RFC 9110 section 12.5.1):
-/// the one with the highest weight; of equals, the one that is named more closely, then the one that is named first, then
-/// the first in `offers`. `None` where none is acceptable, also where nothing is said.
+/// The place in `offers` of the type that `accept` likes best (RFC 9110 section 12.5.1): the one with the highest weight;
+/// of equals, the one that is named more closely, then the one that is named first, then the first in `offers`. `None`
+/// where none is acceptable, also where nothing is said.
 pub fn best(accept: &str, offers: &[&str]) -> Option<usize> {
-    let ranges: Vec<_> = accept.split(',').filter_map(Range::read).collect();
     let rank = |offer: &str| {
-        let closeness = |range: &Range| Some((range.closeness_to(offer)?, range.weight));
-        let matching = ranges.iter().enumerate().filter_map(|(place, range)| Some((closeness(range)?, Reverse(place))));
-        let ((closeness, weight), place) = matching.max_by_key(|((closeness, _), place)| (*closeness, *place))?;
+        let ranges = accept.split(',').enumerate().filter_map(|(place, text)| Some((Range::read(text)?, place)));
+        let matching =
+            ranges.filter_map(|(range, place)| Some((range.closeness_to(offer)?, Reverse(place), range.weight)));
+        let (closeness, place, weight) = matching.max()?;
         (weight > 0).then_some((weight, closeness, place))
     };
     let ranked = offers.iter().enumerate().filter_map(|(place, offer)| Some((rank(offer)?, Reverse(place))));
@@ -31,27 +31,30 @@ pub fn best(accept: &str, offers: &[&str]) -> Option<usize> {
 }
 
 /// One range of types, such as `text/*;q=0.5`.
-struct Range {
-    name: String,
+struct Range<'a> {
+    name: &'a str,
     /// In thousandths.
     weight: u16,
     /// Whether it has parameters that we know nothing of.
     is_kind: bool,
 }
 
-impl Range {
+impl Range<'_> {
     /// `None` where its weight is no number from 0 to 1 (section 12.4.2).
-    fn read(text: &str) -> Option<Range> {
-        let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    fn read(text: &str) -> Option<Range<'_>> {
+        let mut parts = text.split(';').map(str::trim);
         let name = parts.next()?;
         let (mut weight, mut is_kind) = (1000, false);
         for part in parts {
-            match part.strip_prefix("q=") {
+            match part.strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')) {
                 Some(number) => {
                     let number: f32 = number.parse().ok().filter(|number| (0.0..=1.0).contains(number))?;
                     weight = (number * 1000.0).round() as u16;
                 }
-                None => is_kind |= !matches!(&part[..], "" | "charset=utf-8" | "charset=\"utf-8\""),
+                None => {
+                    let is_ours = |known: &&str| part.eq_ignore_ascii_case(known);
+                    is_kind |= !["", "charset=utf-8", "charset=\"utf-8\""].iter().any(is_ours);
+                }
             }
         }
         (!is_kind || weight > 0).then_some(Range { name, weight, is_kind }) // what excludes a kind leaves the others
@@ -59,13 +62,15 @@ impl Range {
 
     /// How closely it names `offer`; `None` where it does not.
     fn closeness_to(&self, offer: &str) -> Option<Closeness> {
-        if self.name == offer {
+        if self.name.eq_ignore_ascii_case(offer) {
             return Some(if self.is_kind { Closeness::Kind } else { Closeness::Itself });
         }
-        let family = self.name.strip_suffix('*')?;
-        match family {
-            "*/" => Some(Closeness::Any),
-            _ => (family.ends_with('/') && offer.starts_with(family)).then_some(Closeness::AnySubtype),
+        match self.name.strip_suffix("/*")? {
+            "*" => Some(Closeness::Any),
+            family => offer
+                .split_once('/')
+                .filter(|(ours, _)| ours.eq_ignore_ascii_case(family))
+                .map(|_| Closeness::AnySubtype),
         }
     }
 }
@@ -84,6 +89,7 @@ mod tests {
         check("image/png", None);
         check("*/*", Some("text/plain"));
         check("text/*", Some("text/plain"));
+        check("Text/*", Some("text/plain"));
         check("application/*", Some("application/json"));
         check("application/json", Some("application/json"));
         check("Application/JSON; charset=UTF-8", Some("application/json"));
