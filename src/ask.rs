@@ -22,6 +22,21 @@ pub struct Ask {
     pub content_type: &'static str,
 }
 
+/// The types that `Accept` may name.
+const OFFERED: [&str; 6] =
+    ["text/html", "text/event-stream", "text/plain", "application/x-ndjson", "application/jsonl", "application/json"];
+
+/// What each of them gets. Where nothing is named that we know, as with curl's `*/*`, it is the first: lines under the
+/// content type of the seed program.
+const OFFERS: [(Format, &str); 6] = [
+    (Format::Lines, "text/event-stream"),
+    (Format::Sse, "text/event-stream"),
+    (Format::Lines, TEXT),
+    (Format::Json, "application/x-ndjson"),
+    (Format::Json, "application/x-ndjson"),
+    (Format::Json, "application/x-ndjson"),
+];
+
 impl Ask {
     /// Reads what is asked for on `channel`.
     ///
@@ -33,7 +48,7 @@ impl Ask {
         }
         let (format, content_type) = match exchange.query_value("as") {
             Some(name) => named_format(&name)?,
-            None => negotiate(exchange.header("Accept").unwrap_or("")),
+            None => OFFERS[exchange.preferred(&OFFERED).unwrap_or(0)],
         };
         let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
         let since = since(
@@ -126,37 +141,16 @@ fn whole(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The format and content type for an `Accept` header: of the types we know, the one with the highest weight (RFC 9110
-/// section 12.5.1), the first of equals. Who asks for nothing we know, as curl does with `*/*`, gets lines under the
-/// content type of the seed program.
-fn negotiate(accept: &str) -> (Format, &'static str) {
-    let lines_as_ever = (Format::Lines, "text/event-stream");
-    let mut best = (0.0, lines_as_ever);
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let offer = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
-            "text/event-stream" => (Format::Sse, "text/event-stream"),
-            "application/x-ndjson" | "application/jsonl" | "application/json" => (Format::Json, "application/x-ndjson"),
-            "text/plain" => (Format::Lines, TEXT),
-            "text/html" | "*/*" => lines_as_ever,
-            _ => continue,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.trim().parse().unwrap_or(0.0));
-        if weight > best.0 {
-            best = (weight, offer);
-        }
-    }
-    best.1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::accept;
 
     #[test]
     fn the_format_follows_accept() {
         let check = |accept: &str, format: Format, content_type: &str| {
-            assert_eq!(negotiate(accept), (format, content_type), "{accept}");
+            let offer = OFFERS[accept::best(accept, &OFFERED).unwrap_or(0)];
+            assert_eq!(offer, (format, content_type), "{accept}");
         };
         check("", Format::Lines, "text/event-stream");
         check("*/*", Format::Lines, "text/event-stream");

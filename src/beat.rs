@@ -69,7 +69,7 @@ pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
     } else {
         Answer::new(200, TEXT, table(&standings))
     };
-    exchange.answer(answer.with("Cache-Control", "no-store"))
+    exchange.answer(answer)
 }
 
 impl Service {

@@ -4,11 +4,14 @@
 use std::ffi::OsString;
 use std::fmt::{Display, Formatter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::origin::Origins;
 use crate::secret::Secret;
+use crate::tokens::Tokens;
 
 /// The longest URL taken, in bytes; what is longer belongs in a body.
 pub const URL_LIMIT: usize = 8 * 1024;
@@ -60,10 +63,12 @@ pub struct Config {
     pub say_token: Option<Secret>,
     /// What has to be shown to hear or see what was said; `None`: nothing.
     pub listen_token: Option<Secret>,
+    /// The file of what may be shown for either; `None`: there is none.
+    pub tokens: Option<Arc<Tokens>>,
     /// What CI webhooks have to prove that they know; `None`: nothing.
     pub hook_secret: Option<Secret>,
-    /// The `Access-Control-Allow-Origin` of every answer.
-    pub allow_origin: String,
+    /// The origins whose pages may use the server.
+    pub allow_origin: Origins,
     /// What gets into the log.
     pub log: LevelFilter,
 }
@@ -120,8 +125,9 @@ impl Default for Config {
             max_body: 65536,
             say_token: None,
             listen_token: None,
+            tokens: None,
             hook_secret: None,
-            allow_origin: "*".to_owned(),
+            allow_origin: Origins::default(),
             log: LevelFilter::Info,
         }
     }
@@ -303,25 +309,35 @@ const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "tokens",
+        value: "FILE",
+        default: NONE,
+        meaning: "a file of tokens, read again when it changes: one `TOKEN say|listen|both [CHANNEL]` a line",
+        set: |config, text| {
+            config.tokens = Some(Arc::new(Tokens::open(text).map_err(Wrong::Secret)?));
+            Ok(())
+        },
+    },
+    Flag {
         name: "hook-secret",
         value: "S",
         default: NONE,
-        meaning: "what CI webhooks have to prove that they know; @FILE reads it from a file",
+        meaning: "what CI webhooks have to prove that they know, any text; @FILE reads it from a file",
         set: |config, text| {
-            config.hook_secret = Some(Secret::read(text).map_err(Wrong::Secret)?);
+            config.hook_secret = Some(Secret::read_text(text).map_err(Wrong::Secret)?);
             Ok(())
         },
     },
     Flag {
         name: "allow-origin",
-        value: "O",
+        value: "O,...",
         default: "*",
-        meaning: "which web pages may use the server: every one, or those of one origin (CORS)",
+        meaning: "which web pages may use the server: every one, or those of these origins (CORS)",
         set: |config, text| {
-            let origin =
-                text == "*" || text == "null" || (text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()));
-            config.allow_origin =
-                origin.then(|| text.to_owned()).ok_or("* or an origin such as https://example.org")?;
+            config.allow_origin = Origins::read(text).ok_or(
+                "*, or origins as browsers send them, such as https://a.example,http://localhost:8080: lower case, \
+                 without path, end slash or default port",
+            )?;
             Ok(())
         },
     },
@@ -335,6 +351,14 @@ const FLAGS: &[Flag] = &[
             Ok(())
         },
     },
+];
+
+/// The flags that this binary was built without, and the feature that each takes.
+const ABSENT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "store"))]
+    ("store", "store"),
+    #[cfg(not(feature = "redis"))]
+    ("redis", "redis"),
 ];
 
 /// What the command line asks for.
@@ -358,9 +382,15 @@ pub fn read(
 ) -> Result<Wish, String> {
     let mut config = Config::default();
     for flag in FLAGS {
-        let variable = variable(flag);
+        let variable = variable(flag.name);
         if let Some(value) = environment(&variable) {
             set(&mut config, flag, &variable, value)?;
+        }
+    }
+    for (name, feature) in ABSENT {
+        let variable = variable(name);
+        if environment(&variable).is_some() {
+            return Err(without(&variable, feature));
         }
     }
     let mut check = false;
@@ -373,6 +403,9 @@ pub fn read(
             }
             lexopt::Arg::Long("check") => check = true,
             lexopt::Arg::Long(name) => {
+                if let Some((_, feature)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
+                    return Err(without(&format!("--{name}"), feature));
+                }
                 let flag = FLAGS.iter().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
                 let value =
@@ -422,9 +455,30 @@ fn usage(flag: &Flag) -> String {
     format!("give --{} {}: {}", flag.name, flag.value, flag.meaning)
 }
 
-/// The environment variable that stands for a flag.
-fn variable(flag: &Flag) -> String {
-    format!("ALOUD_{}", flag.name.to_uppercase().replace('-', "_"))
+fn without(source: &str, feature: &str) -> String {
+    format!("aloud: {source} takes the feature {feature}; give a binary that was built with it, or leave {source} out")
+}
+
+/// The environment variable that stands for the flag `name`.
+fn variable(name: &str) -> String {
+    format!("ALOUD_{}", name.to_uppercase().replace('-', "_"))
+}
+
+/// A line about each of the environment's variables that is nearly one of ours, and does nothing.
+pub fn misspelt(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let ours: Vec<String> = FLAGS.iter().map(|flag| variable(flag.name)).collect();
+    let complaint = |name: OsString| {
+        let name = name.into_string().ok()?;
+        let like_ours = name.to_uppercase().replace('-', "_");
+        let near = |ours: &&String| {
+            let letters = ours.len() - "ALOUD_".len();
+            strsim::osa_distance(&like_ours, ours) <= if letters < 5 { 1 } else { 2 }
+        };
+        let is_meant = like_ours.starts_with("ALOUD") && !ours.contains(&name);
+        let nearest = ours.iter().filter(near).min_by_key(|ours| strsim::osa_distance(&like_ours, ours));
+        Some(format!("{} does nothing; is {} meant?", name.escape_debug(), nearest.filter(|_| is_meant)?))
+    };
+    variables.into_iter().filter_map(complaint).collect()
 }
 
 /// What `--help` prints.
@@ -565,6 +619,24 @@ mod tests {
         check("x", &this, Bind::EveryInterface(1));
         let two = read_all(&[("LISTEN_FDS", "2"), ("LISTEN_PID", &this)], &[]).unwrap_err();
         assert_eq!(two, "aloud: LISTEN_FDS is \"2\"; hand over one socket, with one Listen line in its unit");
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_flags_is_told_of() {
+        let check = |name: &str, meant: Option<&str>| {
+            let line = meant.map(|meant| format!("{name} does nothing; is {meant} meant?"));
+            assert_eq!(misspelt([OsString::from(name)]), line.into_iter().collect::<Vec<_>>());
+        };
+        check("ALOUD_HITSORY", Some("ALOUD_HISTORY"));
+        check("ALOUD_SAYTOKEN", Some("ALOUD_SAY_TOKEN"));
+        check("ALOUD_TOKEN", Some("ALOUD_TOKENS"));
+        check("ALOUD_LOGS", Some("ALOUD_LOG"));
+        check("ALOUD-MAX-BODY", Some("ALOUD_MAX_BODY"));
+        check("aloud_queue", Some("ALOUD_QUEUE"));
+        check("ALOUD_HISTORY", None);
+        for other in ["ALOUD_SERVER", "ALOUD_PORT", "ALOUD_SERVICE_HOST", "ALOUD_HOST", "LOUD_LOG", "ALOUD", "PATH"] {
+            check(other, None);
+        }
     }
 
     #[test]

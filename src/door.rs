@@ -1,5 +1,5 @@
 //! The doors: who may speak and who may listen. Each has a token of its own, if the user has set one; whoever shows it
-//! gets in, whichever of three ways it is sent. A wrong token and none are refused alike, after the same work.
+//! gets in, whichever of three ways it is sent. Whoever shows a wrong one is told so, after the same work.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,13 +8,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Config;
-use crate::exchange::{Exchange, Refusal};
-use crate::secret::Secret;
+use crate::exchange::{Exchange, Refusal, shown};
+use crate::origin;
+use crate::tokens::Rights;
 
 /// What to prove oneself with (RFC 6750 section 3). Not `Basic`, though its password is taken: a browser that was asked
 /// for one would from then on send it by itself with every request that any web page makes it send, and `/say` speaks
 /// by GET. So nobody's browser is made to speak for others, and no dialog opens over a page that has its own.
 const CHALLENGE: &str = "Bearer realm=\"aloud\"";
+
+/// The same for one who has shown a token that is not good here.
+const WRONG_TOKEN: &str = "Bearer realm=\"aloud\", error=\"invalid_token\"";
 
 /// What somebody comes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,33 +31,73 @@ pub enum Door {
     Listen,
 }
 
-/// Lets a request in that may go through `door`.
+/// Lets a request in that may go through `door` to `channel`.
 ///
 /// # Errors
 /// 401 where the door has a token and the request does not show it.
-pub fn admit(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-    let config = exchange.config();
-    let (token, purpose) = match door {
-        Door::Open => return Ok(()),
-        Door::Say => (&config.say_token, "speaking"),
-        Door::Listen => (&config.listen_token, "listening"),
-    };
-    if token.is_none() || shows_token(token.as_ref(), exchange) {
+pub fn admit(door: Door, channel: &str, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+    if !is_guarded(door, exchange.config()) || shows_token(door, channel, exchange) {
         return Ok(());
     }
-    let line =
-        format!("{purpose} takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN");
-    Err(Refusal::new(401, line).with("WWW-Authenticate", CHALLENGE))
+    let purpose = if door == Door::Say { "speaking" } else { "listening" };
+    let none = offered(exchange).iter().all(|token| token.is_empty());
+    let (wrong, challenge) =
+        if none { ("takes a token here", CHALLENGE) } else { ("takes another token here than was sent", WRONG_TOKEN) };
+    let send = "send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN";
+    Err(Refusal::new(401, format!("{purpose} {wrong}; {send}")).with("WWW-Authenticate", challenge))
 }
 
-/// Whether a request shows `token`; false where there is none to show.
-pub fn shows_token(token: Option<&Secret>, exchange: &Exchange<'_>) -> bool {
-    let Some(token) = token else { return false };
-    // Both places are looked at and compared, also where nothing is there: a browser may send along a password that was
-    // meant for something else, and what is refused is refused after the same work.
-    let in_header = token.is(&exchange.header("Authorization").and_then(in_authorization).unwrap_or_default());
-    let in_query = token.is(exchange.query_value("token").unwrap_or_default().as_bytes());
-    in_header | in_query
+/// Whether something has to be shown at `door`. A file of tokens guards both, also while it holds none.
+pub fn is_guarded(door: Door, config: &Config) -> bool {
+    let token = match door {
+        Door::Open => return false,
+        Door::Say => &config.say_token,
+        Door::Listen => &config.listen_token,
+    };
+    token.is_some() || config.tokens.is_some()
+}
+
+/// Lets a request in that no page sends, or one that may use the server (`--allow-origin`). What a page has a browser
+/// send without an `Origin`, such as an image, is told by `Sec-Fetch-Site`, which browsers send over HTTPS and to
+/// localhost; a page of a neighbour's (`same-site`) may show what is here, but not speak.
+///
+/// # Errors
+/// 403 where a page of another origin sends it.
+pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+    let origins = &exchange.config().allow_origin;
+    let site = exchange.header("Sec-Fetch-Site").unwrap_or("");
+    let is_own = |origin: &str| site == "same-origin" || origin::is_own(origin, exchange.header("Host").unwrap_or(""));
+    let page = match exchange.origin() {
+        _ if origins.is_every() => return Ok(()),
+        Some(origin) if origins.hold(origin) || is_own(origin) => return Ok(()),
+        Some(origin) => format!("pages of {}", shown(origin)),
+        None if site == "cross-site" || (site == "same-site" && door == Door::Say) => "pages of other sites".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Refusal::new(403, format!("{page} may not use this server; ask from one that --allow-origin names")))
+}
+
+/// Whether a request shows a token for `door` and `channel`; false where there is none to show.
+pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
+    let config = exchange.config();
+    let (token, rights) = match door {
+        Door::Open => return false,
+        Door::Say => (&config.say_token, Rights { say: true, listen: false }),
+        Door::Listen => (&config.listen_token, Rights { say: false, listen: true }),
+    };
+    // All are compared, also where nothing is there: what is refused is refused after the same work.
+    let offered = offered(exchange);
+    let offered = offered.each_ref().map(|token| &**token);
+    let is_listed = config.tokens.as_ref().is_some_and(|tokens| tokens.allow(&offered, rights, channel));
+    let is_flag = |offered: &[u8]| token.as_ref().is_some_and(|token| token.is(offered));
+    offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
+}
+
+/// The tokens in the header and in the query, empty where there is none. Both count: a browser may send along a
+/// password that was meant for something else.
+fn offered<'a>(exchange: &'a Exchange<'_>) -> [Cow<'a, [u8]>; 2] {
+    let in_query = exchange.query_value("token").unwrap_or_default().into_owned().into_bytes();
+    [exchange.header("Authorization").and_then(in_authorization).unwrap_or_default(), in_query.into()]
 }
 
 /// The token in an `Authorization` header: what follows `Bearer` (RFC 6750 section 2.1), or the password that follows
@@ -93,17 +137,17 @@ pub fn warning(config: &Config, address: Option<SocketAddr>) -> Option<&'static 
     if address?.ip().to_canonical().is_loopback() {
         return None;
     }
-    match (&config.say_token, &config.listen_token) {
-        (None, None) => {
+    match (is_guarded(Door::Say, config), is_guarded(Door::Listen, config)) {
+        (false, false) => {
             Some("Everybody who can reach it can speak and listen; --say-token and --listen-token restrict that")
         }
-        (None, Some(_)) => {
+        (false, true) => {
             Some("Everybody who can reach it can speak, with the listen token listen; --say-token restricts that")
         }
-        (Some(_), None) => {
+        (true, false) => {
             Some("Everybody who can reach it can listen, with the say token speak; --listen-token restricts that")
         }
-        (Some(_), Some(_)) => None,
+        (true, true) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! handler needs of HTTP beyond what tiny_http does right (see the notes on its `Response` at [`Answer`]).
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Write};
 use std::iter;
@@ -13,6 +14,7 @@ use tiny_http::{Method, Request, StatusCode};
 use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::http::accept;
 use crate::http::head::{Facts, is_passed_on};
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
@@ -86,8 +88,10 @@ impl Drop for Silent {
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// Headers beside `Date`, `Content-Length`, `Connection` and CORS, each ended by a line break.
+    /// Headers beside `Date`, `Cache-Control`, `Vary`, `Content-Length`, `Connection` and CORS, each ended by a line break.
     pub headers: String,
+    /// What a cache may do with it; nothing, unless told otherwise: `GET /say` speaks.
+    pub caching: &'static str,
     /// The body; left out where the method is HEAD.
     pub body: String,
 }
@@ -95,9 +99,15 @@ pub struct Answer {
 impl Answer {
     /// An answer with a body and its type.
     pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Answer {
-        let mut headers = String::with_capacity(192); // what `/say` answers with fits
-        headers.extend(["Content-Type: ", content_type, "\r\n"]);
-        Answer { status, headers, body: body.into() }
+        let mut answer = Answer::empty(status);
+        answer.headers.reserve(192); // what `/say` answers with fits
+        answer.headers.extend(["Content-Type: ", content_type, "\r\n"]);
+        Answer { body: body.into(), ..answer }
+    }
+
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Answer {
+        Answer { status, headers: String::new(), caching: "no-store", body: String::new() }
     }
 
     /// The same with one more header. Neither part may hold a line break.
@@ -157,6 +167,8 @@ pub struct Exchange<'a> {
     config: &'a Config,
     counters: &'a Counters,
     patient: bool,
+    /// Whether the answer depends on the header `Accept`.
+    varies: Cell<bool>,
 }
 
 impl<'a> Exchange<'a> {
@@ -167,7 +179,7 @@ impl<'a> Exchange<'a> {
         config: &'a Config,
         counters: &'a Counters,
     ) -> Exchange<'a> {
-        Exchange { unanswered, socket, config, counters, patient: false }
+        Exchange { unanswered, socket, config, counters, patient: false, varies: Cell::new(false) }
     }
 
     /// Gives it a thread of its own, which may wait for the client to take the answer.
@@ -217,14 +229,26 @@ impl<'a> Exchange<'a> {
         self.unanswered.request.headers().get(name).map(|value| value.as_str())
     }
 
+    /// The origin of the page that asks, as a browser tells it.
+    pub fn origin(&self) -> Option<&str> {
+        self.header("Origin")
+    }
+
     /// The first value of `key` in the query, decoded.
     pub fn query_value(&self, key: &str) -> Option<Cow<'_, str>> {
         form_urlencoded::parse(self.query().as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value)
     }
 
-    /// Whether the client asks for JSON.
+    /// The place in `offers` of the type that the client likes best, if any of them (see [`accept::best`]). From then on
+    /// the answer is one that varies with `Accept`.
+    pub fn preferred(&self, offers: &[&str]) -> Option<usize> {
+        self.varies.set(true);
+        self.header("Accept").and_then(|ranges| accept::best(ranges, offers))
+    }
+
+    /// Whether the client asks for JSON rather than text.
     pub fn wants_json(&self) -> bool {
-        self.header("Accept").is_some_and(|accept| accept.to_ascii_lowercase().contains("application/json"))
+        self.preferred(&["text/plain", "application/json"]) == Some(1)
     }
 
     /// Whether the client speaks HTTP/1.1, which knows chunks.
@@ -252,6 +276,10 @@ impl<'a> Exchange<'a> {
         !self.unanswered.body.is_empty()
     }
 
+    fn vary(&self) -> &'static str {
+        if self.varies.get() { "Vary: Accept\r\n" } else { "" }
+    }
+
     fn closes(&self) -> bool {
         self.unanswered.facts.closes
     }
@@ -265,7 +293,8 @@ impl<'a> Exchange<'a> {
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
-        write_head(self.config, &mut bytes, answer.status, &[&answer.headers, connection]);
+        let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, self.vary(), connection];
+        write_head(self.config, self.origin(), &mut bytes, answer.status, &headers);
         if !matches!(answer.status, 204 | 304) {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
@@ -296,7 +325,7 @@ impl<'a> Exchange<'a> {
             (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
             (false, _) => "Connection: close\r\n",
         };
-        write_head(self.config, &mut bytes, 200, &[headers, framing]);
+        write_head(self.config, self.origin(), &mut bytes, 200, &[headers, self.vary(), framing]);
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
@@ -346,17 +375,19 @@ impl<'a> Exchange<'a> {
 /// where it was HEAD that was refused.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
     let (mut bytes, answer) = (vec![], refusal.answer(false));
-    write_head(config, &mut bytes, answer.status, &[&answer.headers, "Connection: close\r\n"]);
+    let headers = [&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"];
+    write_head(config, None, &mut bytes, answer.status, &headers);
     let body = if head_only { "" } else { &answer.body };
     let _ = write!(bytes, "Content-Length: {}\r\n\r\n{body}", answer.body.len());
     bytes
 }
 
-fn write_head(config: &Config, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
+/// `asked` is the origin of the page that asks, where one does.
+fn write_head(config: &Config, asked: Option<&str>, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
     let reason = StatusCode(status).default_reason_phrase();
     let date = httpdate::HttpDate::from(clock::machine_time());
-    let origin = &config.allow_origin;
-    let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
+    let origin = config.allow_origin.answer_to(asked);
+    let vary = if config.allow_origin.is_every() { "" } else { "Vary: Origin\r\n" };
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
     [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
 }

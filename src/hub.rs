@@ -32,7 +32,7 @@ use crate::desk::{Desk, Then};
 use crate::frame::Letter;
 use crate::history::{History, Past, Point, Replay, Since};
 use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Mark, Message, QUIET_EVENTS, next_id};
+use crate::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
@@ -553,12 +553,7 @@ impl Room {
 impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
-        let in_channel = self.channel.is_empty()
-            || message
-                .channel
-                .strip_prefix(&self.channel)
-                .is_some_and(|below| below.is_empty() || below.starts_with('/'));
-        in_channel
+        is_within(&message.channel, &self.channel)
             && match &self.events {
                 Events::All => true,
                 Events::AllButQuiet => !QUIET_EVENTS.contains(&&*message.event),

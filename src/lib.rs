@@ -14,10 +14,10 @@
 //! ```
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`] looks whether a whole, well-formed
-//!    request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and [`door`]
-//!    who may pass; [`exchange`] reads the body and sends the answer; [`form`] makes a [`message`](message::Message) of
-//!    it.
+//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) looks whether a whole,
+//!    well-formed request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and
+//!    [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] reads the body and sends the answer;
+//!    [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -129,7 +129,9 @@ pub mod journal;
 pub mod manager;
 #[cfg(not(loom))]
 pub mod memory;
+pub mod origin;
 pub mod secret;
+pub mod tokens;
 
 #[cfg(not(loom))]
 pub mod socket;

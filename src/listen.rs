@@ -129,7 +129,7 @@ fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Forma
     if format == Format::Sse {
         hub.counters().refused(503); // whatever it says to an EventSource
         let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
-        return exchange.answer(Answer::new(200, "text/event-stream", body).with("Cache-Control", "no-store"));
+        return exchange.answer(Answer::new(200, "text/event-stream", body));
     }
     exchange.refuse(refusal)
 }

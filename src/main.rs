@@ -53,6 +53,9 @@ fn run(config: Config) -> Exit {
 }
 
 fn serve(config: Config, signals: Receiver<()>) -> Exit {
+    for line in config::misspelt(std::env::vars_os().map(|(name, _)| name)) {
+        log::warn!("{line}");
+    }
     let pool = match Pool::start(config.clone()) {
         Ok(pool) => pool,
         Err(line) => {

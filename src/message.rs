@@ -85,6 +85,12 @@ pub fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// Whether `channel` is `top` or below it; everything is below the empty one.
+pub fn is_within(channel: &str, top: &str) -> bool {
+    let below = channel.strip_prefix(top);
+    top.is_empty() || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
 /// True for 1 to 8 plain names joined by `/`.
 pub fn is_channel(channel: &str) -> bool {
     channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_plain_name)

@@ -20,6 +20,9 @@ pub const RETRY_AFTER: &str = "5";
 /// The methods that do something somewhere.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// The headers that a page may want to send.
+const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
+
 /// What every request can reach.
 pub struct Service {
     /// What the user set.
@@ -122,6 +125,14 @@ impl Route<'_> {
         }
     }
 
+    /// The channel it is about; the empty one where it is about all of them.
+    fn channel(&self) -> &str {
+        match self {
+            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Hook(_, channel) => channel,
+            _ => "",
+        }
+    }
+
     /// The door it lies behind: what tells nothing of what is said is open.
     fn door(&self, config: &Config) -> Door {
         match self {
@@ -153,7 +164,7 @@ impl Service {
         }
         let path = exchange.path().to_owned();
         if path == "*" {
-            return exchange.answer(preflight(ANY_METHOD)).into(); // OPTIONS of the server as a whole
+            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS of the server as a whole
         }
         let route = match Route::of(&path) {
             Ok(route) => route,
@@ -161,22 +172,25 @@ impl Service {
         };
         let allow = route.allow();
         if *exchange.method() == Method::Options {
-            return exchange.answer(preflight(allow)).into();
+            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
+            return exchange.answer(preflight(allow, &asked)).into();
         }
         if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
-        if let Err(refusal) = door::admit(route.door(&self.config), &exchange) {
+        let door = route.door(&self.config);
+        // The page is opened by links from anywhere, and loads its own files.
+        let is_page = matches!(route, Route::Help | Route::Page(_));
+        let origin = if is_page { Ok(()) } else { door::check_origin(door, &exchange) };
+        if let Err(refusal) = origin.and_then(|()| door::admit(door, route.channel(), &exchange)) {
             return exchange.refuse(&refusal).into();
         }
         match route {
-            Route::Help if page::is_wanted(exchange.header("Accept").unwrap_or("")) => {
-                page::serve(exchange, page::PAGE).into()
-            }
+            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help).with("Vary", "Accept")).into()
+                exchange.answer(Answer::new(200, TEXT, help)).into()
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
@@ -199,7 +213,7 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
-        let guarded = self.config.say_token.is_some() || self.config.listen_token.is_some();
+        let guarded = [Door::Say, Door::Listen].iter().any(|door| door::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\
@@ -237,12 +251,15 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     }
 }
 
-/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS.
-fn preflight(allow: &str) -> Answer {
-    Answer { status: 204, headers: String::new(), body: String::new() }
+/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever headers
+/// it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
+fn preflight(allow: &str, asked: &str) -> Answer {
+    let is_list = asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~, ".contains(&byte));
+    let headers = if is_list && !asked.is_empty() { asked } else { HEADERS };
+    Answer::empty(204)
         .with("Allow", allow)
         .with("Access-Control-Allow-Methods", allow)
-        .with("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, Cache-Control")
+        .with("Access-Control-Allow-Headers", headers)
         .with("Access-Control-Max-Age", 86400)
 }
 

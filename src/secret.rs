@@ -13,9 +13,12 @@ pub const SECRET_LIMIT: usize = 512;
 /// What is read of a file: the longest secret, a line break, and one more byte, which tells that it is too long.
 const READ_LIMIT: u64 = SECRET_LIMIT as u64 + 3;
 
-/// What to give where a secret is none. It is made of what a header can carry (RFC 9110 section 5.5) without a space,
+/// What to give where a token is none. It is made of what a header can carry (RFC 9110 section 5.5) without a space,
 /// which no client sends the same way in a header, in a URL and from a file.
 const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
+
+/// What to give where a secret is none that nobody has to send.
+const GOOD_TEXT: &str = "give a text of 1 to 512 bytes, or @FILE with a file that holds it";
 
 /// A secret. It is kept padded to the longest there can be, so that comparing takes the same time whatever is offered
 /// and however long the secret is: `subtle` compares in constant time what is of one length, and gives up at once on
@@ -27,32 +30,49 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The secret that `text` is, or that stands in FILE where `text` is `@FILE`; one line break at its end is no part
+    /// The token that `text` is, or that stands in FILE where `text` is `@FILE`; one line break at its end is no part
     /// of it.
     ///
     /// # Errors
     /// What is wrong with it and what to give instead, to be read after the flag's name. Holds nothing of a secret.
     pub fn read(text: &str) -> Result<Secret, String> {
-        let Some(path) = text.strip_prefix('@') else { return Secret::new(text.as_bytes()) };
-        let mut bytes = vec![];
-        File::open(path)
-            .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
-            .map_err(|error| format!("cannot be read from \"{}\" ({error}); {GOOD}", path.escape_debug()))?;
-        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        Secret::new(line.strip_suffix(b"\r").unwrap_or(line))
+        let secret = Secret::read_either(text, GOOD)?;
+        match Secret::may_be_token(secret.as_bytes()) {
+            true => Ok(secret),
+            false => Err(format!("holds a space or what is no visible ASCII character; {GOOD}")),
+        }
     }
 
-    fn new(bytes: &[u8]) -> Result<Secret, String> {
-        let wrong = if bytes.is_empty() {
-            "is empty"
-        } else if bytes.len() > SECRET_LIMIT {
-            "is too long"
-        } else if !bytes.iter().all(u8::is_ascii_graphic) {
-            "holds a space or what is no visible ASCII character"
-        } else {
-            return Ok(Secret { padded: padded(bytes), length: bytes.len() });
+    /// Reads a secret in that way which may be any text, because forges take any.
+    ///
+    /// # Errors
+    /// What is wrong with it, as above.
+    pub fn read_text(text: &str) -> Result<Secret, String> {
+        Secret::read_either(text, GOOD_TEXT)
+    }
+
+    /// Whether a client can send it in all the ways in which a token is sent.
+    pub fn may_be_token(bytes: &[u8]) -> bool {
+        (1..=SECRET_LIMIT).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    }
+
+    fn read_either(text: &str, good: &str) -> Result<Secret, String> {
+        let mut bytes = vec![];
+        let bytes = match text.strip_prefix('@') {
+            None => text.as_bytes(),
+            Some(path) => {
+                File::open(path)
+                    .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
+                    .map_err(|error| format!("cannot be read from \"{}\" ({error}); {good}", path.escape_debug()))?;
+                let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                line.strip_suffix(b"\r").unwrap_or(line)
+            }
         };
-        Err(format!("{wrong}; {GOOD}"))
+        match bytes.len() {
+            0 => Err(format!("is empty; {good}")),
+            1..=SECRET_LIMIT => Ok(Secret { padded: padded(bytes), length: bytes.len() }),
+            _ => Err(format!("is too long; {good}")),
+        }
     }
 
     /// Its bytes, for signing.
@@ -108,7 +128,9 @@ mod tests {
 
     #[test]
     fn the_limit_stated_is_the_one_that_holds() {
-        assert!(GOOD.contains(&format!(" 1 to {SECRET_LIMIT} ")));
+        for good in [GOOD, GOOD_TEXT] {
+            assert!(good.contains(&format!(" 1 to {SECRET_LIMIT} ")));
+        }
     }
 
     #[test]
@@ -128,6 +150,15 @@ mod tests {
         check("@/", "cannot be read from \"/\" (Is a directory (os error 21))");
         check("@/dev/null", "is empty");
         check("@/dev/zero", "is too long");
+    }
+
+    #[test]
+    fn a_secret_that_nobody_has_to_send_may_be_any_text() {
+        for text in ["It's a Secret to Everybody", "J\u{fc}rgen", " ", "two\nlines\t"] {
+            assert_eq!(Secret::read_text(text).unwrap().as_bytes(), text.as_bytes());
+        }
+        assert_eq!(Secret::read_text("").unwrap_err(), format!("is empty; {GOOD_TEXT}"));
+        assert_eq!(Secret::read_text(&"x".repeat(513)).unwrap_err(), format!("is too long; {GOOD_TEXT}"));
     }
 
     #[test]

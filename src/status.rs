@@ -21,12 +21,12 @@ pub fn health(hub: &Hub) -> Answer {
         format!(",\"{}\":\"{}\"", desk.kind, if desk.is_well() { "ok" } else { "failing" })
     });
     let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}");
-    Answer::new(status, "application/json", body).with("Cache-Control", "no-store")
+    Answer::new(status, "application/json", body)
 }
 
 /// Answers `/metrics`.
 pub fn metrics(hub: &Hub) -> Answer {
-    Answer::new(200, EXPOSITION, exposition(hub)).with("Cache-Control", "no-store")
+    Answer::new(200, EXPOSITION, exposition(hub))
 }
 
 fn exposition(hub: &Hub) -> String {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Folder, Server};
+use crate::support::{Answer, Folder, Server};
 
 #[test]
 fn the_help_at_the_root_holds_commands_that_work_as_printed() {
@@ -19,22 +19,129 @@ fn the_help_at_the_root_holds_commands_that_work_as_printed() {
     }
 }
 
+/// All lines of a header.
+fn all(answer: &Answer, name: &str) -> Vec<String> {
+    let lines = answer.head.lines().filter_map(|line| line.split_once(": "));
+    lines.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
+}
+
 #[test]
 fn other_origins_may_ask_and_are_answered() {
-    let check = |flags: &[&str], origin: &str, vary: Option<&str>| {
+    let check = |flags: &[&str], origin: &[&str], named: &str, vary: &[&str]| {
         let server = Server::start(flags);
-        let answer = server.request("OPTIONS", "/say", &["Origin: https://a.example"], b"");
+        let answer = server.request("OPTIONS", "/say", origin, b"");
         assert_eq!(answer.status, 204);
         assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("GET, POST, PUT, PATCH, OPTIONS"));
         assert!(answer.header("Access-Control-Allow-Headers").unwrap().contains("Last-Event-ID"));
         for (method, target, body) in [("OPTIONS", "/listen", ""), ("POST", "/say", "x"), ("GET", "/nowhere", "")] {
-            let answer = server.request(method, target, &[], body.as_bytes());
-            assert_eq!(answer.header("Access-Control-Allow-Origin"), Some(origin), "{target}");
-            assert_eq!(answer.header("Vary"), vary);
+            let answer = server.request(method, target, origin, body.as_bytes());
+            assert_eq!(all(&answer, "Access-Control-Allow-Origin"), [named], "{target}");
+            let accept = ["Accept"].into_iter().filter(|_| method != "OPTIONS");
+            assert_eq!(all(&answer, "Vary"), vary.iter().copied().chain(accept).collect::<Vec<_>>(), "{target}");
         }
     };
-    check(&[], "*", None);
-    check(&["--allow-origin", "https://a.example"], "https://a.example", Some("Origin"));
+    let two = &["--allow-origin", "https://a.example,https://b.example"];
+    check(&[], &["Origin: https://a.example"], "*", &[]);
+    check(&["--allow-origin", "https://a.example"], &[], "https://a.example", &["Origin"]);
+    check(two, &["Origin: https://a.example"], "https://a.example", &["Origin"]);
+    check(two, &["Origin: https://b.example"], "https://b.example", &["Origin"]);
+    check(two, &[], "https://a.example", &["Origin"]);
+}
+
+#[test]
+fn a_preflight_lets_pass_whatever_headers_a_page_sends() {
+    let server = Server::start(&[]);
+    let check = |asked: &str, expected: &str| {
+        let asked = format!("Access-Control-Request-Headers: {asked}");
+        let answer = server.request("OPTIONS", "/say", &["Origin: https://a.example", &asked], b"");
+        assert_eq!(all(&answer, "Access-Control-Allow-Headers"), [expected]);
+    };
+    check("authorization,x-requested-with", "authorization,x-requested-with");
+    check("hx-current-url,hx-request,hx-target", "hx-current-url,hx-request,hx-target");
+    check("", "Authorization, Content-Type, Last-Event-ID, Cache-Control");
+    check("x\u{fc}(", "Authorization, Content-Type, Last-Event-ID, Cache-Control");
+}
+
+#[test]
+fn a_page_that_is_not_allowed_neither_speaks_nor_hears() {
+    let server = Server::start(&["--allow-origin", "https://a.example,https://b.example"]);
+    let mut listener = server.listen("/listen");
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let foreign: [&[&str]; 5] = [
+        &["Origin: https://c.example"],
+        &["Origin: https://c.example", "Sec-Fetch-Site: same-site"],
+        &["Origin: null"],
+        &["Origin: https://a.example.c.example", form],
+        &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"],
+    ];
+    for headers in foreign {
+        for (method, target, body) in [("GET", "/say?message=foreign", ""), ("POST", "/say/a", "message=foreign")] {
+            let answer = server.request(method, target, headers, body.as_bytes());
+            assert_eq!(answer.status, 403, "{method} {headers:?}");
+            assert!(answer.body.contains("; ask from one that --allow-origin names\n"), "{answer:?}");
+            assert_eq!(all(&answer, "Access-Control-Allow-Origin"), ["https://a.example"]);
+        }
+        for target in ["/beat/web1", "/listen", "/said", "/hosts", "/metrics"] {
+            assert_eq!(server.request("GET", target, headers, b"").status, 403, "{target} {headers:?}");
+        }
+        assert_eq!(server.request("POST", "/hook/github", headers, b"{}").status, 403, "{headers:?}");
+        assert_eq!(server.request("GET", "/", headers, b"").status, 200, "a link opens the page");
+        assert_eq!(server.request("OPTIONS", "/say", headers, b"").status, 204, "a preflight says who may");
+    }
+    assert_eq!(server.request("GET", "/say?message=foreign", &["Sec-Fetch-Site: same-site"], b"").status, 403);
+    let allowed: [&[&str]; 6] = [
+        &[],
+        &["Origin: https://a.example", "Sec-Fetch-Site: cross-site"],
+        &["Origin: https://b.example"],
+        &["Origin: http://test"],
+        &["Origin: https://elsewhere.example", "Sec-Fetch-Site: same-origin"],
+        &["Sec-Fetch-Site: none"],
+    ];
+    for (number, headers) in allowed.iter().enumerate() {
+        let answer = server.request("GET", &format!("/say?message={number}"), headers, b"");
+        assert_eq!(answer.status, 200, "{headers:?}");
+        assert_eq!(listener.line().unwrap(), format!("{number}\r\n"), "what was refused is not heard");
+    }
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_flags_is_warned_about_in_one_line() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command
+        .args(["--bind", "127.0.0.1:0"])
+        .env("ALOUD_HITSORY", "9")
+        .env("ALOUD_SERVER", "here")
+        .env("ALOUD_QUEUE", "9");
+    let log = Server::start_command(command).log();
+    assert_eq!(log.matches("[WARN]").count(), 1, "{log}");
+    assert!(log.contains("[WARN] ALOUD_HITSORY does nothing; is ALOUD_HISTORY meant?\n"), "{log}");
+}
+
+#[test]
+fn what_this_binary_was_built_without_is_one_line_and_exit_2() {
+    let features = [("store", "STORE", cfg!(feature = "store")), ("redis", "REDIS", cfg!(feature = "redis"))];
+    for (feature, variable, is_built) in features {
+        let variable = format!("ALOUD_{variable}");
+        for (source, result) in [
+            (format!("--{feature}"), run(&[&format!("--{feature}"), "x", "--bind", "x"], &[])),
+            (variable.clone(), run(&["--bind", "x"], &[(&variable, "x")])),
+        ] {
+            let line = format!(
+                "aloud: {source} takes the feature {feature}; give a binary that was built with it, or leave {source} out\n"
+            );
+            assert_eq!(result.0, 2);
+            assert_eq!(result.2 == line, !is_built, "{}", result.2);
+        }
+    }
+}
+
+#[test]
+fn an_origin_that_can_never_match_is_one_line_and_exit_2() {
+    for origin in ["https://a.example/", "a.example", "HTTP://HOST", "https://a.example:443", "https://a.example,b"] {
+        let (code, _, line) = run(&["--allow-origin", origin], &[]);
+        assert_eq!((code, line.lines().count()), (2, 1), "{line}");
+        assert!(line.starts_with(&format!("aloud: --allow-origin is \"{origin}\"; give *, or origins")), "{line}");
+    }
 }
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {

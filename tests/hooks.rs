@@ -295,6 +295,20 @@ fn gitea_is_told_apart_from_github_whose_headers_it_also_sends() {
 }
 
 #[test]
+fn the_secret_of_hooks_may_be_any_text() {
+    let check = |secret: &str, path: &str, header: &str, status: u16| {
+        let server = Server::start(&["--hook-secret", secret]);
+        assert_eq!(server.request("POST", path, &[header], b"Hello, World!").status, status, "{secret}");
+    };
+    // GitHub's own example: it is let in, and then refused as no JSON.
+    let signature = "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    check("It's a Secret to Everybody", "/hook/github", signature, 400);
+    check("It's a Secret to Nobody", "/hook/github", signature, 401);
+    check("Gr\u{fc}n und blau", "/hook/gitlab", "X-Gitlab-Token: Gr\u{fc}n und blau", 400);
+    check("Gr\u{fc}n und blau", "/hook/gitlab", "X-Gitlab-Token: Gr\u{fc}n und rot", 401);
+}
+
+#[test]
 fn a_hook_that_does_not_prove_the_secret_is_refused() {
     let path = std::env::temp_dir().join(format!("aloud-hook-secret-{}", std::process::id()));
     std::fs::write(&path, "hush\n").unwrap();

@@ -125,7 +125,9 @@ fn in_a_group(bytes: usize) -> Option<(Server, Group)> {
 fn outlasts_a_crowd_that_comes_back(bytes: usize, crowd: usize) {
     let Some((server, _group)) = in_a_group(bytes) else { return };
     let text = "x".repeat(8000);
-    (0..1100).for_each(|number| drop(server.say(&format!("{number} {text}"))));
+    for number in 0..1100 {
+        server.say(&format!("{number} {text}"));
+    }
     let newest = server.request("POST", "/say", &[], b"the newest").header("Aloud-Id").unwrap().to_owned();
     for round in 0..10 {
         let mut waiting: Vec<_> = (0..crowd).collect();

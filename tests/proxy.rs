@@ -1,5 +1,6 @@
 //! Promise: behind nginx as Debian ships it, with its default buffering, what is said arrives at once: over HTTP/1.1, and
-//! over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the README.
+//! over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the README. And behind a cache what is
+//! said again is heard again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -115,6 +116,27 @@ fn haproxy_forwards_a_chunked_body_with_a_trailer_and_it_is_heard() {
     std::fs::remove_file(configuration).unwrap();
 }
 
+#[test]
+fn what_is_said_three_times_through_varnish_is_heard_three_times() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen");
+    let varnish = Varnish::start(&server);
+    let ask = |path: &str, header: &str| {
+        let mut connection = TcpStream::connect(("127.0.0.1", varnish.port)).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n").unwrap();
+        Answer::read(&mut BufReader::new(connection), false)
+    };
+    for _ in 0..3 {
+        let answer = ask("/say?message=once", "");
+        assert_eq!((answer.status, answer.body.as_str(), answer.header("Aloud-Listeners")), (200, "ok.", Some("1")));
+        assert_eq!(listener.line().unwrap(), "once\r\n");
+    }
+    assert_eq!(ask("/nowhere", "").body.split(':').next(), Some("aloud"));
+    let json = ask("/nowhere", "Accept: application/json\r\n");
+    assert!(json.body.starts_with("{\"error\""), "an answer for another is not ours: {json:?}");
+}
+
 /// The message of the next event that is one, as a line.
 fn message(page: &Reader) -> String {
     loop {
@@ -212,6 +234,46 @@ fn around(folder: &std::path::Path) -> String {
         "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n\
          events {{ worker_connections 1024; }}\nhttp {{ access_log {folder}/access.log;\n{temporary}"
     )
+}
+
+/// Varnish as Debian ships it in front of a server, with its built-in rules alone; ended when dropped.
+struct Varnish {
+    process: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Varnish {
+    fn start(server: &Server) -> Varnish {
+        let folder = std::env::temp_dir().join(format!("aloud-varnish-{}", server.address().port()));
+        // Somebody else may take the port between the look and Varnish's bind: then once more.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut process = Command::new("/usr/sbin/varnishd")
+                .args(["-F", "-n", folder.to_str().unwrap(), "-a", &format!("127.0.0.1:{port}")])
+                .args(["-b", &server.address().to_string()])
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("Varnish is installed; run scripts/install-test-tools.sh");
+            let mut ended = None;
+            wait_until("Varnish listens, or ends", || {
+                ended = process.try_wait().unwrap();
+                ended.is_some() || TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+            if ended.is_none() {
+                return Varnish { process, folder, port };
+            }
+        }
+        panic!("Varnish does not start");
+    }
+}
+
+impl Drop for Varnish {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status(); // it ends its worker then
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 fn sign_certificate(folder: &std::path::Path) {

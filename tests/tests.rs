@@ -3,6 +3,7 @@
 mod support;
 
 mod browser;
+mod caches;
 mod crowd;
 mod dashboard;
 mod faults;

@@ -1,9 +1,11 @@
 //! Promise: with `--say-token` nobody speaks and with `--listen-token` nobody listens who does not show it; what is
-//! refused reaches nobody; and a token is in no log, no answer and no message.
+//! refused reaches nobody; and a token is in no log, no answer and no message. With `--tokens` tokens change without a
+//! restart, and those who listen stay.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, wait_until};
 
 const SAY: &str = "speak-3f9b";
 const LISTEN: &str = "hear-71c4";
@@ -61,22 +63,30 @@ fn whoever_does_not_is_told_what_to_send() {
         let parts = [ways(other), ways(&right[1..]), ways(&format!("{right}x")), ways(&right.to_uppercase())].concat();
         [none.clone(), parts].concat()
     };
+    let sends_none = |way: &(String, Vec<String>)| none.contains(way);
     let check = |answer: Answer, way: &(String, Vec<String>)| {
         assert_eq!(answer.status, 401, "{way:?}");
-        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer realm=\"aloud\""));
+        let challenge = match sends_none(way) {
+            true => "Bearer realm=\"aloud\"",
+            false => "Bearer realm=\"aloud\", error=\"invalid_token\"",
+        };
+        assert_eq!(answer.header("WWW-Authenticate"), Some(challenge), "{way:?}");
         assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
         answer.body
     };
-    let send = "takes a token here; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN\n";
+    let send = |way: &(String, Vec<String>)| {
+        let wrong = if sends_none(way) { "a token here" } else { "another token here than was sent" };
+        format!("takes {wrong}; send Authorization: Bearer TOKEN, or curl -u :TOKEN, or ?token=TOKEN\n")
+    };
     for way in wrong(LISTEN, SAY) {
         for (method, path) in [("GET", "/say?message=x"), ("POST", "/say/a"), ("PUT", "/say"), ("PATCH", "/say")] {
             let body = if method == "GET" { "" } else { "message" };
-            assert_eq!(check(ask(&server, method, path, &way, body), &way), format!("aloud: speaking {send}"));
+            assert_eq!(check(ask(&server, method, path, &way, body), &way), format!("aloud: speaking {}", send(&way)));
         }
     }
     for way in wrong(SAY, LISTEN) {
         for path in ["/listen", "/listen/a?as=sse", "/metrics"] {
-            assert_eq!(check(ask(&server, "GET", path, &way, ""), &way), format!("aloud: listening {send}"));
+            assert_eq!(check(ask(&server, "GET", path, &way, ""), &way), format!("aloud: listening {}", send(&way)));
             assert_eq!(check(ask(&server, "HEAD", path, &way, ""), &way), "");
         }
     }
@@ -219,4 +229,114 @@ fn a_server_open_to_more_than_this_machine_says_once_who_comes_in() {
     check(":0", &["--say-token", SAY, "--listen-token", LISTEN], None);
     check("127.0.0.1:0", &[], None);
     check("[::1]:0", &[], None);
+}
+
+/// A file of tokens, removed when dropped.
+struct TokensFile(PathBuf);
+
+impl TokensFile {
+    fn new(name: &str, text: &str) -> TokensFile {
+        let file = TokensFile(std::env::temp_dir().join(format!("aloud-tokens-of-{name}-{}", std::process::id())));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).unwrap();
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TokensFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a request that shows `token` is answered.
+fn status_for(server: &Server, method: &str, path: &str, token: &str) -> u16 {
+    server.request(method, path, &[&format!("Authorization: Bearer {token}")], b"").status
+}
+
+#[test]
+fn a_token_of_the_file_is_good_for_its_line_alone() {
+    let file = TokensFile::new("lines", "# all\nall both\n\nci say build # of the pipeline\near listen build/main\n");
+    let server = Server::start(&["--tokens", file.path(), "--say-token", SAY]);
+    let check = |token: &str, method: &str, path: &str, status: u16| {
+        assert_eq!(status_for(&server, method, path, token), status, "{token} {method} {path}");
+    };
+    for (method, path) in [("GET", "/say?message=x"), ("HEAD", "/listen"), ("GET", "/hosts"), ("GET", "/beat/web1")] {
+        check("all", method, path, 200);
+        check("nobodys", method, path, 401);
+    }
+    check(SAY, "GET", "/say/x?message=x", 200);
+    check(SAY, "GET", "/said", 401);
+    check("ci", "GET", "/say/build?message=x", 200);
+    check("ci", "GET", "/say/build/main?message=x", 200);
+    check("ci", "GET", "/say?message=x", 401);
+    check("ci", "GET", "/say/builder?message=x", 401);
+    check("ci", "POST", "/hook/github/build", 400); // let in, and then it says nothing
+    check("ci", "POST", "/hook/github", 401);
+    check("ci", "GET", "/beat/web1", 401);
+    check("ci", "GET", "/said/build", 401);
+    check("ear", "GET", "/said/build/main", 200);
+    check("ear", "HEAD", "/listen/build/main/x", 200);
+    check("ear", "HEAD", "/listen/build", 401);
+    check("ear", "GET", "/metrics", 401);
+    check("ear", "GET", "/say/build/main?message=x", 401);
+    assert_eq!(server.request("GET", "/say?message=x", &[], b"").status, 401);
+    assert!(server.curl(&["/"]).contains("-u :TOKEN"));
+    for token in ["all", "ci say", "ear"] {
+        assert!(!server.log().contains(token), "{}", server.log());
+    }
+}
+
+#[test]
+fn tokens_change_while_a_hundred_listen_and_they_stay() {
+    let file = TokensFile::new("change", "old both\n");
+    let server = Server::start(&["--tokens", file.path()]);
+    let mut listeners: Vec<_> = (0..100).map(|_| server.listen("/listen?token=old")).collect();
+    let mut all_hear = |token: &str| {
+        assert_eq!(status_for(&server, "GET", &format!("/say?message={token}"), token), 200);
+        listeners.iter_mut().for_each(|listener| assert_eq!(listener.line().unwrap(), format!("{token}\r\n")));
+    };
+    all_hear("old");
+    file.write("new both\n");
+    wait_until("the new token is good", || status_for(&server, "HEAD", "/listen", "new") == 200);
+    assert_eq!(status_for(&server, "HEAD", "/listen", "old"), 401, "and the old one is not");
+    all_hear("new");
+
+    file.write("new both\nbroken\n");
+    wait_until("the bad file is told of", || {
+        assert_eq!(status_for(&server, "HEAD", "/listen", "new"), 200, "what was good stays good");
+        server.log().contains("[WARN] The tokens stay as they were: --tokens names ")
+    });
+    std::fs::remove_file(&file.0).unwrap();
+    wait_until("its absence is told of", || {
+        assert_eq!(status_for(&server, "HEAD", "/listen", "new"), 200);
+        server.log().contains("--tokens cannot be read from ")
+    });
+    all_hear("new");
+
+    file.write("# nobody\n");
+    wait_until("nobody gets in", || status_for(&server, "HEAD", "/listen", "new") == 401);
+    let log = server.log();
+    assert_eq!((log.matches("[WARN]").count(), log.matches("broken").count()), (2, 0), "{log}");
+}
+
+#[test]
+fn a_bad_file_of_tokens_is_one_line_and_exit_2() {
+    let check = |path: &str, wrong: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        let output = command.args(["--bind", "127.0.0.1:0", "--tokens", path]).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+        assert!(line.starts_with("aloud: --tokens ") && line.contains(wrong) && !line.contains("hush"), "{line}");
+    };
+    let file = TokensFile::new("bad", "good both\nhush shout\n");
+    check(file.path(), "whose line 2 says neither say nor listen nor both; give TOKEN say|listen|both [CHANNEL]");
+    check("/no/such/file", "cannot be read from \"/no/such/file\" (No such file");
 }

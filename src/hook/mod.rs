@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::clock;
-use crate::door;
+use crate::door::{self, Door};
 use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
 use crate::hub::Hub;
 use crate::journal;
@@ -148,7 +148,7 @@ fn receive(
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
         && !proof::holds(forge, secret, &header, &body, clock::machine_micros() / 1_000_000)
-        && !door::shows_token(exchange.config().say_token.as_ref(), exchange)
+        && !door::shows_token(Door::Say, channel, exchange)
     {
         journal::HOOKS
             .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));

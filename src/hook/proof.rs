@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
 use crate::hook::{Forge, Header};
@@ -26,7 +27,10 @@ pub fn holds(forge: Forge, secret: &Secret, header: &Header<'_>, body: &[u8], no
     if forge == Forge::GitLab {
         return match sent("webhook-signature") {
             Some(signatures) => standard_webhook(secret.as_bytes(), signatures, header, body, now),
-            None => sent("X-Gitlab-Token").is_some_and(|token| secret.is(token.as_bytes())),
+            None => sent("X-Gitlab-Token").is_some_and(|token| {
+                // What is not ASCII in a header is given to us percent-encoded.
+                secret.is(token.as_bytes()) | secret.is(&percent_decode_str(token).collect::<Vec<u8>>())
+            }),
         };
     }
     let plain = match forge {
@@ -104,6 +108,20 @@ mod tests {
         check(Forge::GitLab, "hush", &[("X-Gitlab-Token", "")], false);
         check(Forge::GitLab, "hush", &[], false);
         check(Forge::GitHub, "hush", &[("X-Gitlab-Token", "hush")], false);
+    }
+
+    /// The secret, the body and the signature are those of GitHub's documentation, "Testing the webhook payload
+    /// validation".
+    #[test]
+    fn a_secret_may_be_any_text() {
+        let secret = Secret::read_text("It's a Secret to Everybody").unwrap();
+        let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        let header = |name: &str| (name == "X-Hub-Signature-256").then_some(signature);
+        assert!(holds(Forge::GitHub, &secret, &header, b"Hello, World!", 0));
+        for (secret, sent) in [("two words", "two words"), ("J\u{fc}rgen", "J%C3%BCrgen"), ("50%25", "50%25")] {
+            let header = |name: &str| (name == "X-Gitlab-Token").then_some(sent);
+            assert!(holds(Forge::GitLab, &Secret::read_text(secret).unwrap(), &header, b"", 0), "{secret}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! HTTP/1.1 as it comes from the wire: which bytes are a request (`head`, `framing`), and how the requests of one
-//! connection come in (`gate`), and how tiny_http reads them (`reader`). Knows nothing of what is said.
+//! HTTP/1.1 as it comes from the wire: which bytes are a request (`head`, `framing`), how the requests of one
+//! connection come in (`gate`), how tiny_http reads them (`reader`), and what a client would rather have (`accept`). Knows
+//! nothing of what is said.
 
+#[cfg(not(loom))]
+pub mod accept;
 #[cfg(not(loom))]
 pub mod framing;
 #[cfg(not(loom))]

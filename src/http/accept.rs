@@ -1,0 +1,121 @@
+//! The `Accept` header: which of the types that we can answer with a client likes best.
+
+use std::cmp::Reverse;
+
+/// How closely a range names a type. Of those that match a type the closest gives its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Closeness {
+    /// `*/*`
+    Any,
+    /// `text/*`
+    AnySubtype,
+    /// `text/plain;format=flowed`: a kind of the type that we do not know.
+    Kind,
+    /// `text/plain`, or with the one charset that we speak.
+    Itself,
+}
+
+/// The place in `offers` of the type that `accept` likes best (RFC 9110 section 12.5.1): the one with the highest weight;
+/// of equals, the one that is named more closely, then the one that is named first, then the first in `offers`. `None`
+/// where none is acceptable, also where nothing is said.
+pub fn best(accept: &str, offers: &[&str]) -> Option<usize> {
+    let rank = |offer: &str| {
+        let ranges = accept.split(',').enumerate().filter_map(|(place, text)| Some((Range::read(text)?, place)));
+        let matching =
+            ranges.filter_map(|(range, place)| Some((range.closeness_to(offer)?, Reverse(place), range.weight)));
+        let (closeness, place, weight) = matching.max()?;
+        (weight > 0).then_some((weight, closeness, place))
+    };
+    let ranked = offers.iter().enumerate().filter_map(|(place, offer)| Some((rank(offer)?, Reverse(place))));
+    ranked.max().map(|(_, Reverse(place))| place)
+}
+
+/// One range of types, such as `text/*;q=0.5`.
+struct Range<'a> {
+    name: &'a str,
+    /// In thousandths.
+    weight: u16,
+    /// Whether it has parameters that we know nothing of.
+    is_kind: bool,
+}
+
+impl Range<'_> {
+    /// `None` where its weight is no number from 0 to 1 (section 12.4.2).
+    fn read(text: &str) -> Option<Range<'_>> {
+        let mut parts = text.split(';').map(str::trim);
+        let name = parts.next()?;
+        let (mut weight, mut is_kind) = (1000, false);
+        for part in parts {
+            match part.strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')) {
+                Some(number) => {
+                    let number: f32 = number.parse().ok().filter(|number| (0.0..=1.0).contains(number))?;
+                    weight = (number * 1000.0).round() as u16;
+                }
+                None => {
+                    let is_ours = |known: &&str| part.eq_ignore_ascii_case(known);
+                    is_kind |= !["", "charset=utf-8", "charset=\"utf-8\""].iter().any(is_ours);
+                }
+            }
+        }
+        (!is_kind || weight > 0).then_some(Range { name, weight, is_kind }) // what excludes a kind leaves the others
+    }
+
+    /// How closely it names `offer`; `None` where it does not.
+    fn closeness_to(&self, offer: &str) -> Option<Closeness> {
+        if self.name.eq_ignore_ascii_case(offer) {
+            return Some(if self.is_kind { Closeness::Kind } else { Closeness::Itself });
+        }
+        match self.name.strip_suffix("/*")? {
+            "*" => Some(Closeness::Any),
+            family => offer
+                .split_once('/')
+                .filter(|(ours, _)| ours.eq_ignore_ascii_case(family))
+                .map(|_| Closeness::AnySubtype),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_weight_wins_and_the_closest_range_gives_it() {
+        let check = |accept: &str, expected: Option<&str>| {
+            let offers = ["text/plain", "application/json", "text/html"];
+            assert_eq!(best(accept, &offers).map(|place| offers[place]), expected, "{accept}");
+        };
+        check("", None);
+        check("image/png", None);
+        check("*/*", Some("text/plain"));
+        check("text/*", Some("text/plain"));
+        check("Text/*", Some("text/plain"));
+        check("application/*", Some("application/json"));
+        check("application/json", Some("application/json"));
+        check("Application/JSON; charset=UTF-8", Some("application/json"));
+        check("application/json;odata=verbose", Some("application/json"));
+        check("application/json, text/plain, */*", Some("application/json"));
+        check("text/plain, application/json", Some("text/plain"));
+        check("*/*, application/json", Some("application/json"));
+        check("application/json;q=0.5, text/plain", Some("text/plain"));
+        check("application/json;q=0.5, text/plain;q=0.499", Some("application/json"));
+        check("application/json ; Q=0.5 , */*;q=0.6", Some("text/plain"));
+        check("application/json;q=0", None);
+        check("application/json;q=0.000, */*;q=0.001", Some("text/plain"));
+        check("*/*, text/*;q=0", Some("application/json"));
+        check("text/*;q=0, text/html;q=0.1", Some("text/html"));
+        check("text/*, text/plain;q=0.5", Some("text/html"));
+        check("text/plain;format=flowed;q=0, */*", Some("text/plain"));
+        check("text/plain;format=flowed, text/plain;q=0.1, text/html;q=0.2", Some("text/html"));
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some("text/html"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_nothing() {
+        for accept in
+            [";;,q=,,\u{1F600};q=x", "text/plain;q=nan", "text/plain;q=2", "text/plain;q=-1", "*", "text", "/*"]
+        {
+            assert_eq!(best(accept, &["text/plain"]), None, "{accept}");
+        }
+    }
+}

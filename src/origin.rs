@@ -1,0 +1,164 @@
+//! Which web pages may use the server (`--allow-origin`), told by the origins that browsers send (RFC 6454).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The origins whose pages may use the server; none means every page.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(Vec<String>);
+
+impl Origins {
+    /// What `text` lists: `*`, or origins between commas. `None` where one of them is written as no browser sends it, so
+    /// that it would never match.
+    pub fn read(text: &str) -> Option<Origins> {
+        if text == "*" {
+            return Some(Origins::default());
+        }
+        let origins = text.split(',').map(|origin| Some(origin.trim()).filter(|origin| is_origin(origin)));
+        origins.map(|origin| origin.map(str::to_owned)).collect::<Option<_>>().map(Origins)
+    }
+
+    /// Whether every page may use the server.
+    pub fn is_every(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that may read an answer (`Access-Control-Allow-Origin`): the one that `asked`, where it is among them.
+    pub fn answer_to(&self, asked: Option<&str>) -> &str {
+        let known = self.0.iter().find(|origin| asked == Some(origin));
+        known.or(self.0.first()).map_or("*", String::as_str)
+    }
+
+    /// Whether pages of `origin` may use the server.
+    pub fn hold(&self, origin: &str) -> bool {
+        self.is_every() || self.0.iter().any(|known| known == origin)
+    }
+}
+
+/// Whether a page of `origin` is one of the server's own, which was reached as `host`. A browser leaves out the default
+/// port in the one; a proxy may write it in the other.
+pub fn is_own(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let port = format!(":{}", default_port(scheme).unwrap_or(""));
+    host.strip_suffix(&port).unwrap_or(host).eq_ignore_ascii_case(authority)
+}
+
+fn default_port(scheme: &str) -> Option<&'static str> {
+    match scheme {
+        "http" => Some("80"),
+        "https" => Some("443"),
+        _ => None,
+    }
+}
+
+/// Whether a browser may send this as `Origin` (WHATWG HTML section 7.1.1): scheme, host, and the port unless it is the
+/// scheme's own, all in lower case, and nothing else. `null` is what it sends for a page without an address.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
+    let end = authority.find(']').map_or(0, |end| end + 1);
+    let (host, port) = match authority[end..].split_once(':') {
+        Some((rest, port)) => (&authority[..end + rest.len()], Some(port)),
+        None => (authority, None),
+    };
+    let is_port = |port: &str| {
+        port.parse::<u16>().is_ok_and(|number| number.to_string() == port) && default_port(scheme) != Some(port)
+    };
+    let is_plain = |text: &str, more: &[u8]| {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
+    };
+    scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && is_plain(scheme, b"+-.")
+        && (is_address(host) || (is_plain(host, b"-._") && !ends_in_a_number(host)))
+        && port.is_none_or(is_port)
+}
+
+/// Whether it is an IP address, written as browsers write it.
+fn is_address(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|text| text.parse().ok());
+    let v4 = host.parse::<Ipv4Addr>().is_ok_and(|address| address.to_string() == host);
+    v4 || v6.is_some_and(|address: Ipv6Addr| format!("[{address}]") == host)
+}
+
+/// Whether a browser takes it for an IPv4 address, which is then written in another way; or it is empty.
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or("");
+    last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_taken_only_as_a_browser_sends_it() {
+        for good in [
+            "*",
+            "null",
+            "https://a.example",
+            "http://localhost:8080",
+            "https://a.example,http://b.example:81, null",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "https://xn--jrgen-kva.example",
+            "http://build_1.lan",
+            "moz-extension://5c2d-1",
+        ] {
+            assert!(Origins::read(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.example",
+            "https://",
+            "://a.example",
+            "https://a.example/",
+            "https://a.example/page",
+            "https://a.example?x",
+            "HTTPS://a.example",
+            "https://A.example",
+            "https://j\u{fc}rgen.example",
+            "https://a.example:443",
+            "http://a.example:80",
+            "http://a.example:080",
+            "http://a.example:",
+            "http://a.example:x",
+            "http://a.example:65536",
+            "http://me@a.example",
+            "http://*.example",
+            "http://127.1",
+            "http://[::0:1]",
+            "http://::1",
+            "https://a.example,",
+            "https://a.example,*",
+            "https://a.example https://b.example",
+        ] {
+            assert!(Origins::read(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_asked_is_named_if_it_is_allowed() {
+        let check = |origins: &str, asked: Option<&str>, expected: &str| {
+            assert_eq!(Origins::read(origins).unwrap().answer_to(asked), expected, "{origins} {asked:?}");
+        };
+        let two = "https://a.example,https://b.example";
+        check("*", Some("https://c.example"), "*");
+        check(two, Some("https://b.example"), "https://b.example");
+        check(two, Some("https://c.example"), "https://a.example");
+        check(two, None, "https://a.example");
+    }
+
+    #[test]
+    fn a_page_of_the_server_is_known_by_its_host() {
+        let check =
+            |origin: &str, host: &str, expected: bool| assert_eq!(is_own(origin, host), expected, "{origin} {host}");
+        check("http://host:4000", "host:4000", true);
+        check("http://host:4000", "Host:4000", true);
+        check("https://host", "host", true);
+        check("https://host", "host:443", true);
+        check("http://host", "host:80", true);
+        check("http://host", "host:443", false);
+        check("http://host:4001", "host:4000", false);
+        check("http://other", "host", false);
+        check("null", "", false);
+        check("", "", false);
+    }
+}

@@ -1,0 +1,246 @@
+//! `--tokens FILE`: one `TOKEN say|listen|both [CHANNEL]` a line. The file is looked at when a token is checked, at most
+//! once a second, and read again when it has changed; so a token is changed without a restart, and needs no thread.
+
+use std::fmt::{Debug, Formatter};
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::message::{is_channel, is_within};
+use crate::secret::Secret;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A file that was changed less than this ago may be half written, and is left for the next look.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The longest file that is read, in bytes: ten thousand tokens.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// To say something.
+    pub say: bool,
+    /// To hear or see what was said.
+    pub listen: bool,
+}
+
+/// A line of the file.
+#[derive(PartialEq, Eq)]
+struct Grant {
+    /// Of the token: all are of one length, so comparing takes the same time for each.
+    digest: [u8; 32],
+    rights: Rights,
+    /// This channel and what is below it; empty for all there is.
+    channel: String,
+}
+
+/// The tokens in a file, as it stands.
+pub struct Tokens {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    grants: Arc<[Grant]>,
+    looked: Instant,
+    /// How the file looked when it was read; `None` if it was not settled.
+    stamp: Option<Stamp>,
+    /// What was wrong with it then.
+    complaint: Option<String>,
+}
+
+/// Inode, size, and time of the last change in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64);
+
+impl Tokens {
+    /// Reads the tokens in the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong with the file and what to give instead, to be read after the flag's name. Holds nothing of a token.
+    pub fn open(path: &str) -> Result<Tokens, String> {
+        let (path, looked) = (PathBuf::from(path), Instant::now());
+        let stamp = path.metadata().ok().as_ref().and_then(stamp);
+        let state = State { grants: read(&path)?.into(), looked, stamp, complaint: None };
+        Ok(Tokens { path, state: Mutex::new(state) })
+    }
+
+    /// Whether one of `offered` is a token that gives `rights` on `channel`, which may be several with commas between.
+    /// Comparing takes the same time whether it is or not.
+    pub fn allow(&self, offered: &[&[u8]], rights: Rights, channel: &str) -> bool {
+        let grants = self.current();
+        let digests: Vec<[u8; 32]> = offered.iter().map(|token| Sha256::digest(token).into()).collect();
+        let is_offered = |grant: &Grant| {
+            digests.iter().fold(false, |found, digest| found | bool::from(grant.digest[..].ct_eq(&digest[..])))
+        };
+        let suits = |grant: &Grant| grant.rights.say >= rights.say && grant.rights.listen >= rights.listen;
+        let held: Vec<&Grant> = grants.iter().filter(|grant| is_offered(grant) & suits(grant)).collect();
+        channel.split(',').all(|channel| held.iter().any(|grant| is_within(channel, &grant.channel)))
+    }
+
+    /// What the file says, or said before somebody broke it.
+    fn current(&self) -> Arc<[Grant]> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked.elapsed() >= LOOK {
+            self.look(&mut state);
+            state.looked = Instant::now();
+        }
+        state.grants.clone()
+    }
+
+    fn look(&self, state: &mut State) {
+        let metadata = self.path.metadata();
+        let is_pipe = metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()); // it was read, and says no more
+        let stamp = metadata.as_ref().ok().and_then(stamp);
+        if is_pipe || (metadata.is_ok() && (stamp.is_none() || stamp == state.stamp)) {
+            return;
+        }
+        state.stamp = stamp;
+        match read(&self.path) {
+            Ok(grants) => {
+                if grants[..] != state.grants[..] {
+                    log::info!("Read the tokens again: {} are good now", grants.len());
+                }
+                (state.grants, state.complaint) = (grants.into(), None);
+            }
+            Err(complaint) if state.complaint.as_ref() == Some(&complaint) => {}
+            Err(complaint) => {
+                log::warn!("The tokens stay as they were: --tokens {complaint}");
+                state.complaint = Some(complaint);
+            }
+        }
+    }
+}
+
+/// How a file looks; `None` where it was changed just now. One of the future is as old as any.
+fn stamp(file: &Metadata) -> Option<Stamp> {
+    let is_new = SystemTime::now().duration_since(file.modified().ok()?).is_ok_and(|age| age < SETTLED);
+    (!is_new).then(|| (file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+}
+
+fn read(path: &PathBuf) -> Result<Vec<Grant>, String> {
+    let shown = path.display().to_string().escape_debug().to_string();
+    let mut bytes = vec![];
+    File::open(path)
+        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read from \"{shown}\" ({error}); give a file that holds tokens"))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(format!("names \"{shown}\", which is too long; give a file of at most {FILE_LIMIT} bytes"));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let mut grants = vec![];
+    for (place, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
+        if !words.is_empty() {
+            let bad = |what: &str| {
+                format!(
+                    "names \"{shown}\", whose line {} {what}; give TOKEN say|listen|both [CHANNEL] on each line",
+                    place + 1
+                )
+            };
+            grants.push(grant(&words).map_err(bad)?);
+        }
+    }
+    Ok(grants)
+}
+
+fn grant(words: &[&str]) -> Result<Grant, &'static str> {
+    let (token, rights, channel) = match words {
+        [token, rights] => (token, rights, ""),
+        [token, rights, channel] if is_channel(channel) => (token, rights, *channel),
+        [_, _, _] => return Err("ends in what is no channel"),
+        _ => return Err("is not of two or three words"),
+    };
+    let rights = match *rights {
+        "say" => Rights { say: true, listen: false },
+        "listen" => Rights { say: false, listen: true },
+        "both" => Rights { say: true, listen: true },
+        _ => return Err("says neither say nor listen nor both"),
+    };
+    if !Secret::may_be_token(token.as_bytes()) {
+        return Err("begins with what is no token (1 to 512 visible ASCII characters)");
+    }
+    Ok(Grant { digest: Sha256::digest(token.as_bytes()).into(), rights, channel: channel.to_owned() })
+}
+
+impl Debug for Tokens {
+    /// Shows that there are some, not which.
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Tokens(not shown)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAY: Rights = Rights { say: true, listen: false };
+    const LISTEN: Rights = Rights { say: false, listen: true };
+
+    /// The tokens in a file that holds `text`, and the file, which is removed by the test.
+    fn tokens(name: &str, text: &str) -> (Result<Tokens, String>, PathBuf) {
+        let path = std::env::temp_dir().join(format!("aloud-tokens-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        (Tokens::open(path.to_str().unwrap()), path)
+    }
+
+    #[test]
+    fn a_token_is_good_for_what_its_line_says_and_below() {
+        let text =
+            "# of the team\n\na both\r\n  b say  build # Florian's\nc listen build/main\nd say x\nd say y\n#e both";
+        let (tokens, path) = tokens("rights", text);
+        std::fs::remove_file(path).unwrap();
+        let tokens = tokens.unwrap();
+        let check = |token: &str, rights: Rights, channel: &str, expected: bool| {
+            assert_eq!(
+                tokens.allow(&[b"", token.as_bytes()], rights, channel),
+                expected,
+                "{token} {rights:?} {channel}"
+            );
+        };
+        check("a", SAY, "", true);
+        check("a", LISTEN, "build", true);
+        check("b", SAY, "build", true);
+        check("b", SAY, "build/main", true);
+        check("b", SAY, "", false);
+        check("b", SAY, "builder", false);
+        check("b", LISTEN, "build", false);
+        check("c", LISTEN, "build/main/x", true);
+        check("c", LISTEN, "build", false);
+        check("c", SAY, "build/main", false);
+        check("d", SAY, "x,y/z", true);
+        check("d", SAY, "x,z", false);
+        check("e", SAY, "", false);
+        check("#e", SAY, "", false);
+        check("", SAY, "", false);
+        assert_eq!(format!("{tokens:?}"), "Tokens(not shown)");
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_in_one_line_without_showing_a_token() {
+        let check = |text: &str, expected: &str| {
+            let (tokens, path) = tokens("bad", text);
+            let line = tokens.unwrap_err();
+            std::fs::remove_file(&path).unwrap();
+            let give = "give TOKEN say|listen|both [CHANNEL] on each line";
+            assert_eq!(line, format!("names \"{}\", whose line {expected}; {give}", path.display()));
+        };
+        check("hush", "1 is not of two or three words");
+        check("hush both\nhush say a b", "2 is not of two or three words");
+        check("\nhush shout", "2 says neither say nor listen nor both");
+        check("say hush", "1 says neither say nor listen nor both");
+        check("hush say /build", "1 ends in what is no channel");
+        check("h\u{fc}sh say", "1 begins with what is no token (1 to 512 visible ASCII characters)");
+        let missing = Tokens::open("/no/such/file").unwrap_err();
+        assert!(missing.starts_with("cannot be read from \"/no/such/file\" (No such file"), "{missing}");
+        assert!(Tokens::open("/dev/zero").unwrap_err().contains("which is too long; "));
+    }
+}
