@@ -9,6 +9,12 @@ use crate::history::{Point, Since};
 use crate::hub::{Events, Subscription};
 use crate::message::is_plain_name;
 
+/// The type of server-sent events. Without the charset, some readers take it for Latin-1.
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// The most names in `event=`: each is kept for the listener and compared with every message.
+const MOST_EVENTS: usize = 32;
+
 /// What a listener asks for.
 #[derive(Debug)]
 pub struct Ask {
@@ -29,8 +35,8 @@ const OFFERED: [&str; 6] =
 /// What each of them gets. Where nothing is named that we know, as with curl's `*/*`, it is the first: lines under the
 /// content type of the seed program.
 const OFFERS: [(Format, &str); 6] = [
-    (Format::Lines, "text/event-stream"),
-    (Format::Sse, "text/event-stream"),
+    (Format::Lines, EVENT_STREAM),
+    (Format::Sse, EVENT_STREAM),
     (Format::Lines, TEXT),
     (Format::Json, "application/x-ndjson"),
     (Format::Json, "application/x-ndjson"),
@@ -51,10 +57,14 @@ impl Ask {
             None => OFFERS[exchange.preferred(&OFFERED).unwrap_or(0)],
         };
         let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
+        let in_query = ["lastEventId", "last_event_id"].iter().find_map(|key| {
+            exchange.query_value(key).filter(|id| !id.is_empty()) // what polyfills send
+        });
+        let in_header = exchange.header("Last-Event-ID").filter(|id| !id.is_empty());
         let since = since(
             exchange.query_value("since").as_deref(),
             exchange.query_value("last").as_deref(),
-            exchange.header("Last-Event-ID"),
+            in_header.or(in_query.as_deref()),
         )?;
         Ok(Ask { wants: Subscription { channel: channel.to_owned(), events }, since, format, content_type })
     }
@@ -72,7 +82,7 @@ impl Ask {
 fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
     match name {
         "lines" => Ok((Format::Lines, TEXT)),
-        "sse" => Ok((Format::Sse, "text/event-stream")),
+        "sse" => Ok((Format::Sse, EVENT_STREAM)),
         "json" => Ok((Format::Json, "application/x-ndjson")),
         other => Err(Refusal::new(400, format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)))),
     }
@@ -81,6 +91,10 @@ fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
 fn events(list: &str) -> Result<Events, Refusal> {
     if list == "*" {
         return Ok(Events::All);
+    }
+    if list.split(',').count() > MOST_EVENTS {
+        let line = format!("event= holds too many names; send at most {MOST_EVENTS}, or event=* for every one");
+        return Err(Refusal::new(400, line));
     }
     match list.split(',').find(|name| !is_plain_name(name)) {
         None => Ok(Events::Only(list.split(',').map(str::to_owned).collect())),
@@ -91,7 +105,7 @@ fn events(list: &str) -> Result<Events, Refusal> {
     }
 }
 
-/// From when on. The header wins over the query: an `EventSource` that comes back sends the query it was made with and,
+/// From when on. The id heard last, from the header or a polyfill's query, wins over `since`: an `EventSource` that comes back sends the query it was made with and,
 /// in the header, what it has heard since. And it is never refused, because an `EventSource` gives up for good on a
 /// 400: what is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
@@ -152,19 +166,19 @@ mod tests {
             let offer = OFFERS[accept::best(accept, &OFFERED).unwrap_or(0)];
             assert_eq!(offer, (format, content_type), "{accept}");
         };
-        check("", Format::Lines, "text/event-stream");
-        check("*/*", Format::Lines, "text/event-stream");
-        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Lines, "text/event-stream");
+        check("", Format::Lines, EVENT_STREAM);
+        check("*/*", Format::Lines, EVENT_STREAM);
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Lines, EVENT_STREAM);
         check("text/plain", Format::Lines, TEXT);
-        check("text/event-stream", Format::Sse, "text/event-stream");
-        check("Text/Event-Stream; charset=utf-8", Format::Sse, "text/event-stream");
+        check("text/event-stream", Format::Sse, EVENT_STREAM);
+        check("Text/Event-Stream; charset=utf-8", Format::Sse, EVENT_STREAM);
         check("application/x-ndjson", Format::Json, "application/x-ndjson");
         check("application/jsonl", Format::Json, "application/x-ndjson");
         check("application/json, */*", Format::Json, "application/x-ndjson");
-        check("application/json;q=0.5, text/event-stream", Format::Sse, "text/event-stream");
-        check("text/event-stream;q=0, */*;q=0.1", Format::Lines, "text/event-stream");
-        check("image/png", Format::Lines, "text/event-stream");
-        check(";;,q=,,\u{1F600};q=x", Format::Lines, "text/event-stream");
+        check("application/json;q=0.5, text/event-stream", Format::Sse, EVENT_STREAM);
+        check("text/event-stream;q=0, */*;q=0.1", Format::Lines, EVENT_STREAM);
+        check("image/png", Format::Lines, EVENT_STREAM);
+        check(";;,q=,,\u{1F600};q=x", Format::Lines, EVENT_STREAM);
     }
 
     #[test]

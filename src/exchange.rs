@@ -284,6 +284,12 @@ impl<'a> Exchange<'a> {
         self.unanswered.facts.closes
     }
 
+    /// Sends `answer`, and the connection ends after it.
+    pub fn answer_last(mut self, answer: Answer) -> After {
+        self.unanswered.facts.closes = true;
+        self.answer(answer)
+    }
+
     /// Sends `answer`.
     pub fn answer(self, answer: Answer) -> After {
         let closes = self.closes();

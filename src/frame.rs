@@ -178,13 +178,13 @@ pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
     }
 }
 
-/// `NAME MESSAGE\r\n`, or the one that is not empty. Every control character (C0, DEL, C1: Unicode's Cc) becomes a
-/// space: one message stays one line, and nobody can speak to the listener's terminal.
+/// `NAME MESSAGE\r\n`, or the one that is not empty. Every control character (C0, DEL, C1: Unicode's Cc) and
+/// U+2028 and U+2029, at which some readers end a line, become a space: one message stays one line, and nobody can speak to the listener's terminal.
 fn write_line(into: &mut Vec<u8>, message: &Message) {
     let between = if message.name.is_empty() || message.message.is_empty() { "" } else { " " };
     for part in [message.name.as_str(), between, message.message.as_str()] {
         let mut rest = part;
-        while let Some(place) = rest.find(char::is_control) {
+        while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
             into.extend_from_slice(&rest.as_bytes()[..place]);
             into.push(b' ');
             rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
@@ -264,9 +264,17 @@ impl Object<'_> {
     }
 }
 
-/// `text` as a JSON string, RFC 8259 section 7.
+/// `text` as a JSON string, RFC 8259 section 7. U+0085, U+2028 and U+2029 are escaped: some readers end a line there.
 fn json_text(into: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(into, text).expect("a Vec takes every byte");
+    let start = into.len();
+    serde_json::to_writer(&mut *into, text).expect("a Vec takes every byte");
+    if text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let written = String::from_utf8_lossy(&into[start..]).into_owned();
+        into.truncate(start);
+        let escaped =
+            written.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+        into.extend_from_slice(escaped.as_bytes());
+    }
 }
 
 /// When it was said, RFC 3339, UTC, to the microsecond.
@@ -317,6 +325,13 @@ mod tests {
             check(&said("n", &control), Format::Lines, "n  \r\n");
         }
         check(&said("ü", "naïve 😀"), Format::Lines, "ü naïve 😀\r\n");
+    }
+
+    #[test]
+    fn no_reader_finds_a_line_end_inside_a_message() {
+        check(&said("a\u{2028}b", "c\u{2029}d"), Format::Lines, "a b c d\r\n");
+        let text = encoded(&said("", "a\u{85}b\u{2028}c\u{2029}d"), Format::Json);
+        assert!(text.contains(r#""message":"a\u0085b\u2028c\u2029d""#), "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, EVENT_STREAM};
 use crate::config::Config;
 use crate::counters::Ended;
 use crate::exchange::{After, Answer, Exchange, Refusal};
@@ -128,8 +128,13 @@ impl Listener {
 fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format, hub: &Hub) -> After {
     if format == Format::Sse {
         hub.counters().refused(503); // whatever it says to an EventSource
-        let body = format!(": {why}\nretry: {}\n\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
-        return exchange.answer(Answer::new(200, "text/event-stream", body));
+        let body = format!(
+            ": {why}
+retry: {}
+",
+            frame::retry_ms(TURNED_AWAY_RETRY_MS)
+        );
+        return exchange.answer_last(Answer::new(200, EVENT_STREAM, body));
     }
     exchange.refuse(refusal)
 }

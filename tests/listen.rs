@@ -14,7 +14,7 @@ fn the_first_message_is_heard_before_any_second_with_real_curl() {
     server.wait_for_log(" listens"); // curl shows the end of the head only when a body begins
     assert_eq!(server.curl(&["/say", "-d", "name=Florian&message=Hi"]), "ok.");
     let head = Answer::read_head(&mut heard);
-    assert_eq!(head.header("Content-Type"), Some("text/event-stream"));
+    assert_eq!(head.header("Content-Type"), Some("text/event-stream; charset=utf-8"));
     assert_eq!(head.header("Connection"), Some("keep-alive"));
     let mut line = String::new();
     heard.read_line(&mut line).unwrap();
@@ -37,15 +37,15 @@ fn the_headers_of_a_stream() {
         assert_eq!(head.header("Connection"), Some("keep-alive"));
         assert!(head.header("Date").is_some_and(|date| date.ends_with(" GMT")));
     };
-    check("/listen", "*/*", "text/event-stream");
-    check("/listen", "text/html,application/xhtml+xml,*/*;q=0.8", "text/event-stream");
+    check("/listen", "*/*", "text/event-stream; charset=utf-8");
+    check("/listen", "text/html,application/xhtml+xml,*/*;q=0.8", "text/event-stream; charset=utf-8");
     check("/listen", "text/plain", "text/plain; charset=utf-8");
-    check("/listen", "text/event-stream", "text/event-stream");
+    check("/listen", "text/event-stream", "text/event-stream; charset=utf-8");
     check("/listen", "application/json", "application/x-ndjson");
     check("/listen", "application/x-ndjson", "application/x-ndjson");
     check("/listen", "application/jsonl", "application/x-ndjson");
     check("/listen?as=lines", "text/event-stream", "text/plain; charset=utf-8");
-    check("/listen?as=sse", "*/*", "text/event-stream");
+    check("/listen?as=sse", "*/*", "text/event-stream; charset=utf-8");
     check("/listen?as=json", "*/*", "application/x-ndjson");
 }
 
@@ -152,7 +152,7 @@ fn head_gets_the_headers_only_and_the_connection_stays() {
     for _ in 0..2 {
         connection.get_mut().write_all(b"HEAD /listen HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let head = Answer::read(&mut connection, true);
-        assert_eq!((head.status, head.header("Content-Type")), (200, Some("text/event-stream")));
+        assert_eq!((head.status, head.header("Content-Type")), (200, Some("text/event-stream; charset=utf-8")));
     }
     assert_eq!(server.say("x"), 0, "nobody listens");
 }
@@ -178,7 +178,7 @@ fn when_full_an_event_source_is_told_to_come_back_and_others_get_503() {
     assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("5")));
     assert_eq!(refused.body, "aloud: as many listen as may; try again in a moment\n");
     let refused = server.try_listen("/listen", &["Accept: text/event-stream"]).err().unwrap();
-    let retry = refused.body.strip_prefix(": full\nretry: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    let retry = refused.body.strip_prefix(": full\nretry: ").and_then(|rest| rest.strip_suffix("\n"));
     let retry = retry.and_then(|retry| retry.parse::<u32>().ok());
     assert!(refused.status == 200 && retry.is_some_and(|retry| (2500..7500).contains(&retry)), "{refused:?}");
     server.wait_for_log("as many listen as may");

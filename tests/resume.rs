@@ -141,7 +141,11 @@ fn said_ends_properly_and_the_connection_stays() {
         connection.write_all(request.as_bytes()).unwrap();
         let mut reader = BufReader::new(connection.try_clone().unwrap());
         let head = Answer::read_head(&mut reader);
-        assert_eq!((head.status, head.header("Content-Type")), (200, Some("text/event-stream")), "{head:?}");
+        assert_eq!(
+            (head.status, head.header("Content-Type")),
+            (200, Some("text/event-stream; charset=utf-8")),
+            "{head:?}"
+        );
         (head, reader)
     };
     for _ in 0..2 {
