@@ -21,9 +21,10 @@ const AT_ONCE: usize = 8;
 
 /// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
 pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
-    let body = exchange.body();
-    let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body);
-    let read = pairs.and_then(Beat::read);
+    let read = exchange.body().and_then(|body| {
+        let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
+        Beat::read(pairs)
+    });
     let told = read.and_then(|beat| {
         let complaint = beat.complaint.clone();
         let reached = service.say_of_hosts(|now| service.hosts.beat(host, beat, now))?;
@@ -42,7 +43,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
         (true, complaint) => {
             let mut body = json!({ "host": host, "state": "up" });
             complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
-            Answer::new(200, "application/json", body.to_string())
+            Answer::new(200, "application/json", body.to_string() + "\n")
         }
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
         (false, None) => Answer::new(200, TEXT, "ok."),
@@ -112,7 +113,7 @@ fn object(standing: &Standing) -> Value {
     })
 }
 
-/// A figure that is a number by its name, as it was written if JSON writes numbers so; any other as text.
+/// A figure that is a number by its name, where it is one; any other as text.
 fn value(key: &str, text: &str) -> Value {
     match text.parse::<Number>() {
         Ok(number) if hosts::NUMBERS.contains(&key) => Value::Number(number),
@@ -184,7 +185,7 @@ mod tests {
     fn hosts_are_listed_as_json_with_numbers_where_they_are_some() {
         assert_eq!(
             object(&standing("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
-            r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.50,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
+            r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
     }
 }

@@ -142,7 +142,7 @@ impl Refusal {
 
     fn answer(&self, json: bool) -> Answer {
         let answer = if json {
-            let body = serde_json::json!({ "error": self.line }).to_string();
+            let body = serde_json::json!({ "error": self.line }).to_string() + "\n";
             Answer::new(self.status, "application/json", body)
         } else {
             Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
@@ -267,8 +267,17 @@ impl<'a> Exchange<'a> {
     }
 
     /// Takes the body. To be called once.
-    pub fn body(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.unanswered.body)
+    ///
+    /// # Errors
+    /// 415 where it is compressed (RFC 9110 section 8.4).
+    pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
+        let body = std::mem::take(&mut self.unanswered.body);
+        let coding = self.header("Content-Encoding").unwrap_or("");
+        if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+            return Ok(body);
+        }
+        let line = format!("the content encoding is {}; send the body as it is, without one", shown(coding));
+        Err(Refusal::new(415, line))
     }
 
     /// Whether the request has a body that was not taken.

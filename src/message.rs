@@ -91,9 +91,10 @@ pub fn is_within(channel: &str, top: &str) -> bool {
     top.is_empty() || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// True for 1 to 8 plain names joined by `/`.
+/// True for 1 to 8 plain names joined by `/`, none of them `.` or `..`, which clients take out of a path.
 pub fn is_channel(channel: &str) -> bool {
-    channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_plain_name)
+    let is_segment = |name: &str| is_plain_name(name) && !matches!(name, "." | "..");
+    channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_segment)
 }
 
 #[cfg(test)]
@@ -109,10 +110,24 @@ mod tests {
 
     #[test]
     fn channels_are_plain_names_joined_by_slashes() {
-        for good in ["a", "a/b", "build.main_1-x/2", "1/2/3/4/5/6/7/8", &"x".repeat(64)] {
+        for good in ["a", "...", ".a", "a/b", "build.main_1-x/2", "1/2/3/4/5/6/7/8", &"x".repeat(64)] {
             assert!(is_channel(good), "{good}");
         }
-        for bad in ["", "/", "a/", "/a", "a//b", "a b", "ä", "a%20b", "1/2/3/4/5/6/7/8/9", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a b",
+            ".",
+            "..",
+            "a/../b",
+            "ä",
+            "a%20b",
+            "1/2/3/4/5/6/7/8/9",
+            &"x".repeat(65),
+        ] {
             assert!(!is_channel(bad), "{bad}");
         }
     }

@@ -28,13 +28,14 @@ pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome
         Err(refused) => return exchange.refuse(&refusal_of(refused)).into(),
     };
     let answer = if exchange.wants_json() {
-        let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}", receipt.id, receipt.listeners);
+        let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}\n", receipt.id, receipt.listeners);
         Answer::new(200, "application/json", body)
     } else {
         Answer::new(200, TEXT, "ok.")
     };
     let after = exchange.answer(
         answer
+            .with("Vary", "Accept")
             .with("Aloud-Id", receipt.id)
             .with("Aloud-Listeners", receipt.listeners)
             .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners"),
@@ -43,6 +44,6 @@ pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome
 }
 
 fn read(exchange: &mut Exchange<'_>, channel: &str) -> Result<Message, Refusal> {
-    let body = exchange.body();
+    let body = exchange.body()?;
     form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)
 }

@@ -20,7 +20,7 @@ pub fn health(hub: &Hub) -> Answer {
     let backing = hub.desk().map_or_else(String::new, |desk| {
         format!(",\"{}\":\"{}\"", desk.kind, if desk.is_well() { "ok" } else { "failing" })
     });
-    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}");
+    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}\n");
     Answer::new(status, "application/json", body)
 }
 

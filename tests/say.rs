@@ -73,7 +73,7 @@ fn a_refusal_is_one_line_that_says_what_to_send_and_reaches_nobody() {
     );
 
     let answer = server.request("POST", "/say", &["Accept: application/json"], b"");
-    assert_eq!(answer.body, r#"{"error":"nothing is said; send message=TEXT, name=TEXT or both"}"#);
+    assert_eq!(answer.body, "{\"error\":\"nothing is said; send message=TEXT, name=TEXT or both\"}\n");
     assert_eq!(server.request("DELETE", "/say", &[], b"").header("Allow"), Some("GET, POST, PUT, PATCH, OPTIONS"));
 
     server.say("the first that is said");
@@ -137,4 +137,14 @@ fn a_body_too_long_to_be_read_does_not_hold_a_thread() {
         assert!(answer.starts_with("HTTP/1.1 "), "{target}: {answer}");
         assert!(answer.contains("Connection: close\r\n"), "{target}: {answer}");
     }
+}
+
+#[test]
+fn a_compressed_body_is_refused() {
+    let server = Server::start(&[]);
+    let ask = |coding: &str| server.request("POST", "/say", &[&format!("Content-Encoding: {coding}")], b"x");
+    let answer = ask("gzip");
+    let line = "aloud: the content encoding is \"gzip\"; send the body as it is, without one\n";
+    assert_eq!((answer.status, answer.body.as_str()), (415, line));
+    assert_eq!(ask("identity").status, 200);
 }

@@ -143,7 +143,7 @@ fn receive(
     hub: &Hub,
     memory: &Memory,
 ) -> Result<usize, Refusal> {
-    let body = exchange.body();
+    let body = exchange.body()?;
     let header = |name: &str| exchange.header(name);
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
