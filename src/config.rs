@@ -440,8 +440,8 @@ fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, S
 }
 
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
-    let text = value.to_string_lossy();
-    (flag.set)(config, &text).map_err(|wrong| match wrong {
+    let text = value.to_str().ok_or_else(|| format!("aloud: {source} is no UTF-8; give it in UTF-8"))?;
+    (flag.set)(config, text).map_err(|wrong| match wrong {
         Wrong::Give(good) => format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()),
         Wrong::Secret(line) => format!("aloud: {source} {line}"),
     })
@@ -583,6 +583,13 @@ mod tests {
             &["--idle"],
             "aloud: --idle has no value; give --idle S: a connection silent for so many seconds between requests is closed",
         );
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_refused_rather_than_changed() {
+        use std::os::unix::ffi::OsStringExt;
+        let arguments = ["--hook-secret".into(), OsString::from_vec(b"hush\xff".to_vec())];
+        assert_eq!(read(|_| None, arguments).unwrap_err(), "aloud: --hook-secret is no UTF-8; give it in UTF-8");
     }
 
     #[test]
