@@ -3,7 +3,7 @@
 //! Who comes back with the id it heard last gets what was said since. Where something of that is gone, or may be, it is
 //! told so ([`Gap`]) and gets what is left. That can be seen from the id alone:
 //!
-//! * It is older than the newest message let go of: what lay between is gone.
+//! * It is older than the newest message let go of that the listener wants: what lay between is gone.
 //! * It is older than this history, so from before a restart: what was said then and not heard is gone. Whether there
 //!   was anything nobody knows; it is told all the same.
 //! * It is newer than the newest message: it comes from before a restart too, and from a clock that has been set back
@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::clock::{micros, now_micros};
 use crate::message::{HOST_EVENT, Message};
+use crate::room::forgotten::Forgotten;
 
 /// A clock that says an earlier time was never set: January 2026, before this was written.
 const NEVER_SET: u64 = 1_767_225_600_000_000;
@@ -47,6 +48,8 @@ pub struct History {
     /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first
     /// `begun`.
     forgotten: u64,
+    /// What was let go of, by channel and event.
+    by_kind: Forgotten,
     /// The newest id there was: of what is kept, of what was let go of, of what only passed.
     newest: u64,
 }
@@ -125,6 +128,7 @@ impl History {
             most_bytes,
             begun,
             forgotten: begun,
+            by_kind: Forgotten::all_up_to(begun),
             newest: begun,
         }
     }
@@ -133,6 +137,7 @@ impl History {
     pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
         history.forgotten = past.forgotten;
+        history.by_kind = Forgotten::all_up_to(past.forgotten);
         let moments = moments(&past.messages, now_micros());
         if past.forgotten > past.begun {
             let latest = moments.first().copied().unwrap_or_else(now_micros);
@@ -172,8 +177,9 @@ impl History {
         self.keep_at(message, said_at);
     }
 
-    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and lets go of the oldest until both bounds hold. A host's beat only passes: its
-    /// id is known for one of ours, so who heard it last has missed nothing of what is kept.
+    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and lets go of the oldest until both
+    /// bounds hold. A host's beat only passes: its id is known for one of ours, so whoever heard it last has missed nothing
+    /// of what is kept.
     pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64) {
         self.newest = message.id;
         if message.event == HOST_EVENT {
@@ -191,6 +197,7 @@ impl History {
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
             let Some((oldest, said_at)) = self.messages.pop_front().zip(self.moments.pop_front()) else { break };
             self.bytes -= oldest.weight();
+            self.by_kind.add(&oldest);
             (self.forgotten, self.forgotten_at) = (oldest.id, said_at);
         }
     }
@@ -201,6 +208,7 @@ impl History {
         self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
         self.moments.drain(..lost);
         (self.forgotten, self.forgotten_at) = (self.forgotten.max(last), now_micros());
+        self.by_kind = Forgotten::all_up_to(self.forgotten);
     }
 
     /// How many messages are kept, and how many bytes they weigh.
@@ -224,22 +232,24 @@ impl History {
     fn may_have_given(&self, id: u64) -> bool {
         let Some(passed) = &self.passed else { return true };
         id == self.forgotten
+            || self.by_kind.holds(id)
             || self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
             || passed.binary_search(&id).is_ok()
     }
 
-    /// What is kept of what was said `since` and somebody `takes`, at the time `now` in microseconds since 1970. Shares
-    /// the messages; takes a few nanoseconds for each that it looks at.
-    pub fn replay(&self, since: Since, now: u64, takes: impl Fn(&Message) -> bool) -> Replay {
-        let after = match since.point {
+    /// What is kept of what was said `since` and `is_wanted` by its channel and event, at the time `now` in microseconds
+    /// since 1970. Shares the messages; takes a few nanoseconds for each that it looks at.
+    pub fn replay(&self, since: Since, now: u64, is_wanted: impl Fn(&str, &str) -> bool) -> Replay {
+        let (after, is_foreign) = match since.point {
             Point::Now => return Replay::default(),
-            Point::After(id) => id,
-            Point::Ago(age) => self.id_at(now.saturating_sub(micros(age))),
-            Point::Oldest => self.forgotten,
+            Point::After(id) => (id, id > self.newest || !self.may_have_given(id)),
+            Point::Ago(age) => (self.id_at(now.saturating_sub(micros(age))), false),
+            Point::Oldest => (self.forgotten, false),
         };
-        let from_before = after < self.forgotten || after > self.newest || !self.may_have_given(after);
+        let from_before = is_foreign || (after < self.forgotten && self.by_kind.may_miss(after, &is_wanted));
         let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
-        let wanted = self.messages.range(start..).rev().filter(|message| takes(message));
+        let is_wanted = |message: &&Arc<Message>| is_wanted(&message.channel, &message.event);
+        let wanted = self.messages.range(start..).rev().filter(is_wanted);
         Replay {
             gap: from_before.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
             messages: wanted.take(since.most).cloned().collect(),
@@ -289,7 +299,7 @@ mod tests {
             id,
             time: id,
             event: Cow::Borrowed("message"),
-            channel: String::new(),
+            channel: if text == "for somebody else" { "elsewhere" } else { "" }.to_owned(),
             name: String::new(),
             message: text.to_owned(),
             fields: vec![],
@@ -302,7 +312,7 @@ mod tests {
 
     /// The gap, as the id asked for and the oldest; and what is replayed, oldest first, at the time 1000.
     fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
-        let replay = history.replay(since, 1000, |message| message.message != "for somebody else");
+        let replay = history.replay(since, 1000, |channel, _| channel != "elsewhere");
         let ids = replay.messages.iter().rev().map(|message| message.id).collect();
         (replay.gap.map(|gap| (gap.after, gap.oldest)), ids)
     }
@@ -482,7 +492,7 @@ mod tests {
         let said = |id: u64, time: u64| Arc::new(Message { time, ..Message::clone(&message(id, "x")) });
         let check = |history: &History, minutes: u64, now: u64, gap: Option<u64>, expected: &[u64]| {
             let point = Point::Ago(Duration::from_secs(60 * minutes));
-            let replay = history.replay(Since { point, most: usize::MAX }, now, |_| true);
+            let replay = history.replay(Since { point, most: usize::MAX }, now, |_, _| true);
             let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
             assert_eq!((replay.gap.map(|gap| gap.after), ids), (gap, expected.to_vec()), "{minutes} minutes ago");
         };

@@ -239,7 +239,7 @@ impl Hub {
             {
                 (id, Replay::default())
             }
-            _ => (0, room.history.replay(since, now, |message| wants.takes(message))),
+            _ => (0, room.history.replay(since, now, |channel, event| wants.takes_kind(channel, event))),
         }
     }
 
@@ -553,11 +553,16 @@ impl Room {
 impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
-        is_within(&message.channel, &self.channel)
+        self.takes_kind(&message.channel, &message.event)
+    }
+
+    /// Whether a message on `channel` with this `event` is wanted.
+    pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
+        is_within(channel, &self.channel)
             && match &self.events {
                 Events::All => true,
-                Events::AllButQuiet => !QUIET_EVENTS.contains(&&*message.event),
-                Events::Only(events) => events.iter().any(|event| *event == message.event),
+                Events::AllButQuiet => !QUIET_EVENTS.contains(&event),
+                Events::Only(events) => events.iter().any(|wanted| wanted == event),
             }
     }
 }

@@ -148,6 +148,8 @@ pub mod http;
 
 pub mod os;
 
+pub mod room;
+
 #[cfg(not(loom))]
 pub mod door;
 #[cfg(not(loom))]

@@ -99,6 +99,18 @@ fn a_gap_is_told_before_anything_else_in_every_format_and_without_an_id() {
     assert!(id.parse::<u64>().unwrap() > ids[3].parse().unwrap(), "ids increase across restarts");
 }
 
+#[test]
+fn a_listener_of_a_quiet_channel_is_told_of_no_gap_because_others_were_busy() {
+    let server = Server::start(&["--history", "100"]);
+    let quiet = say(&server, "/say/quiet", "one");
+    (0..101).for_each(|number| drop(say(&server, "/say/busy", &number.to_string())));
+    assert_eq!(said(&server, &format!("/said/quiet?since={quiet}")), "", "nothing of it is gone");
+    let gap = format!("aloud: messages after {quiet} may be missing");
+    assert!(said(&server, &format!("/said?since={quiet}")).starts_with(&gap), "of everything something is");
+    say(&server, "/say/quiet", "two");
+    assert_eq!(said(&server, &format!("/said/quiet?since={quiet}")), "two\r\n");
+}
+
 /// A machine without a clock begins at the same time whenever it starts.
 #[test]
 fn an_id_from_before_a_restart_is_told_of_a_gap_also_when_the_clock_has_come_by_it_again() {

@@ -1,0 +1,106 @@
+//! What was let go of, as far as somebody may ask for it: the newest id on each channel for each event. So a listener of a
+//! quiet channel is not told of a gap because others were busy. Bounded: where there are too many kinds, the oldest half
+//! is summed up in one id, up to which everything may be missing.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::message::Message;
+
+/// The most kinds of message, of one channel and one event each, that are told apart.
+const MOST_KINDS: usize = 1000;
+
+/// The newest ids that are gone.
+#[derive(Default)]
+pub struct Forgotten {
+    /// Up to this id nothing is known: anything may be gone.
+    unknown: u64,
+    /// By channel, then by event.
+    newest: HashMap<String, HashMap<Cow<'static, str>, u64>>,
+    kinds: usize,
+}
+
+impl Forgotten {
+    /// Anything up to the id `unknown` may be gone, on every channel.
+    pub fn all_up_to(unknown: u64) -> Forgotten {
+        Forgotten { unknown, ..Forgotten::default() }
+    }
+
+    /// `message` is gone; it is newer than all before it.
+    pub fn add(&mut self, message: &Message) {
+        if let Some(newest) = self.newest.get_mut(&message.channel).and_then(|events| events.get_mut(&message.event)) {
+            *newest = message.id;
+            return;
+        }
+        if self.kinds == MOST_KINDS {
+            self.sum_up_half();
+        }
+        self.kinds += 1;
+        self.newest.entry(message.channel.clone()).or_default().insert(message.event.clone(), message.id);
+    }
+
+    /// Whether something is gone, or may be, that was said after the id `after` and `is_wanted` by its channel and event.
+    pub fn may_miss(&self, after: u64, is_wanted: impl Fn(&str, &str) -> bool) -> bool {
+        let is_missed = |channel: &str, event: &str, id: u64| id > after && is_wanted(channel, event);
+        after < self.unknown || self.all().any(|(channel, event, id)| is_missed(channel, event, id))
+    }
+
+    /// Whether `id` is the newest that is gone on some channel.
+    pub fn holds(&self, id: u64) -> bool {
+        self.all().any(|(_, _, newest)| newest == id)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.newest
+            .iter()
+            .flat_map(|(channel, events)| events.iter().map(move |(event, id)| (&**channel, &**event, *id)))
+    }
+
+    fn sum_up_half(&mut self) {
+        let mut ids: Vec<u64> = self.all().map(|(_, _, id)| id).collect();
+        let (_, middle, _) = ids.select_nth_unstable(MOST_KINDS / 2);
+        self.unknown = *middle;
+        let unknown = self.unknown;
+        self.newest.retain(|_, events| {
+            events.retain(|_, id| *id > unknown);
+            !events.is_empty()
+        });
+        self.kinds = self.newest.values().map(HashMap::len).sum();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn gone(id: u64, channel: &str, event: &'static str) -> Message {
+        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::letterbox::tests::message("") }
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_missed() {
+        let mut forgotten = Forgotten::all_up_to(10);
+        for message in [gone(11, "quiet", "message"), gone(12, "busy", "message"), gone(13, "busy", "ci")] {
+            forgotten.add(&message);
+        }
+        let quiet = |channel: &str, _: &str| channel == "quiet";
+        assert!(forgotten.may_miss(10, quiet), "its own");
+        assert!(!forgotten.may_miss(11, quiet), "that of others");
+        assert!(forgotten.may_miss(9, |_, _| false), "what nobody knows");
+        assert!(
+            forgotten.may_miss(12, |_, event| event == "ci") && !forgotten.may_miss(12, |_, event| event == "message")
+        );
+        assert!(forgotten.holds(11) && !forgotten.holds(10));
+    }
+
+    #[test]
+    fn of_too_many_kinds_the_oldest_may_all_be_missing() {
+        let mut forgotten = Forgotten::default();
+        (1..=3 * MOST_KINDS as u64).for_each(|id| forgotten.add(&gone(id, &id.to_string(), "message")));
+        assert!(forgotten.kinds <= MOST_KINDS && forgotten.all().count() == forgotten.kinds);
+        assert!(forgotten.may_miss(1, |_, _| false), "nobody knows any more");
+        let newest = 3 * MOST_KINDS as u64;
+        assert!(!forgotten.may_miss(newest - 1, |channel, _| channel == "1"), "it is known of the newest");
+        assert!(forgotten.may_miss(newest - 1, |channel, _| *channel == newest.to_string()));
+    }
+}

@@ -1,0 +1,3 @@
+//! The heart: who listens, what is said, and what was said.
+
+pub mod forgotten;
