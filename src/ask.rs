@@ -15,6 +15,9 @@ pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 /// The most names in `event=`: each is kept for the listener and compared with every message.
 const MOST_EVENTS: usize = 32;
 
+/// No id is smaller, as ids are microseconds since 1970; but 0 and 1 are what people send who want everything.
+const LEAST_ID: u64 = 1_000_000;
+
 /// What a listener asks for.
 #[derive(Debug)]
 pub struct Ask {
@@ -110,6 +113,11 @@ fn events(list: &str) -> Result<Events, Refusal> {
 /// 400: what is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
     let point = since.map(|text| {
+        if whole(text).is_some_and(|number| (2..LEAST_ID).contains(&number)) {
+            let line =
+                format!("since={text} is no id of ours; send since={text}s or since={text}m for a time, or since=ID");
+            return Err(Refusal::new(400, line));
+        }
         point(text).ok_or_else(|| {
             let line = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
             Refusal::new(400, format!("since={} {line}", shown(text)))
@@ -189,7 +197,8 @@ mod tests {
         let from = |point: Point, most: usize| Some(Since { point, most });
         let ago = |seconds: u64| Point::Ago(Duration::from_secs(seconds));
         check(None, None, None, None);
-        check(Some("17"), None, None, from(Point::After(17), usize::MAX));
+        check(Some("1700000000000000"), None, None, from(Point::After(1_700_000_000_000_000), usize::MAX));
+        check(Some("0"), None, None, from(Point::After(0), usize::MAX));
         check(Some("10s"), None, None, from(ago(10), usize::MAX));
         check(Some("10m"), None, None, from(ago(600), usize::MAX));
         check(Some("2h"), None, None, from(ago(7200), usize::MAX));
@@ -201,7 +210,7 @@ mod tests {
         check(None, None, Some(""), None);
         check(None, None, Some("17"), from(Point::After(17), usize::MAX));
         check(Some("all"), Some("5"), Some("17"), from(Point::After(17), usize::MAX));
-        check(Some("4"), None, Some("an id of another server"), from(Point::After(0), usize::MAX));
+        check(Some("4m"), None, Some("an id of another server"), from(Point::After(0), usize::MAX));
         check(None, None, Some("99999999999999999999"), from(Point::After(0), usize::MAX));
     }
 
@@ -210,6 +219,8 @@ mod tests {
         let check = |query: Option<&str>, last: Option<&str>, line: &str| {
             assert_eq!(since(query, last, Some("17")), Err(Refusal::new(400, line)));
         };
+        let line = "since=10 is no id of ours; send since=10s or since=10m for a time, or since=ID";
+        assert_eq!(since(Some("10"), None, None), Err(Refusal::new(400, line)));
         let say = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
         for bad in ["", "yesterday", "-1", "+1", "1.5h", "m", "10 m", "10M", "99999999999999999999", "1w", "ü"] {
             check(Some(bad), None, &format!("since={} {say}", shown(bad)));

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::config::FIELDS_LIMIT;
 use crate::exchange::{Refusal, shown};
-use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_plain_name};
+use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
 
 /// Keys and values in the order they were sent, those of JSON in the order of their names.
 pub type Pairs = Vec<(String, String)>;
@@ -34,7 +34,7 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
         }
     }
     let (name, text) = (name.unwrap_or_default(), text.unwrap_or_default());
-    if name.is_empty() && text.is_empty() {
+    if is_invisible(&name) && is_invisible(&text) {
         return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
     }
     Ok(Message {
@@ -416,6 +416,7 @@ mod tests {
         let example = r#"send one object, such as {"name":"Florian","message":"Hi"}"#;
         check_refused("", JSON, "[1]", 400, &format!("the JSON is not an object; {example}"));
         let nothing = "nothing is said; send message=TEXT, name=TEXT or both";
+        check_refused("", FORM, "name=\u{200b}&message=\u{3164}\u{ad}", 400, nothing);
         check_refused("", JSON, r#"{"message":{"$serde_json::private::Number":"5"}}"#, 400, nothing);
         check_refused("", JSON, r#"{"message":{"$serde_json::private::RawValue":"5"}}"#, 400, nothing);
         let header = "the body is JSON and called a form; send the header Content-Type: application/json";

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::history::{Gap, Replay};
-use crate::message::Message;
+use crate::message::{Message, is_invisible};
 
 /// How a listener wants its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,11 +178,13 @@ pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
     }
 }
 
-/// `NAME MESSAGE\r\n`, or the one that is not empty. Every control character (C0, DEL, C1: Unicode's Cc) and
-/// U+2028 and U+2029, at which some readers end a line, become a space: one message stays one line, and nobody can speak to the listener's terminal.
+/// `NAME MESSAGE\r\n`, or the one that is not empty; what nobody sees is empty. Every control character (C0, DEL, C1:
+/// Unicode's Cc), and U+2028 and U+2029, at which some readers end a line, become a space: one message stays one line, and
+/// nobody can speak to the listener's terminal.
 fn write_line(into: &mut Vec<u8>, message: &Message) {
-    let between = if message.name.is_empty() || message.message.is_empty() { "" } else { " " };
-    for part in [message.name.as_str(), between, message.message.as_str()] {
+    let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
+    let between = if name.is_empty() || text.is_empty() { "" } else { " " };
+    for part in [name, between, text] {
         let mut rest = part;
         while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
             into.extend_from_slice(&rest.as_bytes()[..place]);
@@ -330,6 +332,8 @@ mod tests {
     #[test]
     fn no_reader_finds_a_line_end_inside_a_message() {
         check(&said("a\u{2028}b", "c\u{2029}d"), Format::Lines, "a b c d\r\n");
+        check(&said("\u{200b}\u{ad}", "c"), Format::Lines, "c\r\n");
+        check(&said("a\u{200b}", "\u{3164}"), Format::Lines, "a\u{200b}\r\n");
         let text = encoded(&said("", "a\u{85}b\u{2028}c\u{2029}d"), Format::Json);
         assert!(text.contains(r#""message":"a\u0085b\u2028c\u2029d""#), "{text}");
     }

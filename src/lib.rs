@@ -14,10 +14,10 @@
 //! ```
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) looks whether a whole,
-//!    well-formed request is there, and only then does tiny_http read it. [`route`] finds the function that answers, and
-//!    [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] reads the body and sends the answer;
-//!    [`form`] makes a [`message`](message::Message) of it.
+//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) takes it, and of a whole,
+//!    well-formed request tiny_http reads a head that the gate has made ([`http::reader`]). [`route`] finds the function
+//!    that answers, and [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] has the body and sends
+//!    the answer; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
@@ -49,7 +49,7 @@
 //! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for what is left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
-//! | conversation | one for each listener, and for a long body or answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
+//! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
 //! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most; the desk, where a host has fallen silent | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
@@ -91,11 +91,11 @@
 //!
 //! # What is absent
 //!
-//! * No async runtime, and no thread for a connection but a listener's own, or while a long body or answer lasts.
+//! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
 //!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
-//! * No wait for a client in a thread that others need, and nothing read by tiny_http that the gate has not seen whole,
-//!   but for a long body, which has a thread of its own and a deadline.
+//! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: the gate gives it
+//!   a head of its own making.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
 //!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
 //!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines
@@ -104,8 +104,6 @@
 //!
 //! # Known flaws
 //!
-//! * Some valid heads are refused because tiny_http cannot read them: a tab or a non-ASCII byte in a header's value, a
-//!   dot in its name.
 //! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed:
 //!   an `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an
 //!   event.

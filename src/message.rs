@@ -85,6 +85,18 @@ pub fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// Whether nobody sees anything of `text`: it is empty, or made of nothing but characters without a glyph (Unicode's
+/// Default_Ignorable_Code_Point, and the blank of Braille). Spaces are not among them.
+pub fn is_invisible(text: &str) -> bool {
+    text.chars().all(|char| {
+        matches!(char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+    })
+}
+
 /// Whether `channel` is `top` or below it; everything is below the empty one.
 pub fn is_within(channel: &str, top: &str) -> bool {
     let below = channel.strip_prefix(top);

@@ -370,7 +370,7 @@ impl Socket {
 /// The descriptor of that number, if it is open; else every call on it says `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is
-    // asked of it before it is known to be ours changes nothing (getsockname, SO_COOKIE, SO_ACCEPTCONN, fcntl F_GETFD,
+    // asked of it before it is known to be ours changes nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
     // F_DUPFD); what is done to it afterwards is done while its connection is open (see `Socket::call`), and the borrow
     // ends with the call.
     #[allow(unsafe_code)]

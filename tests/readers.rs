@@ -3,7 +3,7 @@
 //! order: id, event and data, whatever characters a name or a message holds. Nothing else is an event: not the opening
 //! of the stream, not a heartbeat, neither before the first message nor after one.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,6 +65,115 @@ fn check(command: &[&str], needs: &[&str]) {
     for said in said {
         assert_eq!(reader.event(), said, "{command:?}, many at once");
     }
+}
+
+/// The server that `reader` listens at, each time on the same port and with the same store.
+#[cfg(feature = "store")]
+fn with_store(address: &str, store: &Path) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", address, "--store", store.to_str().unwrap()]).stdin(Stdio::null());
+    Server::start_command(command)
+}
+
+/// Says `text` to nobody, or to the reader.
+#[cfg(feature = "store")]
+fn say_text(server: &Server, text: &str) {
+    assert_eq!(server.request("POST", "/say", &[], text.as_bytes()).status, 200);
+}
+
+/// A polyfill hears what was said while it was away: after a kill, after a stop, and after a proxy that said 502 meanwhile.
+#[cfg(feature = "store")]
+fn misses_nothing(package: &str) {
+    let folder = Folder::new("polyfill");
+    let store = folder.0.join("store");
+    let mut server = with_store("127.0.0.1:0", &store);
+    let address = server.address().to_string();
+    let mut reader = Reader::start(&["node", "polyfill.mjs", package], &["node_modules"], &server.url("/listen"));
+    let mut hear = |text: &str| {
+        println!("{package} is to hear {text:?}");
+        assert_eq!(reader.event()["message"], text, "{package}");
+    };
+    say_text(&server, "before");
+    hear("before");
+    for way in ["KILL", "TERM", "502"] {
+        server.signal(if way == "KILL" { "KILL" } else { "TERM" });
+        server.wait();
+        if way == "502" {
+            say_502(&address);
+        }
+        // Said where it cannot hear it, and then where it can: a store lets one server after the other have it.
+        let mut elsewhere = with_store("127.0.0.1:0", &store);
+        say_text(&elsewhere, &format!("while away, {way}"));
+        elsewhere.signal("TERM");
+        elsewhere.wait();
+        server = with_store(&address, &store);
+        hear(&format!("while away, {way}"));
+        say_text(&server, &format!("back, {way}"));
+        hear(&format!("back, {way}"));
+    }
+}
+
+/// Answers one request at `address` as a proxy does whose server is away.
+#[cfg(feature = "store")]
+fn say_502(address: &str) {
+    let proxy = std::net::TcpListener::bind(address).unwrap();
+    let (mut client, _) = proxy.accept().unwrap();
+    let mut head = String::new();
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "the whole head after {head:?}");
+    }
+    let answer = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    client.write_all(answer.as_bytes()).unwrap();
+    wait_until("the client has read it", || reader.fill_buf().is_ok_and(<[u8]>::is_empty));
+}
+
+#[test]
+#[cfg(feature = "store")]
+fn event_source_polyfill_misses_nothing() {
+    misses_nothing("event-source-polyfill");
+}
+
+#[test]
+#[cfg(feature = "store")]
+fn reconnecting_eventsource_misses_nothing() {
+    misses_nothing("reconnecting-eventsource");
+}
+
+/// One that finds the server full is told of no event by that, and comes in when there is room.
+fn comes_in_when_there_is_room(command: &[&str]) {
+    let server = Server::start(&["--max-listeners", "1"]);
+    let first = server.listen("/listen");
+    let url = server.url("/listen");
+    let full = server.request("GET", "/listen", &["Accept: text/event-stream"], b"");
+    assert_eq!((full.status, full.header("Connection")), (200, Some("close")), "{full:?}");
+    assert_eq!(full.header("Content-Type"), Some("text/event-stream; charset=utf-8"));
+    assert!(full.body.starts_with(": full\nretry: ") && !full.body.contains("\n\n"), "{full:?}");
+    let reader = Reader::start(command, &[], &url);
+    drop(first);
+    // In between it may say that its stream was lost, or open again.
+    let mut event = None;
+    wait_until("the reader is in, and hears", || {
+        server.say("to whoever is in");
+        event = reader.lines.try_iter().find(|line| line.starts_with('{'));
+        event.is_some()
+    });
+    assert!(event.is_some_and(|event| event.contains("to whoever is in")), "{command:?}: the first event");
+}
+
+#[test]
+fn the_npm_package_eventsource_comes_in_when_there_is_room_and_hears_nothing_before() {
+    comes_in_when_there_is_room(&["node", "eventsource.mjs"]);
+}
+
+#[test]
+fn httpx_sse_comes_in_when_there_is_room_and_hears_nothing_before() {
+    comes_in_when_there_is_room(&["venv/bin/python", "httpx-sse.py", "again"]);
+}
+
+#[test]
+fn chromium_comes_in_when_there_is_room_and_hears_nothing_before() {
+    comes_in_when_there_is_room(&["node", "chromium.mjs"]);
 }
 
 /// What a text may hold that a careless frame, escape or line splitter breaks at.

@@ -140,11 +140,30 @@ fn a_body_too_long_to_be_read_does_not_hold_a_thread() {
 }
 
 #[test]
-fn a_compressed_body_is_refused() {
+fn a_compressed_body_is_refused_wherever_a_body_is_read_and_reaches_nobody() {
     let server = Server::start(&[]);
-    let ask = |coding: &str| server.request("POST", "/say", &[&format!("Content-Encoding: {coding}")], b"x");
-    let answer = ask("gzip");
-    let line = "aloud: the content encoding is \"gzip\"; send the body as it is, without one\n";
-    assert_eq!((answer.status, answer.body.as_str()), (415, line));
-    assert_eq!(ask("identity").status, 200);
+    let mut listener = server.listen("/listen");
+    for path in ["/say", "/beat/web1", "/hook/gitlab"] {
+        let answer = server.request("POST", path, &["Content-Encoding: gzip"], b"\x1f\x8bHi");
+        let line = "aloud: the content encoding is \"gzip\"; send the body as it is, without one\n";
+        assert_eq!((answer.status, answer.body.as_str()), (415, line), "{path}");
+    }
+    for none in ["Content-Encoding: identity", "Content-Encoding:"] {
+        assert_eq!(server.request("POST", "/say", &[none], b"as it is").body, "ok.");
+        assert_eq!(listener.line().unwrap(), "as it is\r\n");
+    }
+}
+
+#[test]
+fn json_answers_end_their_line_and_ok_stays_as_it_is() {
+    let server = Server::start(&[]);
+    let json = &["Accept: application/json"];
+    for (method, path) in
+        [("POST", "/say?message=x"), ("POST", "/say"), ("GET", "/health"), ("POST", "/beat/web1"), ("GET", "/hosts")]
+    {
+        let answer = server.request(method, path, json, b"");
+        assert!(answer.body.ends_with("}\n") || answer.body.ends_with("]\n"), "{path}: {answer:?}");
+        assert!(!answer.body.ends_with("\n\n"), "{path}: {answer:?}");
+    }
+    assert_eq!(server.request("POST", "/say?message=x", &[], b"").body, "ok.");
 }

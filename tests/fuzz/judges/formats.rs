@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aloud::frame::{Format, LAST_CHUNK, Letter, encode, heartbeat, opening};
-use aloud::message::Message;
+use aloud::message::{Message, is_invisible};
 use serde_json::{Map, Value};
 
 use super::agree::dechunk;
@@ -28,13 +28,15 @@ fn encoded(message: &Message, format: Format) -> Vec<u8> {
     frame
 }
 
-/// The contract: `NAME MESSAGE\r\n`, or one of the two alone; control characters (C0, DEL, C1) become spaces.
+/// The contract: `NAME MESSAGE\r\n`, or one of the two alone where nobody sees the other; control characters (C0, DEL, C1)
+/// and the two line ends of Unicode become spaces.
 fn check_lines(message: &Message, frame: &[u8]) {
     let text = std::str::from_utf8(frame).expect("a line is UTF-8");
     let line = text.strip_suffix("\r\n").expect("a line ends with CR LF");
-    let is_control = |char: char| matches!(char, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}');
+    let is_control = |char: char| matches!(char, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
     assert!(!line.contains(is_control), "a line holds no control character");
-    let both = match (message.name.as_str(), message.message.as_str()) {
+    let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
+    let both = match (name, text) {
         ("", message) => message.to_owned(),
         (name, "") => name.to_owned(),
         (name, message) => format!("{name} {message}"),
@@ -46,6 +48,8 @@ fn check_lines(message: &Message, frame: &[u8]) {
 fn check_json(message: &Message, frame: &[u8]) {
     let (end, line) = frame.split_last().expect("a frame is not empty");
     assert!(*end == b'\n' && !line.contains(&b'\n') && !line.contains(&b'\r'), "an object is one line");
+    let text = std::str::from_utf8(line).expect("an object is UTF-8");
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "to every reader");
     let found: Map<_, _> = serde_json::from_slice(line).expect("a line is a JSON object");
     let mut meant = Map::new();
     put(&mut meant, "id", &message.id.to_string());
