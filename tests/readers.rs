@@ -3,7 +3,7 @@
 //! order: id, event and data, whatever characters a name or a message holds. Nothing else is an event: not the opening
 //! of the stream, not a heartbeat, neither before the first message nor after one.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -116,6 +116,7 @@ fn misses_nothing(package: &str) {
 /// Answers one request at `address` as a proxy does whose server is away.
 #[cfg(feature = "store")]
 fn say_502(address: &str) {
+    use std::io::Write;
     let proxy = std::net::TcpListener::bind(address).unwrap();
     let (mut client, _) = proxy.accept().unwrap();
     let mut head = String::new();
