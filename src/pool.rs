@@ -433,14 +433,15 @@ impl Shared {
         self.counters().connections.one_more();
         let place = Place { shared: self.clone(), found };
         let connection = Connection { gate: Gate::default(), _ours: ours, place };
+        let half = self.most_open / 2; // others get in too
         let most = match self.most_from_one_address {
-            Some(most) => most,
+            Some(most) => most.min(half),
             None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
-            None => MOST_FROM_ONE_ADDRESS,
+            None => MOST_FROM_ONE_ADDRESS.min(half),
         };
-        let most = most.min(self.most_open / 2); // others shall get in too
         if self.connections().open_from(address) > most {
-            let all = self.connections().all(); // a statement of its own: who is closed gives its place back
+            // A statement of its own: a connection that is closed takes the lock of the books.
+            let all = self.connections().all();
             longest_silent(all, address).iter().for_each(|slot| drop(slot.take()));
         }
         if self.connections().open_from(address) > most {
@@ -513,7 +514,7 @@ impl Shared {
         hand: &mut Hand,
     ) -> Option<(Connection, Awaited)> {
         let most_body = |path: &str| route::most_body(path, &self.service.config);
-        let mut begun = false;
+        let mut begun = connection.gate.holds_more(); // behind one that was answered elsewhere, most likely
         loop {
             let unanswered = match connection.gate.look(&slot.socket, hand, &most_body) {
                 Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
