@@ -246,7 +246,10 @@ impl History {
             Point::Ago(age) => (self.id_at(now.saturating_sub(micros(age))), false),
             Point::Oldest => (self.forgotten, false),
         };
-        let from_before = is_foreign || (after < self.forgotten && self.by_kind.may_miss(after, &is_wanted));
+        // What was let go of is known by its id, not by when it was said: for an age, anything may be what was asked for.
+        let is_age = matches!(since.point, Point::Ago(_));
+        let from_before =
+            is_foreign || (after < self.forgotten && (is_age || self.by_kind.may_miss(after, &is_wanted)));
         let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
         let is_wanted = |message: &&Arc<Message>| is_wanted(&message.channel, &message.event);
         let wanted = self.messages.range(start..).rev().filter(is_wanted);
@@ -485,6 +488,16 @@ mod tests {
         check(&[50, 20, 60], 100, &[50, 60, 60]); // one of the two was wrong
         let now_there_is_no_clock = moments(&[message(at(10), "")], 1_000_000);
         assert_eq!(now_there_is_no_clock, [1_000_000]);
+    }
+
+    #[test]
+    fn a_gap_is_told_where_something_so_young_is_gone_though_its_id_is_old() {
+        let mut history = history(1, usize::MAX);
+        history.keep_at(message(200, "for somebody else"), 900); // an id of another machine's clock
+        history.keep_at(message(210, "x"), 950);
+        let since = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
+        let gap = |since: Since| history.replay(since, 1000, |channel, _| channel == "elsewhere").gap.is_some();
+        assert!(gap(since(200)) && !gap(since(60)) && !gap(after(200)));
     }
 
     #[test]

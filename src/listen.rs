@@ -128,12 +128,7 @@ impl Listener {
 fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format, hub: &Hub) -> After {
     if format == Format::Sse {
         hub.counters().refused(503); // whatever it says to an EventSource
-        let body = format!(
-            ": {why}
-retry: {}
-",
-            frame::retry_ms(TURNED_AWAY_RETRY_MS)
-        );
+        let body = format!(": {why}\nretry: {}\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
         return exchange.answer_last(Answer::new(200, EVENT_STREAM, body));
     }
     exchange.refuse(refusal)

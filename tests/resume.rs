@@ -111,6 +111,32 @@ fn a_listener_of_a_quiet_channel_is_told_of_no_gap_because_others_were_busy() {
     assert_eq!(said(&server, &format!("/said/quiet?since={quiet}")), "two\r\n");
 }
 
+#[test]
+fn the_header_wins_over_what_polyfills_send_and_that_over_since() {
+    let server = Server::start(&[]);
+    let ids: Vec<String> = (0..4).map(|number| say(&server, "/say", &number.to_string())).collect();
+    let check = |query: &str, header: &str, expected: &str| {
+        let said = server.curl(&[&format!("/said?{query}"), "-H", header]);
+        assert_eq!(said, expected, "{query} {header:?}");
+    };
+    let none = "X-None: 0";
+    check(&format!("lastEventId={}&since={}", ids[1], ids[2]), none, "2\r\n3\r\n");
+    check(&format!("last_event_id={}&since=all", ids[2]), none, "3\r\n");
+    check(&format!("lastEventId={}&last_event_id={}", ids[0], ids[2]), none, "1\r\n2\r\n3\r\n");
+    check(&format!("lastEventId={}", ids[0]), &format!("Last-Event-ID: {}", ids[2]), "3\r\n");
+    check(&format!("lastEventId=&since={}", ids[2]), none, "3\r\n");
+}
+
+#[test]
+fn so_many_event_names_may_be_asked_for_and_no_more() {
+    let server = Server::start(&[]);
+    let names = |count: usize| (0..count).map(|number| format!("e{number}")).collect::<Vec<_>>().join(",");
+    server.listen(&format!("/listen?event={}", names(32)));
+    let answer = server.request("GET", &format!("/listen?event={}", names(33)), &[], b"");
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.ends_with("; send at most 32, or event=* for every one\n"), "{answer:?}");
+}
+
 /// A machine without a clock begins at the same time whenever it starts.
 #[test]
 fn an_id_from_before_a_restart_is_told_of_a_gap_also_when_the_clock_has_come_by_it_again() {
