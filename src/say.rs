@@ -35,7 +35,6 @@ pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome
     };
     let after = exchange.answer(
         answer
-            .with("Vary", "Accept")
             .with("Aloud-Id", receipt.id)
             .with("Aloud-Listeners", receipt.listeners)
             .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners"),
