@@ -64,6 +64,10 @@ fn smallest_limit() -> u64 {
 #[derive(Default)]
 pub struct Claim(u64);
 
+/// A claim that is no larger may use all of the budget, in bytes: twice the longest message that is taken by default, as
+/// what is received grows by doubling.
+const SMALL: usize = 128 * 1024;
+
 /// Claimed of the budget.
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
@@ -74,10 +78,15 @@ impl Claim {
         claim.grow_to(bytes).then_some(claim)
     }
 
-    /// Makes sure that `bytes` are claimed; false where the budget is used up.
+    /// Makes sure that `bytes` are claimed; false where the budget is used up. A large claim may use half of it,
+    /// and only where memory is left: what is small, as nearly everything that is said, finds room behind them.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.0);
-        if CLAIMED.fetch_add(more, Ordering::Relaxed) + more > budget() {
+        if bytes > SMALL && more > 0 && !is_left() {
+            return false;
+        }
+        let most = if bytes > SMALL { budget() / 2 } else { budget() };
+        if CLAIMED.fetch_add(more, Ordering::Relaxed) + more > most {
             CLAIMED.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
@@ -163,12 +172,13 @@ fn reserved() -> Option<u64> {
 mod tests {
     #[test]
     fn claims_are_given_back_and_never_more_than_the_budget() {
-        let most = usize::try_from(super::budget()).unwrap();
-        assert!(super::Claim::of(most + 1).is_none());
-        let mut first = super::Claim::of(most / 2).unwrap();
-        assert!(super::Claim::of(most / 2 + 2).is_none() && !first.grow_to(most + 1));
+        let half = usize::try_from(super::budget() / 2).unwrap();
+        assert!(super::Claim::of(half + 1).is_none());
+        let mut first = super::Claim::of(half - 1).unwrap();
+        assert!(super::Claim::of(super::SMALL + 1).is_none() && !first.grow_to(half + 1));
+        assert!(super::Claim::of(super::SMALL).is_some(), "what is small finds room");
         drop(first);
-        assert!(super::Claim::of(most / 2 + 2).is_some(), "nothing is left of what was refused");
+        assert!(super::Claim::of(half - 1).is_some(), "nothing is left of what was refused");
     }
 
     #[test]
