@@ -386,8 +386,8 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// What refuses a client whose request nobody could read: the last thing on its connection. With its body left out,
-/// where it was HEAD that was refused.
+/// The answer to a request that nobody could read: the last thing on its connection. `head_only` leaves the body out, as
+/// an answer to HEAD has none.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
     let (mut bytes, answer) = (vec![], refusal.answer(false));
     let headers = [&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"];
