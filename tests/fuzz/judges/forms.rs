@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use aloud::config::FIELDS_LIMIT;
 use aloud::form;
-use aloud::message::{Message, is_plain_name};
+use aloud::message::{Message, is_invisible, is_plain_name};
 
 /// A boundary as curl makes them.
 pub const BOUNDARY: &str = "------------------------d74496d66958873e";
@@ -14,7 +14,7 @@ pub const BOUNDARY: &str = "------------------------d74496d66958873e";
 pub fn read(query: &str, content_type: Option<&str>, body: &[u8]) -> Option<Message> {
     match form::message(query, content_type, body, "") {
         Ok(message) => {
-            assert!(!message.name.is_empty() || !message.message.is_empty(), "something is said");
+            assert!(!is_invisible(&message.name) || !is_invisible(&message.message), "something is said");
             assert!(is_plain_name(&message.event), "the event is {:?}", message.event);
             assert!(message.fields.len() <= FIELDS_LIMIT, "there are {} fields", message.fields.len());
             assert!(message.fields.iter().all(|(key, _)| is_plain_name(key)), "the fields are {:?}", message.fields);
@@ -34,7 +34,7 @@ pub fn read(query: &str, content_type: Option<&str>, body: &[u8]) -> Option<Mess
 pub fn check_multipart(name: &[u8], message: &[u8]) {
     let delimiter = format!("\r\n--{BOUNDARY}");
     let holds_it = |text: &[u8]| text.windows(delimiter.len()).any(|bytes| bytes == delimiter.as_bytes());
-    if name.is_empty() && message.is_empty() || holds_it(name) || holds_it(message) {
+    if says_nothing(name, message) || holds_it(name) || holds_it(message) {
         return;
     }
     let part = |key: &str, value: &[u8]| {
@@ -47,12 +47,17 @@ pub fn check_multipart(name: &[u8], message: &[u8]) {
 
 /// The same for the form that `curl --data-urlencode` sends.
 pub fn check_urlencoded(name: &[u8], message: &[u8]) {
-    if name.is_empty() && message.is_empty() {
+    if says_nothing(name, message) {
         return;
     }
     let encoded = |text: &[u8]| text.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let body = format!("name={}&message={}", encoded(name), encoded(message));
     check_texts(Some("application/x-www-form-urlencoded"), body.as_bytes(), name, message);
+}
+
+/// Whether nobody would see anything of either text: such a form is refused.
+fn says_nothing(name: &[u8], message: &[u8]) -> bool {
+    [name, message].iter().all(|text| is_invisible(&String::from_utf8_lossy(text)))
 }
 
 fn check_texts(content_type: Option<&str>, body: &[u8], name: &[u8], message: &[u8]) {
