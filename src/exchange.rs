@@ -1,21 +1,21 @@
 //! One request and its answer: method, path and headers in, the body in within bounds, head and body out. What every
-//! handler needs of HTTP beyond what tiny_http does right (see the notes on its `Response` at [`Answer`]).
+//! handler needs of HTTP.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Write};
 use std::iter;
-use std::ops::Deref;
 use std::sync::Arc;
 
-use tiny_http::{Method, Request, StatusCode};
+use tiny_http::StatusCode;
 
 use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::accept;
-use crate::http::head::{Facts, is_passed_on};
+use crate::http::framing::Arrived;
+use crate::http::head::is_passed_on;
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
 use crate::message::Message;
@@ -46,40 +46,19 @@ pub struct HandIn {
 
 /// A request that was read and waits for its answer, without anything of the server in its hands.
 pub struct Unanswered {
-    request: Silent,
-    facts: Facts,
-    body: Vec<u8>,
+    arrived: Arrived,
     more_behind: bool,
 }
 
 impl Unanswered {
-    /// What tiny_http has made of the head, and what the gate knows beside that: facts and body, and whether the client
-    /// has sent `more_behind` it already.
-    pub fn new(request: Request, facts: Facts, body: Vec<u8>, more_behind: bool) -> Unanswered {
-        Unanswered { request: Silent(Some(request)), facts, body, more_behind }
+    /// A request that has come; the client has sent `more_behind` it already, or not.
+    pub fn new(arrived: Arrived, more_behind: bool) -> Unanswered {
+        Unanswered { arrived, more_behind }
     }
 
     /// What is asked for: path and query.
     pub fn url(&self) -> &str {
-        self.request.url()
-    }
-}
-
-/// tiny_http's request, which is dropped without a word. We write all answers ourselves; tiny_http would say 500 to what
-/// it takes for unanswered, also while a panic unwinds.
-struct Silent(Option<Request>);
-
-impl Deref for Silent {
-    type Target = Request;
-
-    fn deref(&self) -> &Request {
-        self.0.as_ref().expect("it is taken by drop alone")
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        drop(self.0.take().map(Request::into_writer));
+        self.arrived.request.url()
     }
 }
 
@@ -203,8 +182,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// The method.
-    pub fn method(&self) -> &Method {
-        self.unanswered.request.method()
+    pub fn method(&self) -> &str {
+        self.unanswered.arrived.request.method()
     }
 
     /// Path and query, also where a whole URL was asked for.
@@ -225,8 +204,8 @@ impl<'a> Exchange<'a> {
     /// The value of the header `name`, whatever its case: the list that all its lines make together, or its first line
     /// where it is no list. What is not ASCII in it is percent-encoded.
     pub fn header(&self, name: &str) -> Option<&str> {
-        debug_assert!(is_passed_on(name), "tiny_http is not given {name}");
-        self.unanswered.request.headers().get(name).map(|value| value.as_str())
+        debug_assert!(is_passed_on(name), "{name} is not passed on");
+        self.unanswered.arrived.request.header(name)
     }
 
     /// The origin of the page that asks, as a browser tells it.
@@ -253,7 +232,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the client speaks HTTP/1.1, which knows chunks.
     pub fn chunked(&self) -> bool {
-        self.unanswered.facts.http11
+        self.unanswered.arrived.facts.http11
     }
 
     /// The connection's socket.
@@ -271,7 +250,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// 415 where it is compressed (RFC 9110 section 8.4).
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let body = std::mem::take(&mut self.unanswered.body);
+        let body = std::mem::take(&mut self.unanswered.arrived.body);
         let coding = self.header("Content-Encoding").unwrap_or("");
         if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
             return Ok(body);
@@ -282,7 +261,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the request has a body that was not taken.
     pub fn has_body(&self) -> bool {
-        !self.unanswered.body.is_empty()
+        !self.unanswered.arrived.body.is_empty()
     }
 
     fn vary(&self) -> &'static str {
@@ -290,12 +269,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn closes(&self) -> bool {
-        self.unanswered.facts.closes
+        self.unanswered.arrived.facts.closes
     }
 
     /// Sends `answer`, and the connection ends after it.
     pub fn answer_last(mut self, answer: Answer) -> After {
-        self.unanswered.facts.closes = true;
+        self.unanswered.arrived.facts.closes = true;
         self.answer(answer)
     }
 
@@ -314,7 +293,7 @@ impl<'a> Exchange<'a> {
             let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
         }
         bytes.extend_from_slice(b"\r\n");
-        if *self.method() != Method::Head {
+        if self.method() != "HEAD" {
             bytes.extend_from_slice(answer.body.as_bytes());
         }
         self.send(&bytes, closes)
@@ -364,8 +343,8 @@ impl<'a> Exchange<'a> {
         self.finish(all_sent && !closes)
     }
 
-    /// Sends `bytes` to the socket, past tiny_http's writer: no wait that we do not want, no copy. A client that does
-    /// not take its answer is waited for only where that holds up nobody else. False where it has not taken all.
+    /// Sends `bytes`. A client that does not take its answer is waited for only where that holds up nobody else. False
+    /// where it has not taken all.
     fn send_all(&self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.socket.send_now(bytes) {

@@ -14,9 +14,8 @@
 //! ```
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) takes it, and of a whole,
-//!    well-formed request tiny_http reads a head that the gate has made ([`http::reader`]). [`route`] finds the function
-//!    that answers, and [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] has the body and sends
+//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) takes it and lets through
+//!    what is a whole, well-formed request ([`http::request`]). [`route`] finds the function that answers, and [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] has the body and sends
 //!    the answer; [`form`] makes a [`message`](message::Message) of it.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
 //!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
@@ -94,8 +93,8 @@
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
 //!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
-//! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: the gate gives it
-//!   a head of its own making.
+//! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
+//!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
 //!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
 //!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines

@@ -24,9 +24,8 @@ use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::exchange::{After, Exchange, HandIn, Refusal, Unanswered, refusal_alone};
-use crate::http::framing::{Arrived, Stage};
+use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
-use crate::http::reader::{Readers, Requests};
 use crate::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::journal;
 use crate::letterbox::Wire;
@@ -35,7 +34,7 @@ use crate::memory;
 use crate::os::raw::give_memory_back;
 use crate::route::{self, Outcome, Service};
 use crate::say;
-use crate::socket::{self, Descriptors, Found, Listening, Socket, raise_descriptor_limit};
+use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
 
@@ -47,8 +46,7 @@ const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 
 /// of them, and where address space is limited (`ulimit -v`) what is reserved counts.
 const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
-/// Descriptors kept free for everything that is no connection: tiny_http's readers, what it takes for a newcomer, the log,
-/// libraries.
+/// Descriptors kept free for everything that is no connection: what tiny_http takes for a newcomer, the log, libraries.
 const DESCRIPTORS_SPARE: usize = 32;
 
 /// Of all connections, one in so many is kept for those who speak: listeners cannot take them all.
@@ -91,7 +89,6 @@ pub struct Shared {
     listening: Listening,
     watch: Watch,
     tls: SslContextWrap,
-    readers: Readers,
     /// Whose descriptor is which. Held for moments, also while somebody accepts.
     descriptors: Mutex<Descriptors>,
     connections: Mutex<Connections>,
@@ -191,7 +188,6 @@ impl Pool {
             listening,
             watch,
             tls: SslContextWrap::build_ssl_capabilities(None).map_err(io::Error::other)?,
-            readers: Readers::default(),
             descriptors: Mutex::new(descriptors),
             connections: Mutex::default(),
             most_open,
@@ -366,7 +362,7 @@ impl Shared {
             let accepted =
                 catch_unwind(AssertUnwindSafe(|| Server::accept_connection(&self.listening.listener, &self.tls)));
             match accepted {
-                Ok(Ok(Some(connection))) => self.take_in(Box::new(connection.map(Result::ok)), guess),
+                Ok(Ok(Some(connection))) => self.take_in(connection, guess),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
                 Ok(Err(error)) if is_passing(&error) => {}
@@ -406,25 +402,21 @@ impl Shared {
     }
 
     /// Finds the socket of a new connection, and lets tiny_http go of it.
-    fn take_over(&self, requests: Requests, guess: i32) -> Option<(Found, OwnedFd)> {
-        let pair = if self.readers.are_few() { socket::pair().ok() } else { None };
+    fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
         let mut descriptors = self.descriptors();
         let mut found = descriptors.find(guess)?;
-        let ours = descriptors.take_over(&mut found, pair.as_ref().map(|(_, theirs)| theirs));
-        let Some(ours) = ours else {
+        let ours = descriptors.take_over(&mut found);
+        if ours.is_none() {
             descriptors.give_back(&found);
-            return None;
-        };
-        drop(descriptors);
-        if let Some((end, _)) = pair {
-            self.readers.add(requests, end);
         }
-        Some((found, ours))
+        Some((found, ours?))
     }
 
-    /// Finds the socket of a new connection and has it watched.
-    fn take_in(self: &Arc<Shared>, requests: Requests, guess: i32) {
-        let Some((found, ours)) = self.take_over(requests, guess) else {
+    /// Finds the socket of a new connection of tiny_http's and has it watched.
+    fn take_in(self: &Arc<Shared>, of_tiny_http: impl Sized, guess: i32) {
+        let taken_over = self.take_over(guess);
+        drop(of_tiny_http);
+        let Some((found, ours)) = taken_over else {
             return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
         };
         let (socket, address) = (found.socket.clone(), found.socket.peer_address().map(|address| address.ip()));
@@ -520,10 +512,7 @@ impl Shared {
                 Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Look::Ended => return None,
                 Look::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
-                Look::Whole(arrived) => match self.read(arrived, connection.gate.holds_more(), hand) {
-                    Ok(unanswered) => unanswered,
-                    Err(refusal) => return self.refuse(connection, &refusal, false),
-                },
+                Look::Whole(arrived) => Unanswered::new(arrived, connection.gate.holds_more()),
             };
             // A client that sends ahead and has not taken its answers yet is waited for, but not here.
             let behind = begun && !slot.socket.takes_more();
@@ -545,16 +534,6 @@ impl Shared {
                 return Some((connection, Awaited::Request(Stage::Idle)));
             }
         }
-    }
-
-    /// Has tiny_http read a request that has come; the client has sent `more_behind` it already, or not.
-    fn read(&self, arrived: Arrived, more_behind: bool, hand: &mut Hand) -> Result<Unanswered, Refusal> {
-        let Arrived { given, facts, body } = arrived;
-        let request = self.readers.read(&given).inspect_err(|refusal| {
-            journal::ACCEPTING.warn(format_args!("turned a client away: {}", refusal.line));
-        })?;
-        hand.given = given;
-        Ok(Unanswered::new(request, facts, body, more_behind))
     }
 
     /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use tiny_http::Method;
-
 use crate::config::{Bind, Config};
 use crate::door::{self, Door};
 use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, Unanswered, shown};
@@ -160,7 +158,7 @@ impl Service {
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
         if log::log_enabled!(log::Level::Debug) {
             let url = door::without_token(exchange.url());
-            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method().as_str()), shown(&url));
+            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method()), shown(&url));
         }
         let path = exchange.path().to_owned();
         if path == "*" {
@@ -171,12 +169,12 @@ impl Service {
             Err(refusal) => return exchange.refuse(&refusal).into(),
         };
         let allow = route.allow();
-        if *exchange.method() == Method::Options {
+        if exchange.method() == "OPTIONS" {
             let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
             return exchange.answer(preflight(allow, &asked)).into();
         }
-        if !allow.split(", ").any(|method| method == exchange.method().as_str()) {
-            let line = format!("{} does nothing here; send {allow}", shown(exchange.method().as_str()));
+        if !allow.split(", ").any(|method| method == exchange.method()) {
+            let line = format!("{} does nothing here; send {allow}", shown(exchange.method()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
         let door = route.door(&self.config);
@@ -198,7 +196,7 @@ impl Service {
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
-            Route::Beat(host) if *exchange.method() == Method::Delete => beat::forget(exchange, host, self),
+            Route::Beat(host) if exchange.method() == "DELETE" => beat::forget(exchange, host, self),
             Route::Beat(host) => beat::beat(exchange, host, self),
             Route::Hosts => beat::list(exchange, self).into(),
             Route::Page(file) => page::serve(exchange, file).into(),

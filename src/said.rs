@@ -3,8 +3,6 @@
 
 use std::iter;
 
-use tiny_http::Method;
-
 use crate::ask::Ask;
 use crate::exchange::{After, Exchange};
 use crate::frame::{self, LAST_CHUNK};
@@ -20,7 +18,7 @@ pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
         Ok(ask) => ask,
         Err(refusal) => return exchange.refuse(&refusal),
     };
-    if *exchange.method() == Method::Head {
+    if exchange.method() == "HEAD" {
         return exchange.answer_head(&ask.headers());
     }
     let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };

@@ -13,7 +13,7 @@
 //!
 //! **Taking over.** tiny_http keeps 6 kB and two descriptors for a connection, and shuts down the socket when it is
 //! dropped. So the socket gets a descriptor of our own as soon as it is found ([`Descriptors::take_over`]), and
-//! tiny_http's connection is dropped, or becomes a reader (`http/reader.rs`), with descriptors that are not the client's.
+//! tiny_http's connection is dropped with descriptors that are not the client's.
 
 use std::collections::HashSet;
 use std::fs::Permissions;
@@ -32,8 +32,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec, ioctl_fionread};
 use rustix::net::sockopt::{socket_acceptconn, socket_error};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType};
-use rustix::net::{getpeername, getsockname, recv, send, shutdown, socketpair};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getpeername, getsockname, recv, send, shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use tiny_http::Listener;
@@ -447,16 +446,6 @@ pub struct Found {
     numbers: Vec<RawFd>,
 }
 
-/// Two sockets that are each other's peers; reading from the second does not wait.
-///
-/// # Errors
-/// When no descriptor is left.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::io::ioctl_fionbio(&theirs, true)?;
-    Ok((ours, theirs))
-}
-
 impl Descriptors {
     /// Knows the descriptors that are open now, and the socket whose newcomers it shall recognise.
     ///
@@ -517,10 +506,10 @@ impl Descriptors {
         Some(Found { socket, inode, numbers: Some(first).into_iter().chain(second).collect() })
     }
 
-    /// Has the socket stay open on the descriptor that is returned. tiny_http's two refer to `stand_in` then, or to nothing
-    /// that its drop could hurt. `None` where no descriptor is left, or not both of tiny_http's are known. To be called
-    /// under the turn to accept, before anybody else knows of the socket.
-    pub fn take_over(&mut self, found: &mut Found, stand_in: Option<&OwnedFd>) -> Option<OwnedFd> {
+    /// Has the socket stay open on the descriptor that is returned. tiny_http's two refer to nothing then that its drop
+    /// could hurt. `None` where no descriptor is left, or not both of tiny_http's are known. To be called under the turn to
+    /// accept, before anybody else knows of the socket.
+    pub fn take_over(&mut self, found: &mut Found) -> Option<OwnedFd> {
         if found.numbers.len() != 2 {
             return None;
         }
@@ -528,8 +517,8 @@ impl Descriptors {
         let number = ours.as_raw_fd();
         *lock(&found.socket.number) = Some(number);
         for theirs in std::mem::replace(&mut found.numbers, vec![number]) {
-            put_in_place_of(theirs, stand_in.unwrap_or(&self.blank));
-            self.taken[theirs as usize] = stand_in.is_some();
+            put_in_place_of(theirs, &self.blank);
+            self.taken[theirs as usize] = false;
         }
         self.take(number);
         Some(ours)
@@ -641,7 +630,7 @@ pub(crate) mod tests {
     fn a_socket_that_is_taken_over_stays_open_on_one_descriptor() {
         let (mut client, mut descriptors, mut found, connection) = accept();
         let theirs = found.numbers.clone();
-        let ours = descriptors.take_over(&mut found, None).unwrap();
+        let ours = descriptors.take_over(&mut found).unwrap();
         drop(connection); // shuts down what is no socket
         assert_eq!(found.numbers, [ours.as_raw_fd()]);
         let taken = |numbers: &[RawFd]| numbers.iter().any(|number| descriptors.taken[*number as usize]);

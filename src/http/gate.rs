@@ -1,6 +1,5 @@
-//! The gate in front of tiny_http, which trusts its clients. The gate takes what a client sends, and only a whole,
-//! well-formed request goes on: its head to tiny_http, in a form of our own making (see `head` and `reader`), its body
-//! beside it. So tiny_http finds exactly one request that it can read, and never holds a byte that nobody has checked.
+//! The gate: it takes what a client sends, and only a whole, well-formed request goes on. tiny_http, which trusts its
+//! clients, reads none of it.
 //!
 //! A thread never waits for a client here: what is not whole yet is kept with its connection, which waits without a
 //! thread. What a client sends ahead (pipelining) waits in the same place, and is answered in order.
@@ -29,14 +28,8 @@ pub enum Look {
     Ended,
 }
 
-/// The buffers of one thread, lent to one connection after the other.
-#[derive(Default)]
-pub struct Hand {
-    /// For what comes from a socket.
-    pub bytes: Vec<u8>,
-    /// For the head that tiny_http is given.
-    pub given: Vec<u8>,
-}
+/// The buffer of one thread for what comes from a socket, lent to one connection after the other.
+pub type Hand = Vec<u8>;
 
 /// What the gate knows of one connection.
 #[derive(Default)]
@@ -60,7 +53,7 @@ impl Gate {
         let mut received = None;
         loop {
             let is_head = self.intake.received().starts_with(b"HEAD ");
-            let stage = match self.intake.next(most_body, &mut hand.given) {
+            let stage = match self.intake.next(most_body) {
                 Ok(Progress::Whole(arrived)) => {
                     self.claim = Claim::default();
                     return Ok(Look::Whole(arrived));
@@ -109,7 +102,7 @@ impl Gate {
     fn receive(&mut self, socket: &Socket, hand: &mut Hand) -> io::Result<usize> {
         let received = self.intake.received();
         if received.is_empty() {
-            std::mem::swap(received, &mut hand.bytes);
+            std::mem::swap(received, hand);
             received.clear();
         }
         received.reserve(BLOCK);
@@ -128,8 +121,8 @@ impl Gate {
         }
         let own = received.to_vec();
         let buffer = std::mem::replace(received, own);
-        if hand.bytes.capacity() == 0 && buffer.capacity() <= 2 * BLOCK {
-            hand.bytes = buffer;
+        if hand.capacity() == 0 && buffer.capacity() <= 2 * BLOCK {
+            *hand = buffer;
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The head of one request: whether it is well formed, what it says about its body and its connection, and the head
-//! that tiny_http is given in its place.
+//! The head of one request: whether it is well formed, what it says about its body and its connection, and what of it
+//! handlers may read.
 //!
 //! **Strict** by RFC 9110 and 9112, with `httparse` for the grammar, where two readers could differ: about line ends,
 //! lengths, encodings and hosts. **Open** where they cannot: a header's value is opaque bytes, a header that nobody here
 //! reads may be called anything, and raw UTF-8 in the URL is as if it were percent-encoded.
 //!
-//! tiny_http reads none of the client's bytes. It is given a head of our own making ([`Head::read`] writes it): the
-//! method, the path, and the headers that a handler may read ([`is_passed_on`]), in plain ASCII. So what it cannot
-//! read never reaches it.
+//! tiny_http reads none of the client's bytes. Its parser is looser than this one, and cannot read all that is right:
+//! handlers get a [`Request`] of our own making instead, with the headers that they may read ([`is_passed_on`]), in plain
+//! ASCII. That tiny_http would read the same in it is tested (`tests/properties.rs`).
 
 use std::mem::MaybeUninit;
 
@@ -15,6 +15,7 @@ use httparse::{Error as Grammar, Header, Status};
 
 use crate::config::URL_LIMIT;
 use crate::exchange::{Refusal, shown};
+use crate::http::request::Request;
 
 /// The most header fields; browsers send about twenty, and proxies add some.
 const MOST_HEADERS: usize = 100;
@@ -29,7 +30,7 @@ const REQUEST_LINE_EXTRA: usize = 64;
 /// The methods of RFC 9110 section 9, and PATCH of RFC 5789.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
-/// What a request says about itself beside what tiny_http is given.
+/// What a request says about itself beside its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the client speaks HTTP/1.1, so that it knows chunks.
@@ -53,6 +54,8 @@ pub enum Framing {
 pub struct Head {
     /// Its length in bytes.
     pub length: usize,
+    /// What a handler reads of it.
+    pub request: Request,
     /// What it says of its connection.
     pub facts: Facts,
     /// How its body is framed.
@@ -63,26 +66,21 @@ pub struct Head {
 
 impl Head {
     /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the longest body for a
-    /// path, in bytes. The head for tiny_http is written to `given`, which is overwritten. A minor version of HTTP that
-    /// we do not know is changed to 1.1 in place (RFC 9110 section 2.5), and control characters in values to bytes
-    /// beyond ASCII.
+    /// path, in bytes. A minor version of HTTP that we do not know is changed to 1.1 in place (RFC 9110 section 2.5), and
+    /// control characters in values to bytes beyond ASCII.
     ///
     /// # Errors
     /// Why nobody shall read it: 400, 413, 414, 417, 431, 501 or 505.
-    pub fn read(
-        bytes: &mut [u8],
-        most_body: &dyn Fn(&str) -> usize,
-        given: &mut Vec<u8>,
-    ) -> Result<Option<Head>, Refusal> {
+    pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> usize) -> Result<Option<Head>, Refusal> {
         take_for_http11(bytes);
         let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-        let mut request = httparse::Request::new(&mut []);
-        let mut parsed = request.parse_with_uninit_headers(bytes, &mut headers);
+        let mut head = httparse::Request::new(&mut []);
+        let mut parsed = head.parse_with_uninit_headers(bytes, &mut headers);
         if parsed == Err(Grammar::HeaderValue) {
             make_controls_opaque(bytes);
             headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-            request = httparse::Request::new(&mut []);
-            parsed = request.parse_with_uninit_headers(bytes, &mut headers);
+            head = httparse::Request::new(&mut []);
+            parsed = head.parse_with_uninit_headers(bytes, &mut headers);
         }
         let length = match parsed {
             Ok(Status::Complete(length)) => length,
@@ -97,19 +95,14 @@ impl Head {
             }
         };
         check_bounds(&bytes[..length])?;
-        let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+        let (method, target) = (head.method.unwrap_or(""), head.path.unwrap_or(""));
         check_method(method)?;
         check_target(method, target)?;
         let path = path_of(target);
-        given.clear();
-        given.extend_from_slice(method.as_bytes());
-        given.push(b' ');
-        write_ascii(path.as_bytes(), given);
-        given.extend_from_slice(b" HTTP/1.1\r\n");
-        let (facts, framing, expects) =
-            Fields::read(request.headers, request.version == Some(1), path, given)?.verdict(most_body(path))?;
-        given.extend_from_slice(b"\r\n");
-        Ok(Some(Head { length, facts, framing, expects }))
+        let mut request = Request::new(method, path);
+        let fields = Fields::read(head.headers, head.version == Some(1), &mut request)?;
+        let (facts, framing, expects) = fields.verdict(most_body(path))?;
+        Ok(Some(Head { length, request, facts, framing, expects }))
     }
 }
 
@@ -128,10 +121,10 @@ const SINGLE: [&str; 8] = [
     "Sec-Fetch-Site",
 ];
 
-/// Whether a handler may read the header `name`, so that tiny_http is given it.
+/// Whether a handler may read the header `name`.
 pub fn is_passed_on(name: &str) -> bool {
     let begins = |start: &str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start));
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'); // all that tiny_http reads
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let has_prefix = (begins("X-") || begins("Webhook-")) && name.bytes().all(is_plain);
     is_one_of(&LISTS, name) || is_one_of(&SINGLE, name) || has_prefix
 }
@@ -158,21 +151,6 @@ fn make_controls_opaque(bytes: &mut [u8]) {
             *byte = 0xff;
         }
     }
-}
-
-/// Appends `text`, with what is not visible ASCII or a blank percent-encoded.
-fn write_ascii(text: &[u8], into: &mut Vec<u8>) {
-    for byte in text {
-        match byte {
-            b'\t' => into.push(b' '),
-            0x20..0x7f => into.push(*byte),
-            _ => into.extend([b'%', hex(byte >> 4), hex(byte & 15)]),
-        }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    b"0123456789ABCDEF"[usize::from(digit)]
 }
 
 /// A head, or what is there of it, is within its bounds, and its lines are lines.
@@ -283,30 +261,18 @@ struct Fields {
 }
 
 impl Fields {
-    /// Reads `headers`, and writes those that are passed on to `given`. tiny_http reads them byte by byte, which is most of
-    /// what a request costs us, so the host is passed on only to who asks for help, or tells an origin to compare it with.
-    fn read(headers: &[Header<'_>], http11: bool, path: &str, given: &mut Vec<u8>) -> Result<Fields, Refusal> {
+    /// Reads `headers`, and adds those that are passed on to `request`.
+    fn read(headers: &[Header<'_>], http11: bool, request: &mut Request) -> Result<Fields, Refusal> {
         let mut fields = Fields { http11, ..Fields::default() };
-        let wants_host =
-            path.split('?').next() == Some("/") || headers.iter().any(|header| is_one_of(&["Origin"], header.name));
         for (place, header) in headers.iter().enumerate() {
             fields.take(header)?;
             let is_same = |other: &&Header<'_>| other.name.eq_ignore_ascii_case(header.name);
             let is_list = is_one_of(&LISTS, header.name);
-            if !is_passed_on(header.name) || (!wants_host && is_one_of(&["Host"], header.name)) {
-                continue;
+            let was_added = is_list && headers[..place].iter().any(|other| is_same(&other));
+            if is_passed_on(header.name) && !was_added {
+                let more = headers[place + 1..].iter().filter(is_same).filter(|_| is_list);
+                request.add(header.name, [header].into_iter().chain(more).map(|header| header.value));
             }
-            if is_list && headers[..place].iter().any(|other| is_same(&other)) {
-                continue;
-            }
-            given.extend_from_slice(header.name.as_bytes());
-            given.extend_from_slice(b": ");
-            write_ascii(header.value.trim_ascii(), given);
-            for more in headers[place + 1..].iter().filter(is_same).filter(|_| is_list) {
-                given.extend_from_slice(b", ");
-                write_ascii(more.value.trim_ascii(), given);
-            }
-            given.extend_from_slice(b"\r\n");
         }
         Ok(fields)
     }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as it comes from the wire: which bytes are a request (`head`, `framing`), how the requests of one
-//! connection come in (`gate`), how tiny_http reads them (`reader`), and what a client would rather have (`accept`). Knows
-//! nothing of what is said.
+//! connection come in (`gate`), what handlers read of them (`request`), and what a client would rather have (`accept`).
+//! Knows nothing of what is said.
 
 #[cfg(not(loom))]
 pub mod accept;
@@ -11,4 +11,4 @@ pub mod gate;
 #[cfg(not(loom))]
 pub mod head;
 #[cfg(not(loom))]
-pub mod reader;
+pub mod request;

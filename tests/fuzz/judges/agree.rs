@@ -1,4 +1,4 @@
-//! Whether what the gate lets through means what the client sent. The real tiny_http reads the head that it is given,
+//! Whether what the gate lets through means what the client sent. The real tiny_http reads the head that handlers get,
 //! with another one behind it, from a real socket; and the client's own bytes, where it can read those. A third reader, as
 //! simple as the approved grammar allows, says what has to come out.
 
@@ -37,7 +37,7 @@ pub fn verdict<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Verdict {
         intake.received().extend_from_slice(part);
         raw.extend_from_slice(part);
         loop {
-            match intake.next(&|_| MOST_BODY, &mut vec![]) {
+            match intake.next(&|_| MOST_BODY) {
                 Ok(Progress::Whole(arrived)) => {
                     let rest = raw.split_off(raw.len() - intake.received().len());
                     requests.push((std::mem::replace(&mut raw, rest), arrived));
@@ -104,10 +104,19 @@ impl Reader {
         let meant = Meant::read(raw);
         assert_eq!(arrived.body, meant.content, "the body");
         assert_eq!(arrived.facts.closes, meant.closes, "the end of the connection");
-        self.read(&arrived.given, |given| {
+        self.read(format!("{}\r\n", arrived.request.text()).as_bytes(), |given| {
             let given = given.unwrap_or_else(|error| panic!("tiny_http refuses what it is given: {error}"));
             assert_eq!((given.method().as_str(), given.url()), (&*meant.method, &*meant.path), "the request line");
-            assert_eq!(given.body_length(), None, "the body does not go through tiny_http");
+            assert_eq!(
+                (arrived.request.method(), arrived.request.url()),
+                (&*meant.method, &*meant.path),
+                "our reading"
+            );
+            for (name, _) in arrived.request.text().split("\r\n").skip(1).filter_map(|line| line.split_once(": ")) {
+                let value = given.headers().get(name).map(|value| value.as_str());
+                assert_eq!(arrived.request.header(name), value, "{name}");
+            }
+            assert_eq!(given.body_length(), None, "the body stands beside the head");
             let value = given.headers().get("Content-Type").map(|value| value.as_str());
             assert_eq!(value, meant.content_type.as_deref(), "a header");
         });

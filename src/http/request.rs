@@ -1,0 +1,68 @@
+//! The head of a request in plain form: what a handler reads of it.
+
+/// Method, path and query, and the headers that a handler may read. All of it is visible ASCII, one line each, as it
+/// could be sent again: whatever reader comes upon it reads the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `METHOD URL HTTP/1.1`, then `NAME: VALUE` for each header, then an empty line.
+    text: String,
+    method: usize,
+    url: usize,
+}
+
+impl Request {
+    /// A request without headers. What is not visible ASCII in `url` is percent-encoded.
+    pub fn new(method: &str, url: &str) -> Request {
+        let mut text = String::with_capacity(256);
+        text.extend([method, " "]);
+        push_ascii(&mut text, url.as_bytes());
+        let (method, url) = (method.len(), text.len());
+        text.push_str(" HTTP/1.1\r\n");
+        Request { text, method, url }
+    }
+
+    /// Adds a header, a list that was sent in several `values`. What is not visible ASCII or a blank is percent-encoded.
+    pub fn add<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a [u8]>) {
+        self.text.push_str(name);
+        for (place, value) in values.enumerate() {
+            self.text.push_str(if place == 0 { ": " } else { ", " });
+            push_ascii(&mut self.text, value.trim_ascii());
+        }
+        self.text.push_str("\r\n");
+    }
+
+    /// The method, in capitals.
+    pub fn method(&self) -> &str {
+        &self.text[..self.method]
+    }
+
+    /// Path and query, also where a whole URL was asked for.
+    pub fn url(&self) -> &str {
+        &self.text[self.method + 1..self.url]
+    }
+
+    /// The value of the first header that is called `name`, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.text.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All of it, without the empty line at the end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+fn push_ascii(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        match byte {
+            b'\t' => text.push(' '),
+            0x20..0x7f => text.push(char::from(*byte)),
+            _ => text.extend(['%', hex(byte >> 4), hex(byte & 15)]),
+        }
+    }
+}
+
+fn hex(digit: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(digit)])
+}
