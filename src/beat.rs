@@ -5,19 +5,18 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, shown};
+use crate::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::form::{self, Pairs};
 use crate::hosts::{self, Beat, News, Standing};
+use crate::hub::Receipt;
 use crate::journal;
-use crate::route::{Outcome, Service, refusal_of};
+use crate::message::Message;
+use crate::route::{Service, refusal_of};
+use crate::say;
 use crate::sync::lock;
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
 const NOTE_WIDTH: usize = 60;
-
-/// Changes published before they are carried: no more than the smallest letterbox holds. Where a network fails, ten
-/// thousand hosts are late in the same second, and no listener is to lose its stream by that.
-const AT_ONCE: usize = 8;
 
 /// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
 pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
@@ -25,13 +24,9 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
         let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
         Beat::read(pairs)
     });
-    let told = read.and_then(|beat| {
-        let complaint = beat.complaint.clone();
-        let reached = service.say_of_hosts(|now| service.hosts.beat(host, beat, now))?;
-        Ok((complaint, reached))
-    });
-    let (complaint, reached) = match told {
-        Ok(told) => told,
+    let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), service.hear(host, beat)?)));
+    let (complaint, message) = match taken_in {
+        Ok(taken_in) => taken_in,
         Err(refusal) => {
             if refusal.status == 503 {
                 journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
@@ -39,7 +34,8 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
             return exchange.refuse(&refusal).into();
         }
     };
-    let answer = match (exchange.wants_json(), complaint) {
+    let host = host.to_owned();
+    let answer = move |exchange: &Exchange<'_>| match (exchange.wants_json(), complaint) {
         (true, complaint) => {
             let mut body = json!({ "host": host, "state": "up" });
             complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
@@ -48,17 +44,35 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
         (false, None) => Answer::new(200, TEXT, "ok."),
     };
-    Outcome { after: exchange.answer(answer), reached }
+    publish(exchange, service, message, answer)
 }
 
 /// Forgets `host` and tells those who follow the beats.
 pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
-    let unknown = || Refusal::new(404, format!("no host {} is known; GET /hosts lists them", shown(host)));
-    let told = service.say_of_hosts(|_| service.hosts.forget(host).map(|news| vec![news]).ok_or_else(unknown));
-    match told {
-        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "ok.")), reached },
-        Err(refusal) => exchange.refuse(&refusal).into(),
+    match service.hosts.forget(host) {
+        Some(message) => publish(exchange, service, message, |_| Answer::new(200, TEXT, "ok.")),
+        None => {
+            let line = format!("no host {} is known; GET /hosts lists them", shown(host));
+            exchange.refuse(&Refusal::new(404, line)).into()
+        }
     }
+}
+
+/// Publishes what is said of a host, and answers with `answer` where it could be said.
+fn publish(
+    exchange: Exchange<'_>,
+    service: &Service,
+    message: Message,
+    answer: impl FnOnce(&Exchange<'_>) -> Answer + Send + 'static,
+) -> Outcome {
+    let answering = move |exchange: Exchange<'_>, said| match said {
+        Ok(Receipt { listeners, .. }) => {
+            let answer = answer(&exchange);
+            Outcome { after: exchange.answer(answer), reached: listeners }
+        }
+        Err(refused) => exchange.refuse(&refusal_of(refused)).into(),
+    };
+    say::publish(exchange, &service.hub, message, None, Box::new(answering))
 }
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
@@ -74,29 +88,34 @@ pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
 }
 
 impl Service {
-    /// Publishes what `happens` to the hosts, and returns how many listeners are to be carried something. Two such
-    /// happenings are said in the order in which they happened: a host that is heard just as it is found to be down is
-    /// not left for dead. After one that cannot be said nothing is.
-    fn say_of_hosts(&self, happens: impl FnOnce(Instant) -> Result<Vec<News>, Refusal>) -> Result<usize, Refusal> {
+    /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
+    ///
+    /// # Errors
+    /// 503 where the host is new and as many are known as may be.
+    fn hear(&self, host: &str, beat: Beat) -> Result<Message, Refusal> {
         let _turn = lock(&self.hosts_turn);
-        let now = Instant::now();
-        let mut reached = 0;
-        for (number, News { message, once }) in happens(now)?.into_iter().enumerate() {
-            let receipt = self.hub.publish_once(message.clone(), once).map_err(refusal_of)?;
-            self.hosts.follow(&message, receipt.id, now); // a repeat has none; another server has said it
-            reached = reached.max(receipt.listeners);
-            if (number + 1) % AT_ONCE == 0 {
-                self.hub.lend_a_hand(reached);
-            }
-        }
-        Ok(reached)
+        let (change, message) = self.hosts.beat(host, beat, Instant::now())?;
+        change.into_iter().for_each(|change| self.announce(change));
+        Ok(message)
     }
 
     /// Says which hosts have fallen silent. The keeper calls it about once a second.
     pub fn tick(&self) {
-        if let Ok(reached) = self.say_of_hosts(|now| Ok(self.hosts.tick(now))) {
-            self.hub.lend_a_hand(reached);
+        let _turn = lock(&self.hosts_turn);
+        for change in self.hosts.tick(Instant::now()) {
+            self.announce(change);
+            // Where a network fails, ten thousand hosts are late in one second. No listener is to lose its stream by that.
+            self.hub.catch_up(usize::MAX);
         }
+    }
+
+    /// Publishes what has changed with a host, without waiting until it is kept. To be called in one's turn, so that
+    /// changes are said in the order in which they happen: a host that is heard just as it is found to be down is not
+    /// left for dead. The keeper carries them.
+    fn announce(&self, News { message, once }: News) {
+        let (hosts, host) = (self.hosts.clone(), message.name.clone());
+        self.hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
+        self.hub.call_keeper();
     }
 }
 

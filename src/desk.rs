@@ -4,9 +4,9 @@
 //! post them and gives each speaker its receipt. So one wait for the disk serves everyone, and the batches grow with
 //! the load.
 //!
-//! **No thread waits here for `/say`.** One that does costs two changes of threads for each message, a quarter of all
+//! **No thread that others need waits here.** One that does costs two changes of threads for each message, a quarter of all
 //! the work. So a speaker's connection is left here with its message, and its thread takes the next request
-//! (`pool.rs`); only who needs the receipt to go on, a webhook or a beat, waits ([`Desk::hand_in_and_wait`]).
+//! (`pool.rs`). Only a thread that serves one client alone waits ([`Desk::hand_in_and_wait`]).
 //!
 //! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
 //! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The clerk
@@ -96,23 +96,20 @@ impl Desk {
     }
 
     /// Hands `message` in. When it is kept and posted, or cannot be, `then` is told what the clerk says, and
-    /// [`Refused::Stopping`] where there is none any more.
-    pub fn hand_in(&self, message: Message, then: Then) {
-        self.put(Handed { message, once: None, then: Some(then) });
-    }
-
-    fn put(&self, handed: Handed) {
-        let _ = self.queue.send(Turn::Said(handed)); // what comes back is dropped, so told
+    /// [`Refused::Stopping`] where there is none any more. What was said `once` already, at whatever server, is not said:
+    /// its receipt has no id and no listeners.
+    pub fn hand_in(&self, message: Message, once: Option<Mark>, then: Then) {
+        let _ = self.queue.send(Turn::Said(Handed { message, once, then: Some(then) })); // what comes back is dropped, so told
     }
 
     /// Hands `message` in and waits until it is kept and posted. Not to be called by the clerk, nor under a lock that it
-    /// takes. What was said `once` already, at whatever server, is not said: its receipt has no id and no listeners.
+    /// takes.
     ///
     /// # Errors
     /// What `then` is told in [`hand_in`](Self::hand_in).
     pub fn hand_in_and_wait(&self, message: Message, once: Option<Mark>) -> Result<Receipt, Refused> {
         let (answer, answered) = bounded(1); // sent to once
-        self.put(Handed { message, once, then: Some(Box::new(move |told| _ = answer.send(told))) });
+        self.hand_in(message, once, Box::new(move |told| _ = answer.send(told)));
         answered.recv().unwrap_or(Err(Refused::Stopping))
     }
 

@@ -16,9 +16,10 @@ use crate::counters::Counters;
 use crate::http::accept;
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
+use crate::hub::{Receipt, Refused};
 use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
-use crate::message::Message;
+use crate::message::{Mark, Message};
 use crate::socket::Socket;
 
 /// Text, as every answer but a stream is.
@@ -40,8 +41,29 @@ pub enum After {
 pub struct HandIn {
     /// What is said.
     pub message: Message,
+    /// Its mark, if it is to be said once.
+    pub once: Option<Mark>,
     /// Who says it.
     pub unanswered: Unanswered,
+    /// Answers it.
+    pub answering: Answering,
+}
+
+/// Answers a request when it is known what became of its message.
+pub type Answering = Box<dyn FnOnce(Exchange<'_>, Result<Receipt, Refused>) -> Outcome + Send>;
+
+/// What came of a request.
+pub struct Outcome {
+    /// What the connection does then.
+    pub after: After,
+    /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
+    pub reached: usize,
+}
+
+impl From<After> for Outcome {
+    fn from(after: After) -> Outcome {
+        Outcome { after, reached: 0 }
+    }
 }
 
 /// A request that was read and waits for its answer, without anything of the server in its hands.

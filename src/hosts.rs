@@ -3,13 +3,14 @@
 //!
 //! **Said, then so.** What is known of a host changes when it was said ([`Hosts::follow`]). So a change that cannot be
 //! said now is said later; and where several servers are one conversation, each follows what any of them says: all know
-//! every host, wherever it beats. All see the same change, and a [mark](News::once) makes that one of them says it.
+//! every host, wherever it beats. All see the same change, and a [mark](News::once) makes that one of them says it. A
+//! change that waits to be kept is not said a second time meanwhile ([`Hosts::settle`]).
 //!
 //! The server's monotonic clock alone decides: a host's own clock may be wrong, and often is on a host in trouble. The
 //! caller reads the clock, so that the tests need none. After a restart no host is known, and none is down.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -145,6 +146,8 @@ pub struct Hosts {
 #[derive(Default)]
 struct Known {
     hosts: BTreeMap<String, Host>,
+    /// Changes that were handed in: the newest state of each host, and how many changes it has there.
+    waiting: HashMap<String, (State, usize)>,
     /// Nothing changes by silence before this. It may be too early, because beats do not move it.
     due: Option<Instant>,
     /// Silence before this was ours.
@@ -167,7 +170,8 @@ struct Host {
 /// Something to be said of a host.
 #[derive(Debug)]
 pub struct News {
-    /// What is said. Once it has an id, [`Hosts::follow`] is told.
+    /// What is said. Once it has an id, [`Hosts::follow`] is told; when it is known what became of it,
+    /// [`Hosts::settle`].
     pub message: Message,
     /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said twice.
     pub once: Option<Mark>,
@@ -193,15 +197,18 @@ impl Hosts {
     ///
     /// # Errors
     /// 503 where the host is new and as many are known as may be.
-    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<Vec<News>, Refusal> {
+    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<News>, Message), Refusal> {
         let mut known = lock(&self.known);
         let is_full = known.hosts.len() >= MOST_HOSTS;
+        let waiting = known.waiting.get(host).map(|(state, _)| *state);
         let (every, change) = match known.hosts.get_mut(host) {
             Some(known) => {
-                let change = known.change_by(&beat, now).map(|line| known.news(host, State::Up, line));
+                let said = waiting.unwrap_or(known.said);
+                let change = known.change_by(&beat, said, now).map(|line| known.news(host, State::Up, line));
                 known.heard = now; // whether or not it can be said
                 (known.every, change)
             }
+            None if waiting.is_some() => (EVERY, None), // that it is up waits to be said
             None if is_full => {
                 let line =
                     format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
@@ -215,8 +222,19 @@ impl Hosts {
         ];
         let summary = summary(&beat.figures);
         fields.extend(beat.figures);
-        let beat = News { message: message(HOST_EVENT, host, summary, fields), once: None };
-        Ok(change.into_iter().chain([beat]).collect())
+        change.iter().for_each(|change| known.wait(change, State::Up));
+        Ok((change, message(HOST_EVENT, host, summary, fields)))
+    }
+
+    /// Notes that it is known what became of a change that was to be said of `host`.
+    pub fn settle(&self, host: &str) {
+        let known = &mut *lock(&self.known);
+        if let Some((_, changes)) = known.waiting.get_mut(host) {
+            *changes -= 1;
+            if *changes == 0 {
+                known.waiting.remove(host);
+            }
+        }
     }
 
     /// Looks who has been silent for too long. Returns what is to be said. To be called about once a second; costs
@@ -232,14 +250,20 @@ impl Hosts {
         }
         let since = known.listening_since;
         known.due = known.hosts.values().filter_map(|host| host.due(since)).min();
-        known.hosts.iter().filter_map(|(name, host)| host.news_by_silence(name, since, now)).collect()
+        let mut changes = vec![];
+        for (name, host) in &known.hosts {
+            let said = known.waiting.get(name).map_or(host.said, |(state, _)| *state);
+            changes.extend(host.news_by_silence(name, said, since, now));
+        }
+        changes.iter().for_each(|(state, change)| known.wait(change, *state));
+        changes.into_iter().map(|(_, change)| change).collect()
     }
 
     /// What is to be said where `host` shall be forgotten; `None` where it is not known.
-    pub fn forget(&self, host: &str) -> Option<News> {
+    pub fn forget(&self, host: &str) -> Option<Message> {
         lock(&self.known).hosts.get(host)?;
         let fields = vec![(STATE.to_owned(), FORGOTTEN.to_owned())];
-        Some(News { message: message(HOST_EVENT, host, "is forgotten".to_owned(), fields), once: None })
+        Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
     }
 
     /// Follows what was said, here or at another server, in `message`, whose id is `id`: the beats of a host, what
@@ -295,16 +319,25 @@ impl Hosts {
     }
 }
 
+impl Known {
+    /// Notes a change that is to be said.
+    fn wait(&mut self, change: &News, state: State) {
+        let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
+        *newest = state;
+        *changes += 1;
+    }
+}
+
 impl Host {
     fn new(now: Instant) -> Host {
         Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
     }
 
-    /// What a beat changes, as it is said.
-    fn change_by(&self, beat: &Beat, now: Instant) -> Option<String> {
+    /// What a beat changes after what was `said`, as it is said.
+    fn change_by(&self, beat: &Beat, said: State, now: Instant) -> Option<String> {
         let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
         let silence = spoken(now.saturating_duration_since(self.heard));
-        match (self.said, rebooted) {
+        match (said, rebooted) {
             (State::Up, false) => None,
             (State::Up, true) => Some("has rebooted".to_owned()),
             (_, false) => Some(format!("is up again after {silence}")),
@@ -338,11 +371,12 @@ impl Host {
         }
     }
 
-    /// What its silence changes.
-    fn news_by_silence(&self, name: &str, since: Option<Instant>, now: Instant) -> Option<News> {
+    /// What its silence changes after what was `said`.
+    fn news_by_silence(&self, name: &str, said: State, since: Option<Instant>, now: Instant) -> Option<(State, News)> {
         let state = self.judge(since, now);
         let silence = spoken(now.saturating_duration_since(self.heard));
-        (state > self.said).then(|| self.news(name, state, format!("is {}: last heard {silence} ago", state.word())))
+        let line = || format!("is {}: last heard {silence} ago", state.word());
+        (state > said).then(|| (state, self.news(name, state, line())))
     }
 
     /// When its silence means something new.
@@ -460,30 +494,38 @@ mod tests {
             self.start + Duration::from_secs(second)
         }
 
-        fn say(&mut self, second: u64, all_news: Vec<News>) {
-            for News { message, once } in all_news {
-                if once.is_some_and(|mark| !self.marks.insert(mark)) {
-                    continue;
-                }
-                self.ids += 1;
-                self.each.iter().for_each(|hosts| hosts.follow(&message, self.ids, self.at(second)));
-                if message.event == STATE_EVENT {
-                    self.said.push(format!("{second}: {} {}", message.name, message.message));
-                }
+        /// One of the servers says these changes.
+        fn announce(&mut self, server: usize, second: u64, changes: impl IntoIterator<Item = News>) {
+            for News { message, once } in changes {
+                let host = message.name.clone();
+                self.say(second, message, once);
+                self.each[server].settle(&host);
+            }
+        }
+
+        fn say(&mut self, second: u64, message: Message, once: Option<Mark>) {
+            if once.is_some_and(|mark| !self.marks.insert(mark)) {
+                return;
+            }
+            self.ids += 1;
+            self.each.iter().for_each(|hosts| hosts.follow(&message, self.ids, self.at(second)));
+            if message.event == STATE_EVENT {
+                self.said.push(format!("{second}: {} {}", message.name, message.message));
             }
         }
 
         /// All find out, then each says it.
         fn tick(&mut self, second: u64) {
             let found: Vec<_> = self.each.iter().map(|hosts| hosts.tick(self.at(second))).collect();
-            found.into_iter().for_each(|news| self.say(second, news));
+            found.into_iter().enumerate().for_each(|(server, changes)| self.announce(server, second, changes));
         }
 
         fn beat(&mut self, server: usize, second: u64, figures: &str) {
             let beat = Beat::read(pairs(figures)).unwrap();
-            let news = self.each[server].beat("web1", beat, self.at(second)).unwrap();
-            assert_eq!(news.last().unwrap().message.event, HOST_EVENT, "every beat goes out");
-            self.say(second, news);
+            let (change, beat) = self.each[server].beat("web1", beat, self.at(second)).unwrap();
+            assert_eq!(beat.event, HOST_EVENT, "every beat goes out");
+            self.announce(server, second, change);
+            self.say(second, beat, None);
         }
 
         fn states(&self, second: u64) -> Vec<State> {
@@ -506,8 +548,8 @@ mod tests {
                     Beats(figures) => servers.beat(number % count, *at, figures),
                     Nothing => {}
                     Forgotten => {
-                        let news = servers.each[number % count].forget("web1").unwrap();
-                        servers.say(*at, vec![news]);
+                        let message = servers.each[number % count].forget("web1").unwrap();
+                        servers.say(*at, message, None);
                     }
                 }
             }
@@ -580,15 +622,40 @@ mod tests {
         let mut servers = Servers::new(1);
         servers.beat(0, 0, "");
         for second in 1..7200 {
-            let _ = servers.each[0].tick(servers.at(second)); // nobody takes it
+            let changes = servers.each[0].tick(servers.at(second));
+            changes.iter().for_each(|change| servers.each[0].settle(&change.message.name)); // nobody takes it
         }
         assert_eq!(servers.states(7200), [State::Down], "but it is seen");
         servers.tick(7200);
         servers.tick(7201);
         assert_eq!(servers.said, ["0: web1 is up", "7200: web1 is down: last heard 2 h ago"]);
-        let _ = servers.each[0].beat("web1", Beat::default(), servers.at(7210)).unwrap(); // nor that
+        servers.each[0].beat("web1", Beat::default(), servers.at(7210)).unwrap();
+        servers.each[0].settle("web1"); // nor that
         servers.beat(0, 7220, "");
         assert_eq!(servers.said[2..], ["7220: web1 is up again after 10 s"]);
+    }
+
+    #[test]
+    fn what_waits_to_be_kept_is_not_said_twice_and_what_happens_meanwhile_follows_it() {
+        let mut servers = Servers::new(1);
+        let beat =
+            |servers: &Servers, second| servers.each[0].beat("web1", Beat::default(), servers.at(second)).unwrap();
+        let (up, first) = beat(&servers, 0);
+        let (none, second) = beat(&servers, 1);
+        assert!(none.is_none(), "that it is up waits to be said");
+        servers.announce(0, 1, up);
+        [first, second].into_iter().for_each(|beat| servers.say(1, beat, None));
+
+        let late = servers.each[0].tick(servers.at(50));
+        assert!(servers.each[0].tick(servers.at(51)).is_empty(), "that it is late waits to be said");
+        let (up, heard) = beat(&servers, 52);
+        servers.announce(0, 53, late);
+        servers.announce(0, 53, up);
+        servers.say(53, heard, None);
+        (54..80).for_each(|second| servers.tick(second));
+        let said = ["1: web1 is up", "53: web1 is late: last heard 49 s ago", "53: web1 is up again after 51 s"];
+        assert_eq!((servers.said.as_slice(), servers.states(80)), (&said.map(str::to_owned)[..], vec![State::Up]));
+        assert!(lock(&servers.each[0].known).waiting.is_empty());
     }
 
     #[test]
@@ -606,7 +673,10 @@ mod tests {
         };
         check(|_| {}); // it was stopped
         check(|servers| {
-            (2..1000).for_each(|second| drop(servers.each[0].tick(servers.at(second))));
+            for second in 2..1000 {
+                let changes = servers.each[0].tick(servers.at(second));
+                changes.iter().for_each(|change| servers.each[0].settle(&change.message.name));
+            }
             servers.each[0].listen_anew(servers.at(1000));
         });
     }
@@ -620,31 +690,32 @@ mod tests {
             servers.beat(server, second, "up=60");
         }
         assert_eq!(servers.states(27), [State::Up; 3], "each hears a third of it and knows all of it");
-        let news = [0, 1].map(|server| {
+        let beats = [0, 1].map(|server| {
             let beat = Beat::read(pairs("up=1&note=hot")).unwrap();
-            servers.each[server].beat("web1", beat, servers.at(36)).unwrap()
+            (server, servers.each[server].beat("web1", beat, servers.at(36)).unwrap())
         });
-        news.into_iter().for_each(|news| servers.say(36, news));
+        for (server, (change, beat)) in beats {
+            servers.announce(server, 36, change);
+            servers.say(36, beat, None);
+        }
         assert_eq!(servers.said, ["0: web1 is up", "36: web1 has rebooted"]);
         let figures = |hosts: &Hosts| hosts.list(servers.at(36))[0].figures.clone();
         servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
-        let older = News { message: change("web1", State::Down, "is down".to_owned()), once: None };
-        servers.each[0].follow(&older.message, servers.ids, servers.at(36));
+        let older = change("web1", State::Down, "is down".to_owned());
+        servers.each[0].follow(&older, servers.ids, servers.at(36));
         assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
         (37..81).for_each(|second| servers.tick(second));
-        let [up, beat] =
-            <[News; 2]>::try_from(servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap()).unwrap();
-        servers.say(81, vec![up]);
+        let (up, beat) = servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap();
+        servers.announce(1, 81, up);
         servers.tick(81);
-        servers.say(81, vec![beat]);
+        servers.say(81, beat, None);
         let said = [
             "52: web1 is late: last heard 16 s ago",
             "67: web1 is down: last heard 31 s ago",
             "81: web1 is up again after 45 s",
         ];
         assert_eq!(servers.said[2..], said, "who looks between the two does not take it for silent");
-        let own_words = News { message: message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), once: None };
-        servers.say(81, vec![own_words]);
+        servers.say(81, message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), None);
         assert_eq!(servers.states(81).len(), 3, "nor does what is no beat");
     }
 
@@ -653,7 +724,7 @@ mod tests {
         let check = |sent: &str, summary: &str, fields: &str, complaint: Option<&str>| {
             let beat = Beat::read(pairs(sent)).unwrap();
             assert_eq!(beat.complaint.as_deref(), complaint, "{sent}");
-            let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().pop().unwrap().message;
+            let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().1;
             assert_eq!(message.message, summary, "{sent}");
             let found: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
             assert_eq!(found.join(" "), fields, "{sent}");
@@ -680,20 +751,23 @@ mod tests {
 
         let (hosts, now) = (Hosts::default(), Instant::now());
         let mut ids = 0;
-        let mut follow = |news: &News| {
+        let mut follow = |message: &Message| {
             ids += 1;
-            hosts.follow(&news.message, ids, now);
+            hosts.follow(message, ids, now);
         };
-        let beat = |host: &str| hosts.beat(host, Beat::default(), now);
-        (0..MOST_HOSTS).for_each(|number| beat(&format!("h{number}")).unwrap().iter().for_each(&mut follow));
+        let beat = |host: &str| {
+            let (change, beat) = hosts.beat(host, Beat::default(), now)?;
+            change.iter().for_each(|_| hosts.settle(host));
+            Ok::<Message, Refusal>(beat)
+        };
+        (0..MOST_HOSTS).for_each(|number| follow(&beat(&format!("h{number}")).unwrap()));
         assert_eq!(beat("one-more").unwrap_err().status, 503);
-        beat("h7").unwrap().iter().for_each(&mut follow);
+        follow(&beat("h7").unwrap());
         follow(&hosts.forget("h7").unwrap());
-        let one_more = beat("one-more").unwrap();
-        one_more.iter().for_each(&mut follow);
+        follow(&beat("one-more").unwrap());
         assert_eq!(hosts.list(now).len(), MOST_HOSTS);
         let other = message(HOST_EVENT, "too-many", String::new(), vec![(STATE.to_owned(), "up".to_owned())]);
-        follow(&News { message: other, once: None });
+        follow(&other);
         assert_eq!(hosts.list(now).len(), MOST_HOSTS, "nor may another server bring more");
     }
 

@@ -85,6 +85,8 @@ pub struct Hub {
     counters: Counters,
     /// Where messages are handed in; `None` where memory is all that keeps them.
     desk: Option<Desk>,
+    /// Is shown each message after it was posted, under no lock.
+    follower: Option<Follower>,
     most_listeners: usize,
     far_behind: u64,
 }
@@ -113,6 +115,9 @@ struct Room {
 }
 
 type Round = Arc<[Arc<Letterbox>]>;
+
+/// Somebody who is shown each message after it was posted. Must not wait.
+pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
 
 struct Listener {
     number: u64,
@@ -191,6 +196,7 @@ impl Hub {
             call_keeper,
             counters: Counters::new(),
             desk,
+            follower: None,
             most_listeners: limits.listeners,
             far_behind: FAR_BEHIND.min(limits.queue as u64 / FAR_BEHIND_PART).max(1),
         };
@@ -263,8 +269,8 @@ impl Hub {
         self.publish_once(message, None)
     }
 
-    /// The same for what has a mark and is said once: where several servers are one conversation they know it of each
-    /// other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
+    /// Publishes a message that has a mark and is said once: where several servers are one conversation they know it of
+    /// each other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -282,16 +288,16 @@ impl Hub {
             let said_at = message.time;
             self.post_in(&mut room, Arc::new(message), said_at)
         };
-        Ok(posting.finish())
+        Ok(self.finish(posting))
     }
 
-    /// The same where there is a desk, without waiting there: `then` is told what comes of it. Where there is none it
-    /// is told at once.
-    pub fn publish_then(&self, message: Message, then: Then) {
+    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the desk: `then` is told what comes
+    /// of it. Where there is no desk it is told at once.
+    pub fn publish_then(&self, message: Message, once: Option<Mark>, then: Then) {
         match &self.desk {
-            Some(desk) if !self.is_closed() => desk.hand_in(message, then),
+            Some(desk) if !self.is_closed() => desk.hand_in(message, once, then),
             Some(_) => then(Err(Refused::Stopping)),
-            None => then(self.publish(message)),
+            None => then(self.publish_once(message, once)),
         }
     }
 
@@ -302,14 +308,21 @@ impl Hub {
         let mut room = lock(&self.room);
         let posting = self.post_in(&mut room, message, now_micros());
         drop(room);
-        posting.finish()
+        self.finish(posting)
+    }
+
+    /// What is left to do of a post when the lock is released.
+    fn finish(&self, posting: Posting) -> Receipt {
+        posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
+        if let Some(follower) = &self.follower {
+            follower(&posting.message);
+        }
+        posting.receipt
     }
 
     fn post_in(&self, room: &mut Room, message: Arc<Message>, said_at: u64) -> Posting {
         room.last_id = message.id;
-        let mut posting = Posting { receipt: Receipt { id: message.id, listeners: 0 }, slow: vec![] };
-        let Posting { receipt, slow } = &mut posting;
-        let mut fullest = 0;
+        let (mut receipt, mut slow, mut fullest) = (Receipt { id: message.id, listeners: 0 }, vec![], 0);
         let letter = Arc::new(Letter::new(message));
 
         // Posting is made of locked instructions, which the processor does not overlap; what they will miss in its
@@ -341,7 +354,7 @@ impl Hub {
         }
         room.history.keep_at(letter.message.clone(), said_at);
         self.counters.published(receipt.listeners as u64, fullest as u64);
-        posting
+        Posting { receipt, slow, message: letter.message.clone() }
     }
 
     /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older,
@@ -355,6 +368,11 @@ impl Hub {
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
+    }
+
+    /// Shows `follower` each message that is posted from now on.
+    pub fn show_to(&mut self, follower: Follower) {
+        self.follower = Some(follower);
     }
 
     /// Where messages are handed in; `None` where memory is all that keeps them.
@@ -427,7 +445,8 @@ impl Hub {
         over.saturating_sub(self.began.elapsed())
     }
 
-    fn call_keeper(&self) {
+    /// Has the keeper carry what lies in the letterboxes.
+    pub fn call_keeper(&self) {
         let _ = self.call_keeper.try_send(()); // full: it is called already
     }
 
@@ -530,17 +549,12 @@ enum Hand {
     Second,
 }
 
-/// What is left to do of a post when the lock is released.
+/// What was posted under the lock.
 struct Posting {
     receipt: Receipt,
+    message: Arc<Message>,
+    /// Those who did not keep up.
     slow: Vec<Arc<Letterbox>>,
-}
-
-impl Posting {
-    fn finish(self) -> Receipt {
-        self.slow.iter().for_each(|letterbox| letterbox.hang_up());
-        self.receipt
-    }
 }
 
 impl Room {

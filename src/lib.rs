@@ -47,11 +47,11 @@
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for what is left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
 //! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
-//! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most; the desk, where a host has fallen silent | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
+//! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
 //! next one waits. What it does never waits for a client; what lasts gets a thread of its own. Where a client asks again

@@ -23,7 +23,7 @@ use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
-use crate::exchange::{After, Exchange, HandIn, Refusal, Unanswered, refusal_alone};
+use crate::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unanswered, refusal_alone};
 use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::hub::{BIG_ROOM, Limits, Receipt, Refused};
@@ -32,8 +32,7 @@ use crate::letterbox::Wire;
 use crate::listen::Listener;
 use crate::memory;
 use crate::os::raw::give_memory_back;
-use crate::route::{self, Outcome, Service};
-use crate::say;
+use crate::route::{self, Service};
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
 use crate::watch::{Event, Watch};
@@ -54,10 +53,6 @@ const SPEAKERS_PART: usize = 8;
 
 /// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
 const MOST_WAITING_PART: usize = 4;
-
-/// The most threads that wait or answer where webhooks and beats wait until what they say is kept. What comes while all
-/// of them wait is answered when that is over.
-const MOST_WAITING_TO_BE_KEPT: usize = 64;
 
 /// How long a thread waits beside enough others before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(10);
@@ -131,6 +126,7 @@ struct Kept {
     slot: Arc<Slot>,
     connection: Connection,
     unanswered: Unanswered,
+    answering: Answering,
     said: Result<Receipt, Refused>,
 }
 
@@ -537,16 +533,16 @@ impl Shared {
     }
 
     /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is
-    /// called when the message is kept. The clerk does not answer itself: it has the next messages to keep, and with a
-    /// webhook sent ahead behind this one it would wait for itself. Once the hub is closed it does: nobody waits for it
-    /// any more then, and those that could be called may have ended, as they are told to stop after that.
+    /// called when the message is kept. The clerk does not answer itself: it has the next messages to keep. Once the hub is
+    /// closed it does: nobody waits for it any more then, and those that could be called may have ended, as they are told to
+    /// stop after that.
     fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (shared, slot) = (self.clone(), slot.clone());
-        let HandIn { message, unanswered } = hand_in;
+        let HandIn { message, once, unanswered, answering } = hand_in;
         let then = move |said| {
             let of_thread = shared.clone();
             let mut kept = lock(&shared.kept);
-            kept.push(Kept { slot, connection, unanswered, said });
+            kept.push(Kept { slot, connection, unanswered, answering, said });
             let is_first = kept.len() == 1;
             drop(kept);
             if of_thread.service.hub.is_closed() {
@@ -555,7 +551,7 @@ impl Shared {
                 of_thread.watch.call();
             }
         };
-        self.service.hub.publish_then(message, Box::new(then));
+        self.service.hub.publish_then(message, once, Box::new(then));
     }
 
     /// Answers all whose message is kept, then lends one hand for all of them.
@@ -570,8 +566,8 @@ impl Shared {
     }
 
     fn answer_one_kept(self: &Arc<Shared>, kept: Kept, hand: &mut Hand) {
-        let Kept { slot, connection, unanswered, said } = kept;
-        let Outcome { after, .. } = say::answer(self.service.exchange(unanswered, &slot.socket), said);
+        let Kept { slot, connection, unanswered, answering, said } = kept;
+        let Outcome { after, .. } = answering(self.service.exchange(unanswered, &slot.socket), said);
         let (returned, since) = match after {
             After::KeepAlive => (Some((connection, Awaited::Request(Stage::Idle))), Instant::now()),
             _ => (self.say_goodbye(connection), Instant::now()),
@@ -589,9 +585,6 @@ impl Shared {
     /// Answers a request; after that, where it said something, lends a hand in carrying it.
     #[inline(never)] // as with `go_on`
     fn answer(self: &Arc<Shared>, exchange: Exchange<'_>) -> After {
-        if route::waits_to_be_kept(&exchange, &self.service.hub) {
-            self.leave_somebody_waiting(MOST_WAITING_TO_BE_KEPT);
-        }
         let Outcome { after, reached } = self.service.answer(exchange);
         self.lend_a_hand(reached);
         after

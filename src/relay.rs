@@ -309,8 +309,8 @@ impl Relay {
 
 /// The reader's side.
 impl Relay {
-    /// The reader's life: posts what is new until everything was sent and the hub is closed, and has this server's
-    /// `hosts` follow it.
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. `hosts` are told when they
+    /// could not be heard.
     pub fn read_all(&self, hub: &Hub, hosts: &Hosts) {
         loop {
             let gone = self.read(hub, hosts);
@@ -344,7 +344,7 @@ impl Relay {
     fn read(&self, hub: &Hub, hosts: &Hosts) -> RedisResult<()> {
         let mut connection = self.connect()?;
         // What came while nobody read is heard before anybody is answered again.
-        while self.read_once(&mut connection, None, hub, hosts)? > 0 {}
+        while self.read_once(&mut connection, None, hub)? > 0 {}
         if !self.connected.load(Ordering::SeqCst) {
             hosts.listen_anew(Instant::now());
         }
@@ -352,20 +352,14 @@ impl Relay {
             log::info!("Redis is back");
         }
         while !self.is_over(hub) {
-            self.read_once(&mut connection, Some(BLOCK_MS), hub, hosts)?;
+            self.read_once(&mut connection, Some(BLOCK_MS), hub)?;
         }
         Ok(())
     }
 
     /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how
     /// many entries.
-    fn read_once(
-        &self,
-        connection: &mut Connection,
-        block: Option<u64>,
-        hub: &Hub,
-        hosts: &Hosts,
-    ) -> RedisResult<usize> {
+    fn read_once(&self, connection: &mut Connection, block: Option<u64>, hub: &Hub) -> RedisResult<usize> {
         let mut read = cmd("XREAD");
         if let Some(block) = block {
             read.arg("BLOCK").arg(block);
@@ -378,7 +372,7 @@ impl Relay {
         let read: Value = read.query(connection)?;
         let new = list(&read).first().and_then(|stream| list(stream).get(1)).map_or_else(Vec::new, entries);
         let count = new.len();
-        let reached = new.into_iter().map(|entry| self.post(entry, hub, hosts)).max();
+        let reached = new.into_iter().map(|entry| self.post(entry, hub)).max();
         if let Some(reached) = reached {
             hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             self.answer_kept(self.last_read.load(Ordering::SeqCst)); // whose entry was cut away before it was read
@@ -387,13 +381,12 @@ impl Relay {
     }
 
     /// Posts what was said at any server; returns how many listeners here it reached.
-    fn post(&self, entry: Entry, hub: &Hub, hosts: &Hosts) -> usize {
+    fn post(&self, entry: Entry, hub: &Hub) -> usize {
         if entry.before > hub.last_id() {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(entry.before);
         }
         self.last_read.store(entry.message.id, Ordering::SeqCst);
-        hosts.follow(&entry.message, entry.message.id, Instant::now());
         let receipt = hub.post(Arc::new(entry.message));
         if entry.from.0 == self.server {
             self.answer(entry.from.1, Ok(receipt));

@@ -1,10 +1,11 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crate::config::{Bind, Config};
 use crate::door::{self, Door};
-use crate::exchange::{After, Answer, Exchange, Refusal, TEXT, Unanswered, shown};
+use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Refused};
@@ -28,36 +29,17 @@ pub struct Service {
     /// Who listens and what was said.
     pub hub: Hub,
     /// What the forges have said lately.
-    pub hooks: Memory,
+    pub hooks: Arc<Memory>,
     /// Which hosts are alive.
-    pub hosts: Hosts,
-    /// Held from a change among the hosts until it is published; taken before the hub's lock, never under it.
+    pub hosts: Arc<Hosts>,
+    /// Held from a change among the hosts until it is handed in or published; taken before the hub's lock, never under it.
     pub hosts_turn: Mutex<()>,
-}
-
-/// What came of a request.
-pub struct Outcome {
-    /// What the connection does then.
-    pub after: After,
-    /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
-    pub reached: usize,
-}
-
-impl From<After> for Outcome {
-    fn from(after: After) -> Outcome {
-        Outcome { after, reached: 0 }
-    }
 }
 
 /// Whether the answer to a request for `url` may be long, so that its sender has to wait for the client.
 pub fn answers_at_length(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or("");
     matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
-}
-
-/// Whether the thread that answers waits until a message is kept (see `desk.rs`): for `/say` none does.
-pub fn waits_to_be_kept(exchange: &Exchange<'_>, hub: &Hub) -> bool {
-    hub.desk().is_some() && matches!(Route::of(exchange.path()), Ok(Route::Hook(..) | Route::Beat(_)))
 }
 
 /// The longest body that may be sent to `path`, which may have a query, in bytes.
@@ -145,8 +127,11 @@ impl Route<'_> {
 
 impl Service {
     /// A service to which nothing was said yet.
-    pub fn new(config: Config, hub: Hub) -> Service {
-        Service { config, hub, hooks: Memory::default(), hosts: Hosts::default(), hosts_turn: Mutex::new(()) }
+    pub fn new(config: Config, mut hub: Hub) -> Service {
+        let hosts = Arc::<Hosts>::default();
+        let followed = hosts.clone();
+        hub.show_to(Box::new(move |message| followed.follow(message, message.id, Instant::now())));
+        Service { config, hub, hooks: Arc::default(), hosts, hosts_turn: Mutex::default() }
     }
 
     /// A request that came on `socket`, on its way to its answer.

@@ -1,28 +1,42 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::exchange::{After, Answer, Exchange, HandIn, Refusal, TEXT};
+use crate::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
 use crate::form;
 use crate::hub::{Hub, Receipt, Refused};
-use crate::message::Message;
-use crate::route::{Outcome, refusal_of};
+use crate::message::{Mark, Message};
+use crate::route::refusal_of;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
-/// message lies in every letterbox. Carrying it to them comes after that. Where it has to be kept first, the caller
-/// hands it in; only who has a thread of its own waits here. Once the hub is closed it is refused at once: who hands in
-/// then answers what is sent ahead behind it before it returns, and so on, each on the stack of the one before.
+/// message lies in every letterbox. Carrying it to them comes after that.
 pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let message = match read(&mut exchange, channel) {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
+    publish(exchange, hub, message, None, Box::new(answer))
+}
+
+/// Publishes `message`, with its mark if it is to be said `once`, and has the request answered. Where the message has to
+/// be kept first, the caller hands it in and no thread waits, but for one that serves this client alone. Once the hub is
+/// closed the message is refused at once. Handed in, its answer would be sent from here, and what was sent ahead behind
+/// it answered too, and so on, each on the stack of the one before.
+pub fn publish(
+    exchange: Exchange<'_>,
+    hub: &Hub,
+    message: Message,
+    once: Option<Mark>,
+    answering: Answering,
+) -> Outcome {
     if hub.desk().is_some() && !exchange.is_patient() && !hub.is_closed() {
-        return After::HandIn(Box::new(HandIn { message, unanswered: exchange.leave() })).into();
+        let unanswered = exchange.leave();
+        return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
     }
-    answer(exchange, hub.publish(message))
+    let said = hub.publish_once(message, once);
+    answering(exchange, said)
 }
 
 /// Answers with what became of the message.
-pub fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome {
+fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome {
     let receipt = match said {
         Ok(receipt) => receipt,
         Err(refused) => return exchange.refuse(&refusal_of(refused)).into(),

@@ -24,16 +24,18 @@ mod proof;
 mod push;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::clock;
 use crate::door::{self, Door};
-use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
-use crate::hub::Hub;
+use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::hub::{Hub, Receipt};
 use crate::journal;
-use crate::message::{CI_EVENT, CI_UPDATE_EVENT};
-use crate::route::{Outcome, refusal_of};
+use crate::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
+use crate::route::refusal_of;
+use crate::say;
 
 pub use memory::Memory;
 use memory::News;
@@ -128,21 +130,44 @@ pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
 }
 
 /// Takes a delivery for `/hook/EXPECTED/CHANNEL`, publishes what it says, and answers at once, with nothing.
-pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Memory) -> Outcome {
-    match receive(&mut exchange, expected, channel, hub, memory) {
-        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached },
-        Err(refusal) => exchange.refuse(&refusal).into(),
-    }
+pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
+    let taken_in = match receive(&mut exchange, expected, channel, memory) {
+        Ok(Some(taken_in)) => taken_in,
+        Ok(None) => return exchange.answer(Answer::new(200, TEXT, "")).into(),
+        Err(refusal) => return exchange.refuse(&refusal).into(),
+    };
+    let TakenIn { forge, notice, news, delivery } = taken_in;
+    let event = if news == News::Said { CI_EVENT } else { CI_UPDATE_EVENT };
+    let message = notice.clone().into_message(forge, event, channel);
+    let memory = memory.clone();
+    let answering = move |exchange: Exchange<'_>, said| match said {
+        Ok(Receipt { listeners, .. }) => {
+            Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached: listeners }
+        }
+        Err(refused) => {
+            memory.take_back(delivery, forge, &notice, news);
+            exchange.refuse(&refusal_of(refused)).into()
+        }
+    };
+    say::publish(exchange, hub, message, delivery, Box::new(answering))
 }
 
-/// How many listeners the delivery was put in the letterboxes of.
+/// A delivery that says something.
+struct TakenIn {
+    forge: Forge,
+    notice: Notice,
+    news: News,
+    /// What makes it the one it is, if anything does.
+    delivery: Option<Mark>,
+}
+
+/// Takes a delivery in; `None` where it says nothing, or nothing new.
 fn receive(
     exchange: &mut Exchange<'_>,
     expected: Forge,
     channel: &str,
-    hub: &Hub,
     memory: &Memory,
-) -> Result<usize, Refusal> {
+) -> Result<Option<TakenIn>, Refusal> {
     let body = exchange.body()?;
     let header = |name: &str| exchange.header(name);
     let forge = Forge::of(&header, expected);
@@ -159,24 +184,15 @@ fn receive(
     let delivery = memory::mark(&delivery(forge, channel, &header, &body));
     if memory.has_heard(delivery) {
         log::debug!("{} delivers again what it has said", exchange.peer());
-        return Ok(0);
+        return Ok(None);
     }
     let event = forge.event_headers().iter().find_map(|name| header(name)).unwrap_or("");
     let Some(notice) = read(forge, event, &payload) else {
         log::debug!("{} delivers what says nothing here: {} {}", exchange.peer(), forge.name(), shown(event));
-        return Ok(0);
+        return Ok(None);
     };
     let news = memory.news(forge, &notice);
-    let event = match news {
-        News::Said => CI_EVENT,
-        News::Updated => CI_UPDATE_EVENT,
-        News::Late => return Ok(0),
-    };
-    let said = hub.publish_once(notice.clone().into_message(forge, event, channel), delivery);
-    said.map(|receipt| receipt.listeners).map_err(|refused| {
-        memory.take_back(delivery, forge, &notice, news);
-        refusal_of(refused)
-    })
+    Ok((news != News::Late).then_some(TakenIn { forge, notice, news, delivery }))
 }
 
 /// What makes this delivery the one it is; empty where nothing does. On another channel it is another delivery, because
