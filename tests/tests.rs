@@ -32,3 +32,4 @@ mod stop;
 #[cfg(feature = "store")]
 mod store;
 mod tokens;
+mod words;
