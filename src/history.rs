@@ -316,7 +316,7 @@ mod tests {
         replayed(history, Since::OLDEST).1
     }
 
-    /// What is replayed at the time 1000: the gap, as the id asked for and the oldest; and the messages, oldest first.
+    /// The replay at the time 1000: the gap, as the id asked for and the oldest; and the messages, oldest first.
     fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
         let replay = history.replay(since, 1000, |channel, _| channel != "elsewhere");
         let ids = replay.messages.iter().rev().map(|message| message.id).collect();

@@ -371,8 +371,8 @@ impl Socket {
 /// The descriptor of that number, if it is open; otherwise every call on it fails with `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is
-    // asked of it before it is known to be ours changes nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
-    // F_DUPFD); what is done to it afterwards is done while its connection is open (see `Socket::call`), and the borrow
+    // asked of it before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
+    // F_DUPFD); all later calls are made while its connection is open (see `Socket::call`), and the borrow
     // ends with the call.
     #[allow(unsafe_code)]
     unsafe {
@@ -483,7 +483,7 @@ impl Descriptors {
     pub fn find(&mut self, guess: RawFd) -> Option<Found> {
         let (first, inode) = self.places(guess).find_map(|number| Some((number, self.newcomer(number)?)))?;
         if first != guess && is_open(guess) {
-            self.take(guess); // somebody else's: do not guess it again
+            self.take(guess); // it is in use elsewhere: do not guess it again
         }
         self.take(first);
         // tiny_http makes a second descriptor of the same socket, again the lowest free number.

@@ -91,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// Looks for an event for as long as `limit` without sleeping; whoever else wants the processor gets it in between.
+    /// Polls for an event for as long as `limit` without sleeping; other threads may get the processor in between.
     pub fn look(&self, limit: Duration) -> Event {
         let begun = Instant::now();
         loop {

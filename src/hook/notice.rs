@@ -72,7 +72,7 @@ pub struct Notice {
     /// The thing that has this status, unique within the forge: an equal status again is no news. `None`: every notice
     /// is news.
     pub thing: Option<String>,
-    /// Later states of this thing are ignored once it has ended, since they are late.
+    /// Once this thing has ended, a state that is no end is late and is ignored.
     pub ends_once: bool,
     /// `group/app`.
     pub project: Option<String>,
