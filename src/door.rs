@@ -1,5 +1,5 @@
 //! The doors: speaking and listening. Each has a token, if the user has set one. A request that shows it gets in; it
-//! can be sent in three ways. A wrong token is told from none, after equal work.
+//! can be sent in three ways. The refusal tells a wrong token from none, and costs equal work.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -370,10 +370,10 @@ impl Socket {
 
 /// The descriptor of that number, if it is open; otherwise every call on it fails with `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is
-    // asked of it before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
-    // F_DUPFD); all later calls are made while its connection is open (see `Socket::call`), and the borrow
-    // ends with the call.
+    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). The calls
+    // made before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
+    // F_DUPFD). All later calls are made while its connection is open (see `Socket::call`). The borrow ends with the
+    // call.
     #[allow(unsafe_code)]
     unsafe {
         BorrowedFd::borrow_raw(number)
