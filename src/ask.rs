@@ -1,5 +1,4 @@
-//! What a listener asks for, out of the query and the headers: in which format, which channel and events, and from when
-//! on. The same for `/listen` and `/said`.
+//! Reads the query and the headers of `/listen` and `/said`: which format, which channel and events, and from when on.
 
 use std::time::Duration;
 
@@ -12,22 +11,22 @@ use crate::message::is_plain_name;
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// The most names in `event=`: each is kept for the listener and compared with every message.
+/// The most names in `event=`. Each is kept for the listener and compared with every message.
 const MOST_EVENTS: usize = 32;
 
-/// No id is smaller, as ids are microseconds since 1970; but 0 and 1 are what people send who want everything.
+/// The least id that can be ours, as ids are microseconds since 1970. People send 0 and 1 to get everything.
 const LEAST_ID: u64 = 1_000_000;
 
-/// What a listener asks for.
+/// The wishes of a listener.
 #[derive(Debug)]
 pub struct Ask {
     /// Channel and events.
     pub wants: Subscription,
-    /// From when on; `None` where nothing is said about it.
+    /// From when on; `None` if the request does not say.
     pub since: Option<Since>,
-    /// In which format.
+    /// The format.
     pub format: Format,
-    /// The content type that goes with it.
+    /// The content type of the answer.
     pub content_type: &'static str,
 }
 
@@ -35,8 +34,8 @@ pub struct Ask {
 const OFFERED: [&str; 6] =
     ["text/html", "text/event-stream", "text/plain", "application/x-ndjson", "application/jsonl", "application/json"];
 
-/// What each of them gets. Where nothing is named that we know, as with curl's `*/*`, it is the first: lines under the
-/// content type of the seed program.
+/// The answer to each of the types in [`OFFERED`]. If a client names none of them, as with curl's `*/*`, it gets the
+/// first: lines under the content type of the seed program.
 const OFFERS: [(Format, &str); 6] = [
     (Format::Lines, EVENT_STREAM),
     (Format::Sse, EVENT_STREAM),
@@ -47,10 +46,10 @@ const OFFERS: [(Format, &str); 6] = [
 ];
 
 impl Ask {
-    /// Reads what is asked for on `channel`.
+    /// Reads the wishes of a request on `channel`.
     ///
     /// # Errors
-    /// 400 where a value of the query is none that we know, 413 where a body comes with it.
+    /// 400 if a value of the query is unknown, 413 if the request has a body.
     pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
         if exchange.has_body() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
@@ -61,7 +60,7 @@ impl Ask {
         };
         let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
         let in_query = ["lastEventId", "last_event_id"].iter().find_map(|key| {
-            exchange.query_value(key).filter(|id| !id.is_empty()) // what polyfills send
+            exchange.query_value(key).filter(|id| !id.is_empty()) // polyfills send these
         });
         let in_header = exchange.header("Last-Event-ID").filter(|id| !id.is_empty());
         let since = since(
@@ -72,7 +71,7 @@ impl Ask {
         Ok(Ask { wants: Subscription { channel: channel.to_owned(), events }, since, format, content_type })
     }
 
-    /// The headers of the answer: those that are not about its framing.
+    /// The headers of the answer, but those about its framing.
     pub fn headers(&self) -> String {
         format!(
             "Content-Type: {}\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
@@ -108,9 +107,10 @@ fn events(list: &str) -> Result<Events, Refusal> {
     }
 }
 
-/// From when on. The id heard last, from the header or a polyfill's query, wins over `since`: an `EventSource` that comes back sends the query it was made with and,
-/// in the header, what it has heard since. And it is never refused, because an `EventSource` gives up for good on a
-/// 400: what is no id of ours stands before all of them, so its sender is told of a gap and hears what is kept.
+/// From when on. The id heard last, from the header or a polyfill's query, wins over `since`: an `EventSource` that
+/// comes back sends the query it was made with and, in the header, the id it has heard since. That id is never refused,
+/// because an `EventSource` gives up for good on a 400. An id that is none of ours counts as before all of them, so its
+/// sender is told of a gap and hears all that is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
     let point = since.map(|text| {
         if whole(text).is_some_and(|number| (2..LEAST_ID).contains(&number)) {
@@ -138,7 +138,7 @@ fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result
     Ok(Some(Since { point: point.unwrap_or(Point::Oldest), most }))
 }
 
-/// An id, an age or `all`.
+/// Reads an id, an age or `all`.
 fn point(text: &str) -> Option<Point> {
     if text == "all" {
         return Some(Point::Oldest);
@@ -158,7 +158,7 @@ fn point(text: &str) -> Option<Point> {
     Some(Point::Ago(Duration::from_secs(count.checked_mul(seconds)?)))
 }
 
-/// A number written in digits alone.
+/// Reads a number written in digits alone.
 fn whole(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,5 +1,5 @@
-//! `aloud --check`: asks a server's `/health`, for whatever has to run a command to know, such as a container without a
-//! shell or curl.
+//! `aloud --check`: asks a server's `/health`. For a supervisor that has to run a command to know, such as that of a
+//! container without a shell or curl.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,20 +12,21 @@ use crossbeam_channel::bounded;
 use crate::config::Bind;
 use crate::socket::addresses;
 
-/// How long all of it may take: finding the address, connecting, and the whole answer.
+/// The longest time that all of it may take: finding the address, connecting, and the whole answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest answer looked at, in bytes.
 const ANSWER_LIMIT: u64 = 4096;
 
-/// HTTP/1.0, so that the end of the answer is the end of the connection.
+/// The request. It is HTTP/1.0, so that the end of the answer is the end of the connection.
 const QUESTION: &[u8] = b"GET /health HTTP/1.0\r\n\r\n";
 
-/// Asks the server that listens at `bind` whether it is well. A thread of its own asks; it ends with the process where
-/// it takes too long.
+/// Asks the server that listens at `bind` whether it is well. A thread of its own asks; if it takes too long, it ends
+/// with the process.
 ///
 /// # Errors
-/// When it cannot be reached, or does not answer 200 in time; with its first line where it said something else.
+/// The server cannot be reached, or does not answer 200 in time. If it gave another answer, the error has its first
+/// line.
 pub fn ask(bind: &Bind) -> io::Result<()> {
     let bind = bind.clone();
     let (tell, told) = bounded(1);
@@ -39,7 +40,7 @@ pub fn ask(bind: &Bind) -> io::Result<()> {
     }
 }
 
-/// What the server at `bind` answers.
+/// The answer of the server at `bind`.
 fn answer(bind: &Bind) -> io::Result<String> {
     match bind {
         Bind::EveryInterface(port) => {

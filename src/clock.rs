@@ -1,10 +1,11 @@
-//! What time it is. The machine's clock may be wrong, and be set right while we run: a Raspberry Pi has none of its own
-//! and begins in 1970, or where it was switched off, until the network tells. So it is read once, and counted on from
-//! there by the time since boot, which nobody sets and which goes on while the machine sleeps ([`now_micros`]). Ids and
-//! times of messages go by that, so they never jump.
+//! The time. The machine's clock may be wrong, and be set right while we run: a Raspberry Pi has none of its own and
+//! begins in 1970, or at the time it was switched off, until the network tells. So the clock is read once, and counted
+//! on from there by the time since boot, which nobody sets and which goes on while the machine sleeps ([`now_micros`]).
+//! Ids and times of messages go by that, so they never jump.
 //!
-//! Some things are compared with other machines' clocks, or read by people: they go by the machine's ([`machine_time`]).
-//! Whatever that says, it can be written: a time before 1970 reads as 1970, one after the year 9999 as its last second.
+//! Other times are compared with other machines' clocks, or read by people. They go by the machine's clock
+//! ([`machine_time`]). Every time can be written: one before 1970 reads as 1970, one after the year 9999 as its last
+//! second.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use crate::os::raw::since_boot;
 /// The last moment that RFC 3339 and HTTP can write, in microseconds since 1970.
 const LAST: u64 = 253_402_300_799_999_999;
 
-/// Microseconds since 1970, UTC, by the machine's clock as it was at the start, and by the time that has passed since.
+/// Microseconds since 1970, UTC: the machine's clock at the start, plus the time that has passed since.
 pub fn now_micros() -> u64 {
     #[cfg(test)]
     if let Some(now) = SET.get() {
@@ -31,12 +32,12 @@ pub fn machine_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros).min(LAST)
 }
 
-/// What the machine's clock says.
+/// The time of the machine's clock.
 pub fn machine_time() -> SystemTime {
     time_of(machine_micros())
 }
 
-/// The point in time so many microseconds after 1970, or the last one that can be written.
+/// The point in time `micros` microseconds after 1970, or the last one that can be written.
 pub fn time_of(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros.min(LAST))
 }
@@ -51,7 +52,7 @@ thread_local! {
     static SET: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
 }
 
-/// Has the clock say `micros` in this thread, `None` for the time.
+/// Sets the clock of this thread to `micros`; `None` sets it back to the real time.
 #[cfg(test)]
 pub fn set(micros: Option<u64>) {
     SET.set(micros);

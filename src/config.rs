@@ -1,5 +1,5 @@
-//! Flags and environment into [`Config`]. One table, `FLAGS`, makes the parsing, the environment variables, `--help`
-//! and the README's block.
+//! Turns flags and environment into [`Config`]. One table, `FLAGS`, makes the parsing, the environment variables,
+//! `--help` and the README's block.
 
 use std::ffi::OsString;
 use std::fmt::{Display, Formatter, Write};
@@ -13,7 +13,7 @@ use crate::origin::Origins;
 use crate::secret::Secret;
 use crate::tokens::Tokens;
 
-/// The longest URL taken, in bytes; what is longer belongs in a body.
+/// The longest URL taken, in bytes. Longer texts belong in a body.
 pub const URL_LIMIT: usize = 8 * 1024;
 
 /// The most `fields` one message carries.
@@ -29,17 +29,17 @@ pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
 /// The most bytes the history keeps, unless told otherwise: a thousand messages of 8 KiB.
 pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long stopping may take. After that the process ends, whatever is still under way.
+/// The longest time that stopping takes. After that the process ends, even if work is still under way.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Everything a user can set.
+/// All settings of a user.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen at.
     pub bind: Bind,
     /// The permissions of a socket file.
     pub socket_mode: u32,
-    /// The most who may listen at once; `None`: [`MOST_LISTENERS`], or what the open-file limit allows if less.
+    /// The most listeners at once; `None`: [`MOST_LISTENERS`], or the number that the open-file limit allows if less.
     pub max_listeners: Option<usize>,
     /// The most connections from one address; `None`: [`MOST_FROM_ONE_ADDRESS`], but any number from this machine.
     pub max_per_address: Option<usize>,
@@ -47,29 +47,29 @@ pub struct Config {
     pub queue: usize,
     /// Messages kept for replay.
     pub history: usize,
-    /// The most that these may weigh together, in bytes.
+    /// The most bytes that these may weigh together.
     pub history_bytes: usize,
-    /// The file that keeps what was said; `None`: memory alone does.
+    /// The file that keeps messages; `None`: only memory does.
     pub store: Option<PathBuf>,
-    /// The Redis that this server shares what is said with others by; `None`: it does not.
+    /// The Redis by which this server shares messages with others; `None`: it shares none.
     pub redis: Option<RedisUrl>,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
-    /// A connection silent that long between requests is closed.
+    /// The silence between requests after which a connection is closed.
     pub idle: Duration,
     /// The largest body `/say` takes, in bytes.
     pub max_body: usize,
-    /// What has to be shown to say something; `None`: nothing.
+    /// The token to say something; `None`: nobody needs one.
     pub say_token: Option<Secret>,
-    /// What has to be shown to hear or see what was said; `None`: nothing.
+    /// The token to hear or see messages; `None`: nobody needs one.
     pub listen_token: Option<Secret>,
-    /// The file of what may be shown for either; `None`: there is none.
+    /// The file of tokens for either; `None`: there is none.
     pub tokens: Option<Arc<Tokens>>,
-    /// What CI webhooks have to prove that they know; `None`: nothing.
+    /// The secret that CI webhooks have to prove; `None`: they prove nothing.
     pub hook_secret: Option<Secret>,
     /// The origins whose pages may use the server.
     pub allow_origin: Origins,
-    /// What gets into the log.
+    /// The level of the log.
     pub log: LevelFilter,
 }
 
@@ -83,16 +83,16 @@ impl std::fmt::Debug for RedisUrl {
     }
 }
 
-/// Where to listen.
+/// An address to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
     /// `:PORT`: every interface, IPv6 and IPv4.
     EveryInterface(u16),
-    /// `HOST:PORT`: one address, or the first of a name's that can be bound.
+    /// `HOST:PORT`: one address. If HOST is a name, the first of its addresses that can be bound.
     Address(String),
     /// `unix:PATH`: a socket file.
     Unix(PathBuf),
-    /// Where the service manager that started us listens already (sd_listen_fds(3)).
+    /// A socket at which the service manager that started us already listens (sd_listen_fds(3)).
     HandedOver,
 }
 
@@ -108,7 +108,7 @@ impl Display for Bind {
 }
 
 impl Default for Config {
-    /// What the server does without any flag.
+    /// The settings without any flag.
     fn default() -> Config {
         Config {
             bind: Bind::EveryInterface(4000),
@@ -143,11 +143,11 @@ struct Flag {
     set: fn(&mut Config, &str) -> Result<(), Wrong>,
 }
 
-/// What is wrong with a value.
+/// The fault of a value.
 enum Wrong {
-    /// It is shown, with this as what would be a good one.
+    /// The value is shown, with this remedy.
     Give(&'static str),
-    /// It is a secret and not shown; this says what is wrong with it, and what would be a good one.
+    /// The value is a secret and not shown; this says the fault and a remedy.
     Secret(String),
 }
 
@@ -157,7 +157,7 @@ impl From<&'static str> for Wrong {
     }
 }
 
-/// The default of a flag for something that the server does without.
+/// The default of a flag for something that is off by default.
 const NONE: &str = "none";
 
 const FLAGS: &[Flag] = &[
@@ -353,7 +353,7 @@ const FLAGS: &[Flag] = &[
     },
 ];
 
-/// The flags that this binary was built without, and the feature that each takes.
+/// Flags that this binary was built without, each with the feature that it takes.
 const ABSENT: &[(&str, &str)] = &[
     #[cfg(not(feature = "store"))]
     ("store", "store"),
@@ -361,21 +361,21 @@ const ABSENT: &[(&str, &str)] = &[
     ("redis", "redis"),
 ];
 
-/// What the command line asks for.
+/// The wish of the command line.
 #[derive(Debug)]
 pub enum Wish {
-    /// Run with this.
+    /// Run with this configuration.
     Run(Box<Config>),
-    /// Ask the server that listens there whether it is well.
+    /// Ask the server at this address whether it is well.
     Check(Bind),
-    /// Print this and end.
+    /// Print this text and end.
     Print(String),
 }
 
-/// Reads the environment, then the arguments (without the program's name), which win.
+/// Reads the environment, then the arguments (without the program's name). The arguments win.
 ///
 /// # Errors
-/// One line that says what is wrong and what to give instead.
+/// One line with the fault and a remedy.
 pub fn read(
     environment: impl Fn(&str) -> Option<OsString>,
     arguments: impl IntoIterator<Item = OsString>,
@@ -424,8 +424,8 @@ pub fn read(
     Ok(Wish::Run(Box::new(config)))
 }
 
-/// Whether a service manager hands a socket over to this very process: it says so in the environment, which children of
-/// the one it was meant for inherit too.
+/// Whether a service manager hands a socket over to this very process. It says so in the environment, which the
+/// children of that process inherit too.
 fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, String> {
     let number = |name| environment(name).and_then(|text| text.to_str()?.parse::<u32>().ok());
     match number("LISTEN_FDS") {
@@ -464,7 +464,7 @@ fn variable(name: &str) -> String {
     format!("ALOUD_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// A line about each of the environment's variables that is nearly one of ours, and does nothing.
+/// A line about each environment variable that is nearly one of ours, and does nothing.
 pub fn misspelt(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let ours: Vec<String> = FLAGS.iter().map(|flag| variable(flag.name)).collect();
     let complaint = |name: OsString| {
@@ -481,7 +481,7 @@ pub fn misspelt(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
     variables.into_iter().filter_map(complaint).collect()
 }
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
         "aloud: say it once, everyone listening hears it\n\n\
@@ -539,7 +539,7 @@ mod tests {
         let plain = format!("{:?}", config(&[], &[]));
         for flag in FLAGS.iter().filter(|flag| flag.default != NONE) {
             let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
-            // What is given counts for this machine too; what is not depends on it.
+            // A value that is set counts for this machine too; without one, the limit depends on the machine.
             match flag.name {
                 "max-listeners" => assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS)),
                 "max-per-address" => assert_eq!(set.max_per_address.take(), Some(MOST_FROM_ONE_ADDRESS)),

@@ -1,9 +1,10 @@
-//! The open connections: where each one is while no thread serves it, who has been silent for how long, and who comes
-//! from where. A connection is *parked* here while it waits for its client, and taken out by the thread that serves it.
+//! The open connections: which are waiting, for how long each has been silent, and from which address it comes. A
+//! connection is *parked* here while it waits for its client and no thread serves it. The thread that serves it takes
+//! it out.
 //!
-//! **No arrival is missed.** The kernel tells an arrival once. Whoever hears of it takes the connection, or notes on it
-//! that something came; whoever parks a connection is given it back at once if that was noted. Both under the slot's
-//! lock.
+//! **No arrival is missed.** The kernel tells an arrival once. The thread that hears of it takes the connection, or, if
+//! another thread serves it, notes on it that something came. A thread that parks a connection gets it back at once if
+//! that was noted. Both happen under the slot's lock.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,26 +20,26 @@ use crate::sync::lock;
 /// keyboard needs seconds, a program milliseconds.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection that is closed after an answer may go on sending what nobody will read, so that the client
-/// gets to see the answer and not a reset (RFC 9112 section 9.6).
+/// How long a closing connection may go on sending after its last answer. The bytes are thrown away, so that the client
+/// sees the answer and not a reset (RFC 9112 section 9.6).
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Silent connections closed at once when there is no room for a newcomer: finding them means looking at all. But no
-/// more than a part of them, as some have only just come.
+/// Silent connections closed at once when there is no room for a newcomer, because finding them means looking at all.
+/// At most a part of them is closed, as some have only just come.
 const CLOSED_AT_ONCE: usize = 32;
 const CLOSED_PART: usize = 8;
 
-/// What a parked connection waits for.
+/// The event for which a parked connection waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
-    /// The rest of a request that has come so far.
+    /// The rest of a request; the stage tells how much has come.
     Request(Stage),
-    /// The client's end; so many bytes more are thrown away at most.
+    /// The client's end. At most so many bytes more are thrown away.
     Goodbye(usize),
 }
 
 impl Awaited {
-    /// How much a client may still send after its last answer.
+    /// How many bytes a client may still send after its last answer.
     pub const GOODBYE_BYTES: usize = 1024 * 1024;
 
     fn limit(self, idle: Duration) -> Duration {
@@ -59,20 +60,20 @@ pub struct Slot {
 }
 
 enum Stand {
-    /// Nobody serves it; it has waited for this since then.
+    /// No thread serves it. It waits for this, since then.
     Parked(Connection, Awaited, Instant),
-    /// Somebody serves it; something has come meanwhile, if that is set.
+    /// A thread serves it. `again`: something has come meanwhile.
     Served { again: bool },
 }
 
 impl Slot {
-    /// A place for a connection that somebody is about to park.
+    /// Makes a place for a connection that is about to be parked.
     pub fn new(socket: Arc<Socket>, address: Option<IpAddr>) -> Slot {
         Slot { socket, address, stand: Mutex::new(Stand::Served { again: false }) }
     }
 
-    /// Something has come: takes the connection to serve it, with what it has waited for, and since when. `None` where
-    /// somebody serves it, who will look again.
+    /// Takes the connection to serve it, because something has come. Returns it with the event it waited for, and since
+    /// when; `None` if another thread serves it, which will look again.
     pub fn take(&self) -> Option<(Connection, Awaited, Instant)> {
         let mut stand = lock(&self.stand);
         match std::mem::replace(&mut *stand, Stand::Served { again: true }) {
@@ -95,8 +96,8 @@ impl Slot {
         None
     }
 
-    /// Takes the connection if it has waited too long, unless something has come that nobody has looked at yet: the
-    /// process may have been stopped for a while (SIGSTOP), and its clients not.
+    /// Takes the connection if it has waited too long. Does not if something has come that no thread has looked at yet:
+    /// the process may have been stopped for a while (SIGSTOP), and its clients not.
     pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(Connection, Awaited)> {
         let mut stand = lock(&self.stand);
         let Stand::Parked(_, awaited, since) = &*stand else { return None };
@@ -111,7 +112,7 @@ impl Slot {
         }
     }
 
-    /// How the connection waits while nobody serves it: how little it is a loss, and since when.
+    /// How much is lost if the connection is closed now, and since when it has waited; `None` while a thread serves it.
     fn waits(&self) -> Option<(Loss, Instant)> {
         match &*lock(&self.stand) {
             Stand::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
@@ -122,7 +123,7 @@ impl Slot {
     }
 }
 
-/// What is lost where a connection is closed to make room; the least first.
+/// The loss if a connection is closed to make room; the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Loss {
     /// Its client has its last answer.
@@ -148,7 +149,7 @@ impl Connections {
         self.slots.len()
     }
 
-    /// How many come from `address`; 0 where that is none.
+    /// How many come from `address`; 0 if it is `None`.
     pub fn open_from(&self, address: Option<IpAddr>) -> usize {
         address.and_then(|address| self.from.get(&one_client(address))).copied().unwrap_or(0)
     }
@@ -184,16 +185,16 @@ impl Connections {
     }
 }
 
-/// Of `slots`, some that have been silent longest, from `address` or from anywhere: first those that have their last
-/// answer, then those that ask for nothing, then those that have begun a request, which they would have ten seconds to
-/// finish: one that arrives is soon whole, so when there are no others, these hold on to their place.
+/// Some of `slots` that have been silent longest, from `address` or from anywhere. First come those that have their
+/// last answer, then those that ask for nothing, then those that have begun a request. A request has ten seconds to be
+/// complete; an honest one soon is, so when all others are gone, these are the ones that hold on to their place.
 pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
     let client = address.map(one_client);
     let mut silent: Vec<_> = slots
         .into_iter()
         .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
         .filter_map(|slot| Some((slot.waits()?, slot)))
-        // One that has something to say is only waiting for a thread.
+        // An idle connection with unread bytes is only waiting for a thread.
         .filter(|((loss, _), slot)| *loss != Loss::Idle || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
         .collect();
     let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
@@ -204,7 +205,7 @@ pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc
     silent.into_iter().map(|(_, slot)| slot).collect()
 }
 
-/// The part of an address that stands for one client: whoever has an IPv6 address has the whole /64 around it.
+/// The part of an address that stands for one client. A client with an IPv6 address has the whole /64 around it.
 fn one_client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,13 +1,13 @@
-//! What the server counts, for `/metrics` (`status.rs`). One place for all of it; whoever does a thing counts it, by
+//! The counters of the server, for `/metrics` (`status.rs`), all in one place. The code that does a thing counts it, by
 //! one relaxed instruction. Nothing but the report depends on these numbers, so they order nothing and may be a moment
 //! old.
 
-// Not those of `sync.rs`: they take no part in the hand-over, so the model check need not try their orders.
+// Not the atomics of `sync.rs`: counters take no part in the hand-over, so the model check need not try their orders.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The statuses that requests are refused with, each counted by itself; what else there may be is counted as the last,
-/// which is none.
+/// The statuses of refusals, each counted by itself. Any other status is counted in the last place, 0, which is no
+/// status.
 pub const STATUSES: [u16; 17] = [400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 431, 501, 503, 505, 507, OTHER];
 
 /// Stands for every other status.
@@ -23,7 +23,7 @@ impl Count {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// Counts one less; to be called once for a call of [`one_more`](Self::one_more).
+    /// Counts one less. Call it once for each call of [`one_more`](Self::one_more).
     pub fn one_less(&self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -33,7 +33,7 @@ impl Count {
         self.0.load(Relaxed)
     }
 
-    /// Changes it where the caller is the only one who does, and so needs no locked instruction.
+    /// Sets the number without a locked instruction. Only one thread at a time may change this count.
     fn set_alone(&self, number: u64) {
         self.0.store(number, Relaxed);
     }
@@ -42,7 +42,7 @@ impl Count {
 /// Why a listener's stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It was hung up on: as many messages waited for it as may.
+    /// It was hung up on: its queue was full.
     QueueFull,
     /// It was given up: its socket took nothing for too long.
     Stalled,
@@ -52,7 +52,7 @@ pub enum Ended {
     Stopped,
 }
 
-/// All that is counted. Those that only the hub changes, under its lock, are private.
+/// All counters. Those that only the hub changes, under its lock, are private.
 #[derive(Debug)]
 pub struct Counters {
     started: Instant,
@@ -70,7 +70,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nothing counted yet, and the time running.
+    /// Starts all at zero, and the uptime at now.
     pub fn new() -> Counters {
         Counters {
             started: Instant::now(),
@@ -84,7 +84,7 @@ impl Counters {
         }
     }
 
-    /// Counts a message that was put into the queues of so many `listeners`, with as many waiting in the `fullest` of
+    /// Counts a message that was put into the queues of `listeners` listeners. So many letters wait in the `fullest` of
     /// them. Called under the hub's lock, and only there.
     pub fn published(&self, listeners: u64, fullest: u64) {
         self.messages.set_alone(self.messages.get() + 1);
@@ -99,7 +99,7 @@ impl Counters {
         self.ended[why as usize].one_more();
     }
 
-    /// Counts a request, or what should have become one, that was refused with `status`.
+    /// Counts a refusal with `status`, of a request or of bytes that should have become one.
     pub fn refused(&self, status: u16) {
         let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
         self.refusals[place].one_more();

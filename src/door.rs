@@ -1,5 +1,5 @@
-//! The doors: who may speak and who may listen. Each has a token of its own, if the user has set one; whoever shows it
-//! gets in, whichever of three ways it is sent. Whoever shows a wrong one is told so, after the same work.
+//! The doors: speaking and listening. Each has a token, if the user has set one. A request that shows it gets in; it
+//! can be sent in three ways. The refusal tells a wrong token from none, and costs equal work.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -12,29 +12,30 @@ use crate::exchange::{Exchange, Refusal, shown};
 use crate::origin;
 use crate::tokens::Rights;
 
-/// What to prove oneself with (RFC 6750 section 3). Not `Basic`, though its password is taken: a browser that was asked
-/// for one would from then on send it by itself with every request that any web page makes it send, and `/say` speaks
-/// by GET. So nobody's browser is made to speak for others, and no dialog opens over a page that has its own.
+/// The challenge for a request without a token (RFC 6750 section 3). Not `Basic`, though its password is taken: a
+/// browser that was asked for one would then send it by itself with every request that any web page makes it send, and
+/// `/say` speaks by GET. So nobody's browser is made to speak for others, and no dialog opens over a page that has its
+/// own.
 const CHALLENGE: &str = "Bearer realm=\"aloud\"";
 
-/// The same for one who has shown a token that is not good here.
+/// The challenge for a request with a token that is not good here.
 const WRONG_TOKEN: &str = "Bearer realm=\"aloud\", error=\"invalid_token\"";
 
-/// What somebody comes for.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// What everybody may see.
+    /// Something that everybody may see.
     Open,
     /// To say something: `--say-token`.
     Say,
-    /// To hear or see what was said, or who is there: `--listen-token`.
+    /// To hear or see messages, or the hosts: `--listen-token`.
     Listen,
 }
 
-/// Lets a request in that may go through `door` to `channel`.
+/// Admits a request that may go through `door` to `channel`.
 ///
 /// # Errors
-/// 401 where the door has a token and the request does not show it.
+/// 401 if the door has a token and the request does not show it.
 pub fn admit(door: Door, channel: &str, exchange: &Exchange<'_>) -> Result<(), Refusal> {
     if !is_guarded(door, exchange.config()) || shows_token(door, channel, exchange) {
         return Ok(());
@@ -47,7 +48,7 @@ pub fn admit(door: Door, channel: &str, exchange: &Exchange<'_>) -> Result<(), R
     Err(Refusal::new(401, format!("{purpose} {wrong}; {send}")).with("WWW-Authenticate", challenge))
 }
 
-/// Whether something has to be shown at `door`. A file of tokens guards both, also while it holds none.
+/// Whether `door` asks for a token. A file of tokens guards both doors, even while it holds none.
 pub fn is_guarded(door: Door, config: &Config) -> bool {
     let token = match door {
         Door::Open => return false,
@@ -57,12 +58,12 @@ pub fn is_guarded(door: Door, config: &Config) -> bool {
     token.is_some() || config.tokens.is_some()
 }
 
-/// Lets a request in that no page sends, or one that may use the server (`--allow-origin`). What a page has a browser
-/// send without an `Origin`, such as an image, is told by `Sec-Fetch-Site`, which browsers send over HTTPS and to
-/// localhost; a page of a neighbour's (`same-site`) may show what is here, but not speak.
+/// Admits a request that no page sends, or whose page may use the server (`--allow-origin`). A page can make a browser
+/// send a request without an `Origin`, for example for an image. Then `Sec-Fetch-Site` tells, which browsers send over
+/// HTTPS and to localhost. A page of a neighbour's site (`same-site`) may show answers, but not speak.
 ///
 /// # Errors
-/// 403 where a page of another origin sends it.
+/// 403 if a page of another origin sends the request.
 pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
     let origins = &exchange.config().allow_origin;
     let site = exchange.header("Sec-Fetch-Site").unwrap_or("");
@@ -77,7 +78,7 @@ pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> 
     Err(Refusal::new(403, format!("{page} may not use this server; ask from one that --allow-origin names")))
 }
 
-/// Whether a request shows a token for `door` and `channel`; false where there is none to show.
+/// Whether a request shows a token for `door` and `channel`; false if the door has none.
 pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     let config = exchange.config();
     let (token, rights) = match door {
@@ -85,7 +86,7 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
         Door::Say => (&config.say_token, Rights { say: true, listen: false }),
         Door::Listen => (&config.listen_token, Rights { say: false, listen: true }),
     };
-    // All are compared, also where nothing is there: what is refused is refused after the same work.
+    // All are compared, even if the request shows none: every refusal comes after equal work.
     let offered = offered(exchange);
     let offered = offered.each_ref().map(|token| &**token);
     let is_listed = config.tokens.as_ref().is_some_and(|tokens| tokens.allow(&offered, rights, channel));
@@ -93,15 +94,15 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
 }
 
-/// The tokens in the header and in the query, empty where there is none. Both count: a browser may send along a
-/// password that was meant for something else.
+/// The tokens in the header and in the query; empty if there is none. Both count: a browser may send along a password
+/// that was meant for something else.
 fn offered<'a>(exchange: &'a Exchange<'_>) -> [Cow<'a, [u8]>; 2] {
     let in_query = exchange.query_value("token").unwrap_or_default().into_owned().into_bytes();
     [exchange.header("Authorization").and_then(in_authorization).unwrap_or_default(), in_query.into()]
 }
 
-/// The token in an `Authorization` header: what follows `Bearer` (RFC 6750 section 2.1), or the password that follows
-/// the first colon in what follows `Basic` (RFC 7617 section 2).
+/// The token in an `Authorization` header: the text after `Bearer` (RFC 6750 section 2.1), or, after `Basic`, the
+/// password after the first colon (RFC 7617 section 2).
 fn in_authorization(value: &str) -> Option<Cow<'_, [u8]>> {
     let (scheme, credentials) = value.trim().split_once(' ')?;
     let credentials = credentials.trim_start().as_bytes();
@@ -116,8 +117,8 @@ fn in_authorization(value: &str) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(password.split_off(colon + 1)))
 }
 
-/// `url` with whatever stands in the place of a token left out, for the log; also where `token` is written in capitals
-/// or stands behind no question mark or a second one, which lets nobody in but is a token all the same.
+/// `url` for the log, without the values of tokens. `token` may also be written in capitals, or stand after no question
+/// mark or after a second one: that lets nobody in, but is a token all the same.
 pub fn without_token(url: &str) -> String {
     let part_without_token = |part: &str| {
         let bare = part.trim_end_matches(['?', '&']);
@@ -131,8 +132,8 @@ pub fn without_token(url: &str) -> String {
     url.split_inclusive(['?', '&']).map(part_without_token).collect()
 }
 
-/// What the user should know who opened the server to more than this machine: who can come in without a token.
-/// `address` is where it listens, `None` for a socket file, whose permissions say who comes in.
+/// A warning for a user who opened the server to more than this machine: who can come in without a token. `address` is
+/// where it listens. It is `None` for a socket file, whose permissions say who comes in.
 pub fn warning(config: &Config, address: Option<SocketAddr>) -> Option<&'static str> {
     if address?.ip().to_canonical().is_loopback() {
         return None;

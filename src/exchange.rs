@@ -1,5 +1,5 @@
-//! One request and its answer: method, path and headers in, the body in within bounds, head and body out. What every
-//! handler needs of HTTP.
+//! One request and its answer: method, path, headers and a bounded body in; head and body out. All that a handler needs
+//! of HTTP.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -22,28 +22,28 @@ use crate::listen::Listener;
 use crate::message::{Mark, Message};
 use crate::socket::Socket;
 
-/// Text, as every answer but a stream is.
+/// The content type of text: of every answer but a stream.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What a connection does after an answer.
+/// The next step of a connection after an answer.
 pub enum After {
     /// It waits for the next request.
     KeepAlive,
     /// It ends.
     Close,
-    /// It is a listener's, and needs a thread of its own.
+    /// It becomes a listener's, and needs a thread of its own.
     Listen(Box<Listener>),
-    /// It is answered when the message is kept.
+    /// It waits for its answer until the message is kept.
     HandIn(Box<HandIn>),
 }
 
 /// A message that has to be kept, and the request that is answered then.
 pub struct HandIn {
-    /// What is said.
+    /// The message.
     pub message: Message,
     /// Its mark, if it is to be said once.
     pub once: Option<Mark>,
-    /// Who says it.
+    /// The request that waits for its answer.
     pub unanswered: Unanswered,
     /// Answers it.
     pub answering: Answering,
@@ -52,9 +52,9 @@ pub struct HandIn {
 /// Answers a request when it is known what became of its message.
 pub type Answering = Box<dyn FnOnce(Exchange<'_>, Result<Receipt, Refused>) -> Outcome + Send>;
 
-/// What came of a request.
+/// The result of a request.
 pub struct Outcome {
-    /// What the connection does then.
+    /// The next step of the connection.
     pub after: After,
     /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
     pub reached: usize,
@@ -66,34 +66,34 @@ impl From<After> for Outcome {
     }
 }
 
-/// A request that was read and waits for its answer, without anything of the server in its hands.
+/// A request that was read and waits for its answer. It holds nothing of the server.
 pub struct Unanswered {
     arrived: Arrived,
     more_behind: bool,
 }
 
 impl Unanswered {
-    /// A request that has come; the client has sent `more_behind` it already, or not.
+    /// Wraps a request that has come. `more_behind`: the client has already sent more after it.
     pub fn new(arrived: Arrived, more_behind: bool) -> Unanswered {
         Unanswered { arrived, more_behind }
     }
 
-    /// What is asked for: path and query.
+    /// The path and query that were asked for.
     pub fn url(&self) -> &str {
         self.arrived.request.url()
     }
 }
 
-/// An answer with a body that is whole in memory. Written by us, not by tiny_http's `Response`, which drops
-/// `Connection` headers and builds each head from a dozen small allocations.
+/// An answer whose whole body is in memory. aloud writes it itself, because tiny_http's `Response` drops `Connection`
+/// headers and builds each head from a dozen small allocations.
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// Headers beside `Date`, `Cache-Control`, `Vary`, `Content-Length`, `Connection` and CORS, each ended by a line break.
     pub headers: String,
-    /// What a cache may do with it; nothing, unless told otherwise: `GET /say` speaks.
+    /// The value of `Cache-Control`: by default no cache may keep the answer, since `GET /say` speaks.
     pub caching: &'static str,
-    /// The body; left out where the method is HEAD.
+    /// The body; it is not sent if the method is HEAD.
     pub body: String,
 }
 
@@ -101,7 +101,7 @@ impl Answer {
     /// An answer with a body and its type.
     pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Answer {
         let mut answer = Answer::empty(status);
-        answer.headers.reserve(192); // what `/say` answers with fits
+        answer.headers.reserve(192); // an answer of `/say` fits
         answer.headers.extend(["Content-Type: ", content_type, "\r\n"]);
         Answer { body: body.into(), ..answer }
     }
@@ -111,14 +111,14 @@ impl Answer {
         Answer { status, headers: String::new(), caching: "no-store", body: String::new() }
     }
 
-    /// The same with one more header. Neither part may hold a line break.
+    /// Adds a header to the answer. Neither part may hold a line break.
     pub fn with(mut self, name: &str, value: impl Display) -> Answer {
         let _ = write!(self.headers, "{name}: {value}\r\n");
         self
     }
 }
 
-/// Why a request is refused, for the client to read: what is wrong, and what to send instead.
+/// The refusal of a request, for the client to read: what is wrong, and what to send instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The status code.
@@ -135,7 +135,7 @@ impl Refusal {
         Refusal { status, line: line.into(), header: None }
     }
 
-    /// The same with a header.
+    /// Adds a header to the refusal.
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refusal {
         self.header = Some((name, value.into()));
         self
@@ -155,7 +155,7 @@ impl Refusal {
     }
 }
 
-/// What a client sent, safe to show: control characters escaped, and no longer than a name may be.
+/// Client input, made safe to show: control characters escaped, and no longer than a name may be.
 pub fn shown(text: &str) -> String {
     let cut: String = text.chars().take(crate::message::NAME_LIMIT).collect();
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
@@ -183,12 +183,12 @@ impl<'a> Exchange<'a> {
         Exchange { unanswered, socket, config, counters, patient: false, varies: Cell::new(false) }
     }
 
-    /// Gives it a thread of its own, which may wait for the client to take the answer.
+    /// Gives the exchange a thread of its own, which may wait for the client to take the answer.
     pub fn patient(self) -> Exchange<'a> {
         Exchange { patient: true, ..self }
     }
 
-    /// Whether it has a thread of its own, which may wait.
+    /// Whether the exchange has a thread of its own, which may wait.
     pub fn is_patient(&self) -> bool {
         self.patient
     }
@@ -198,7 +198,7 @@ impl<'a> Exchange<'a> {
         self.unanswered
     }
 
-    /// What the user set.
+    /// The configuration of the server.
     pub fn config(&self) -> &'a Config {
         self.config
     }
@@ -208,7 +208,7 @@ impl<'a> Exchange<'a> {
         self.unanswered.arrived.request.method()
     }
 
-    /// Path and query, also where a whole URL was asked for.
+    /// Path and query, also if the request names a whole URL.
     pub fn url(&self) -> &str {
         self.unanswered.url()
     }
@@ -223,8 +223,8 @@ impl<'a> Exchange<'a> {
         self.url().split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The value of the header `name`, whatever its case: the list that all its lines make together, or its first line
-    /// where it is no list. What is not ASCII in it is percent-encoded.
+    /// The value of the header `name`, whatever its case. For a list header, all its lines make one list; for others,
+    /// the first line counts. Bytes beyond ASCII are percent-encoded.
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_passed_on(name), "{name} is not passed on");
         self.unanswered.arrived.request.header(name)
@@ -240,8 +240,8 @@ impl<'a> Exchange<'a> {
         form_urlencoded::parse(self.query().as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value)
     }
 
-    /// The place in `offers` of the type that the client likes best, if any of them (see [`accept::best`]). From then on
-    /// the answer is one that varies with `Accept`.
+    /// The place in `offers` of the type that the client likes best, if any (see [`accept::best`]). From then on the
+    /// answer varies with `Accept`.
     pub fn preferred(&self, offers: &[&str]) -> Option<usize> {
         self.varies.set(true);
         self.header("Accept").and_then(|ranges| accept::best(ranges, offers))
@@ -262,15 +262,15 @@ impl<'a> Exchange<'a> {
         self.socket
     }
 
-    /// Who asks, for the log.
+    /// The client's name for the log.
     pub fn peer(&self) -> String {
         self.socket.peer()
     }
 
-    /// Takes the body. To be called once.
+    /// Takes the body. Call it once.
     ///
     /// # Errors
-    /// 415 where it is compressed (RFC 9110 section 8.4).
+    /// 415 if the body is compressed (RFC 9110 section 8.4).
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
         let body = std::mem::take(&mut self.unanswered.arrived.body);
         let coding = self.header("Content-Encoding").unwrap_or("");
@@ -328,8 +328,8 @@ impl<'a> Exchange<'a> {
         self.answer(refusal.answer(json))
     }
 
-    /// The head of a stream that goes on until one side hangs up; the rest of it is the caller's. What the client has sent
-    /// ahead behind it will not be answered, so then the head says that the connection ends.
+    /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already
+    /// sent more behind this request, that will not be answered, so the head then says that the connection ends.
     pub fn endless_head(&self, headers: &str) -> Vec<u8> {
         self.stream_head(headers, self.closes() || self.unanswered.more_behind)
     }
@@ -346,14 +346,14 @@ impl<'a> Exchange<'a> {
         bytes
     }
 
-    /// The head of that stream alone: what HEAD asks for.
+    /// Answers HEAD with the head of an endless stream, without the stream.
     pub fn answer_head(self, headers: &str) -> After {
         let (bytes, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
         self.send(&bytes, closes)
     }
 
-    /// Sends that head and then `pieces`, each made when the client has taken those before it. Their framing is the
-    /// caller's: for HTTP/1.1 chunks, of which the last ends the answer.
+    /// Sends the head of a stream and then `pieces`. Each is made when the client has taken those before it. The caller
+    /// frames them: for HTTP/1.1 as chunks, of which the last ends the answer.
     pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
         let (head, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
@@ -365,8 +365,7 @@ impl<'a> Exchange<'a> {
         self.finish(all_sent && !closes)
     }
 
-    /// Sends `bytes`. A client that does not take its answer is waited for only where that holds up nobody else. False
-    /// where it has not taken all.
+    /// Sends `bytes`. Waits for a slow client only if that holds up nobody else. False if the client has not taken all.
     fn send_all(&self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.socket.send_now(bytes) {
@@ -387,8 +386,8 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// The answer to a request that nobody could read: the last thing on its connection. `head_only` leaves the body out, as
-/// an answer to HEAD has none.
+/// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in
+/// an answer to HEAD.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
     let (mut bytes, answer) = (vec![], refusal.answer(false));
     let headers = [&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"];
@@ -398,7 +397,7 @@ pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec
     bytes
 }
 
-/// `asked` is the origin of the page that asks, where one does.
+/// Writes a head. `asked` is the origin of the page that asks, if one does.
 fn write_head(config: &Config, asked: Option<&str>, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
     let reason = StatusCode(status).default_reason_phrase();
     let date = httpdate::HttpDate::from(clock::machine_time());

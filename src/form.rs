@@ -1,5 +1,5 @@
-//! Name, message and the rest, out of query and body: whatever `curl` can send becomes a [`Message`], or one line that
-//! says why not. Pure: bytes in, message out.
+//! Reads name, message and fields from query and body. Everything that `curl` can send becomes a [`Message`], or one
+//! line that says why not. Pure: bytes in, message out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,18 +11,18 @@ use crate::config::FIELDS_LIMIT;
 use crate::exchange::{Refusal, shown};
 use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
 
-/// Keys and values in the order they were sent, those of JSON in the order of their names.
+/// Keys and values in the order they were sent; those of JSON are sorted by key.
 pub type Pairs = Vec<(String, String)>;
 
-/// `name`, `message` and `event`: what a message has beside its fields.
+/// The keys of a message beside its fields: `name`, `message` and `event`.
 const OWN_KEYS: usize = 3;
 
-/// What a request to `/say/CHANNEL` says. For a key that comes twice the body wins over the query, the first over the
-/// second. Bytes that are not UTF-8 become U+FFFD.
+/// The message of a request to `/say/CHANNEL`. If a key comes twice, the body wins over the query, and the first over
+/// the second. Bytes that are not UTF-8 become U+FFFD.
 ///
 /// # Errors
-/// 400 where a body is not what its type says, a name breaks the rules or nothing is said; 415 for a type of body that
-/// says nothing to us.
+/// 400 if the body is not what its type says, a name breaks the rules or nothing is said; 415 for an unknown type of
+/// body.
 pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
     let (mut name, mut text, mut event, mut fields) = (None, None, None, Pairs::new());
     for (key, value) in pairs(query, content_type, body)? {
@@ -48,13 +48,12 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
     })
 }
 
-/// Every key and its value, each key once, out of query and body: the body wins over the query, the first over the
-/// second.
+/// Every key of query and body with its value, each key once: the body wins over the query, the first over the second.
 ///
 /// # Errors
-/// 400 where a body is not what its type says; 415 for a type of body that says nothing to us.
+/// 400 if the body is not what its type says; 415 for an unknown type of body.
 pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
-    // A token in the query is for the door, not for the room.
+    // A token in the query opens the door; it is no field of the message.
     let in_query: Pairs = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token").collect();
     let says = |(key, value): &(String, String)| matches!(key.as_str(), "name" | "message") && !value.is_empty();
     let in_body = match body_pairs(content_type, body) {
@@ -68,7 +67,7 @@ pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pai
             let line = "a token would be heard by all there; send Authorization: Bearer TOKEN, or ?token=TOKEN";
             return Err(Refusal::new(400, line));
         }
-        // Beyond what any request may carry nobody looks for keys that come twice: it is refused anyway, and soon.
+        // Past the most fields a request may have, nobody looks for repeated keys: the request is refused anyway.
         if pairs.len() > FIELDS_LIMIT + OWN_KEYS || !pairs.iter().any(|(known, _)| *known == key) {
             pairs.push((key, value));
         }
@@ -87,10 +86,10 @@ fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
     }
 }
 
-/// `fields`, if there are not too many and each has a plain name.
+/// Returns `fields` if there are not too many and each has a plain name.
 ///
 /// # Errors
-/// 400 for both.
+/// 400 if there are too many, or a name is not plain.
 pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
     if fields.len() > FIELDS_LIMIT {
         let count = fields.len();
@@ -145,14 +144,14 @@ fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal>
     }
 }
 
-/// WHATWG URL section 5.1: what `curl -d` and a browser's form send.
+/// Decodes a form as `curl -d` and browsers send it (WHATWG URL section 5.1).
 fn urlencoded(text: &[u8]) -> Pairs {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
-/// One object. Strings are read; numbers and booleans become text as they were written; null, objects and arrays are as
-/// if they were not there. Its members have no order (RFC 8259 section 1) and come in that of their names; of one that
-/// comes twice the last one counts.
+/// Reads one JSON object. Strings are read; numbers and booleans become text as they were written; null, objects and
+/// arrays are left out. Members of a JSON object have no order (RFC 8259 section 1), so they are sorted by name. If a
+/// name comes twice, the last value counts.
 fn json(body: &[u8]) -> Result<Pairs, Refusal> {
     let example = r#"send one object, such as {"name":"Florian","message":"Hi"}"#;
     let text = without_lone_surrogates(&String::from_utf8_lossy(body));
@@ -201,13 +200,13 @@ fn without_lone_surrogates(text: &str) -> String {
     mended + &text[copied..]
 }
 
-/// RFC 7578, with the framing of RFC 2046 section 5.1.1: what `curl -F` and a browser's form send. A file is taken as
-/// the text it holds; a part that is no field is skipped.
+/// Reads a form as `curl -F` and browsers send it (RFC 7578, framed by RFC 2046 section 5.1.1). A file counts as its
+/// text; a part that is no field is skipped.
 fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
     let malformed = || Refusal::new(400, "the form cannot be read; send multipart/form-data as curl -F does");
     let delimiter = [b"\r\n--", boundary].concat();
     let mut pairs = vec![];
-    // The first delimiter need not stand on a line of its own; what comes before it says nothing.
+    // The first delimiter need not stand on a line of its own. The text before it says nothing.
     let mut rest = match body.strip_prefix(&delimiter[2..]) {
         Some(rest) => rest,
         None => after(body, &delimiter).ok_or_else(malformed)?,
@@ -236,8 +235,8 @@ fn after<'a>(bytes: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
     split(bytes, what).map(|(_, after)| after)
 }
 
-/// The form field's name out of a part's headers. Browsers and curl write `%22`, `%0D` and `%0A` for what would break
-/// the quotes (WHATWG HTML section 4.10.21.8), older ones `\"`.
+/// The form field's name out of a part's headers. Browsers and curl write `%22`, `%0D` and `%0A` for characters that
+/// would break the quotes (WHATWG HTML section 4.10.21.8), older ones `\"`.
 fn part_name(head: &str) -> Option<String> {
     let disposition = head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -271,7 +270,7 @@ fn parameter(parameters: &str, key: &str) -> Option<String> {
     }
 }
 
-/// The text up to the closing quote with its backslashes resolved, and what follows the quote.
+/// The text up to the closing quote with its backslashes resolved, and the rest after the quote.
 fn unquote(quoted: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = quoted.char_indices();
@@ -351,7 +350,7 @@ mod tests {
         check("", form, file, "|from a file|message|");
         // A value that looks nearly like a delimiter.
         check("", form, part("message", "--\r\n-----x\r\n--") + "------x--", "|--\r\n-----x\r\n--|message|");
-        // What is no field is skipped.
+        // A part that is no field is skipped.
         for head in ["form-data", "attachment; name=\"name\"", "form-data; filename=\"a\""] {
             let other = format!("------x\r\nContent-Disposition: {head}\r\n\r\nv\r\n");
             check("", form, other + &part("message", "Hi") + "------x--", "|Hi|message|");

@@ -9,24 +9,24 @@ use std::sync::{Arc, OnceLock};
 use crate::history::{Gap, Replay};
 use crate::message::{Message, is_invisible};
 
-/// How a listener wants its messages.
+/// The format in which a listener wants its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `NAME MESSAGE\r\n`: what the eye and the shell read.
+    /// `NAME MESSAGE\r\n`, for the eye and the shell.
     Lines,
-    /// Server-sent events, WHATWG HTML section 9.2: what a browser's `EventSource` reads.
+    /// Server-sent events (WHATWG HTML section 9.2), for a browser's `EventSource`.
     Sse,
-    /// One JSON object a line (NDJSON): what `jq` reads.
+    /// One JSON object a line (NDJSON), for `jq`.
     Json,
 }
 
 /// Ends a chunked stream: the last chunk and no trailers, RFC 9112 section 7.1.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// How long an `EventSource` waits before it comes back, in milliseconds, on average.
+/// The average time an `EventSource` waits before it comes back, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
-/// One message in one format, its chunk framing around it, encoded once for all who want it so.
+/// One message in one format, with its chunk framing, encoded once for all listeners of that format.
 #[derive(Debug)]
 pub struct Frame {
     bytes: Box<[u8]>,
@@ -51,10 +51,10 @@ impl Frame {
     }
 }
 
-/// A message on its way to the listeners, with its frames. Each frame is encoded by the first hand that needs it:
-/// outside every lock of ours, and only in the formats somebody listens in.
+/// A message on its way to the listeners, with its frames. The first thread that needs a frame encodes it, outside
+/// every lock of ours. So only formats that somebody listens in are encoded.
 pub struct Letter {
-    /// What was said; the history shares it.
+    /// The message; the history shares it.
     pub message: Arc<Message>,
     frames: [OnceLock<Frame>; 3],
 }
@@ -65,7 +65,7 @@ impl Letter {
         Letter { message, frames: Default::default() }
     }
 
-    /// The message in `format`.
+    /// The message in `format`, encoded at the first call.
     pub fn frame(&self, format: Format) -> &Frame {
         self.frames[format as usize].get_or_init(|| {
             let mut payload = Vec::with_capacity(160 + self.message.name.len() + self.message.message.len());
@@ -84,7 +84,7 @@ fn chunk(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `payload` as it goes onto the wire: as one chunk if `chunked`, else as it is. Nothing stays nothing, because a chunk
+/// `payload` as it goes onto the wire: as one chunk if `chunked`, else as it is. Empty stays empty, because a chunk
 /// without a payload is the last one.
 pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
     if chunked && !payload.is_empty() { chunk(&payload) } else { payload }
@@ -92,7 +92,7 @@ pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
 
 const CRLF: &[u8] = b"\r\n";
 
-/// What a stream in `format` opens with, before the first message. No blank line ends it, because some readers
+/// The opening of a stream in `format`, before the first message. No blank line ends it, because some readers
 /// (httpx-sse) take a blank line after `retry:` for an event.
 pub fn opening(format: Format) -> Vec<u8> {
     match format {
@@ -101,16 +101,15 @@ pub fn opening(format: Format) -> Vec<u8> {
     }
 }
 
-/// A time to wait before coming back, in milliseconds: each time another one, up to half of `around` shorter or longer.
-/// So a thousand listeners do not all come back in the millisecond in which the server does.
+/// A time to wait before coming back, in milliseconds: `around`, up to half of it shorter or longer, different at each
+/// call. So a thousand listeners do not all come back in the millisecond in which the server does.
 pub fn retry_ms(around: u32) -> u32 {
     let random = RandomState::new().hash_one(());
     around / 2 + (random % u64::from(around.max(1))) as u32
 }
 
-/// Tells a listener that there may be messages which it will not hear. For SSE it has no `id:`, so an `EventSource`
-/// keeps the id that it has, and who has not heard a message since is told of the gap again when it comes back once
-/// more.
+/// A frame that tells a listener that it may have missed messages. For SSE it has no `id:`, so an `EventSource` keeps
+/// the id that it has. If it hears no message before it comes back once more, it is told of the gap again.
 fn gap(gap: Gap, format: Format) -> Vec<u8> {
     let write_ids = |mut object: Object<'_>| {
         object.text("after", &gap.after.to_string());
@@ -140,8 +139,8 @@ fn gap(gap: Gap, format: Format) -> Vec<u8> {
     frame
 }
 
-/// Takes from `replay` the gap, then messages, the oldest first, and returns them in `format`, in one chunk if
-/// `chunked`: as much as fills `enough` bytes, or all.
+/// Takes the gap from `replay`, then messages, the oldest first. Returns them in `format`, in one chunk if `chunked`:
+/// as many as fill `enough` bytes, or all.
 pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
     let mut payload = replay.gap.take().map_or(vec![], |told| gap(told, format));
     while payload.len() < enough
@@ -152,8 +151,8 @@ pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) ->
     framed(payload, chunked)
 }
 
-/// What keeps a silent stream in `format` alive and is no message. For SSE it is a comment without the blank line,
-/// because some readers (httpx-sse) take a blank line after a comment for an event once they have seen an id.
+/// The bytes that keep a silent stream in `format` alive and are no message. For SSE it is a comment without the blank
+/// line, because some readers (httpx-sse) take a blank line after a comment for an event once they have seen an id.
 pub fn heartbeat(format: Format) -> &'static [u8] {
     match format {
         Format::Lines => b"\r\n",
@@ -178,9 +177,9 @@ pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
     }
 }
 
-/// `NAME MESSAGE\r\n`, or the one that is not empty; what nobody sees is empty. Every control character (C0, DEL, C1:
-/// Unicode's Cc), and U+2028 and U+2029, at which some readers end a line, become a space: one message stays one line, and
-/// nobody can speak to the listener's terminal.
+/// Writes `NAME MESSAGE\r\n`, or only the one of the two that is not empty. A text that nobody can see counts as empty.
+/// Every control character (C0, DEL, C1: Unicode's Cc) becomes a space, and so do U+2028 and U+2029, at which some
+/// readers end a line. So one message stays one line, and no speaker can drive the listener's terminal.
 fn write_line(into: &mut Vec<u8>, message: &Message) {
     let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
     let between = if name.is_empty() || text.is_empty() { "" } else { " " };
@@ -196,7 +195,7 @@ fn write_line(into: &mut Vec<u8>, message: &Message) {
     into.extend_from_slice(CRLF);
 }
 
-/// Everything: a line of the JSON format. Empty members are left out.
+/// Writes the whole message: a line of the JSON format. Empty members are left out.
 fn write_whole(into: &mut Vec<u8>, message: &Message) {
     let mut object = Object::open(into);
     object.text("id", &message.id.to_string());
@@ -209,7 +208,8 @@ fn write_whole(into: &mut Vec<u8>, message: &Message) {
     object.close();
 }
 
-/// What `data:` holds, beside `id:` and `event:`. Name and message are always there: scripts read both.
+/// Writes the JSON object after `data:`, without the id and the event, which have lines of their own. Name and message
+/// are always there: scripts read both.
 fn write_data(into: &mut Vec<u8>, message: &Message) {
     let mut object = Object::open(into);
     object.text("name", &message.name);
@@ -220,7 +220,7 @@ fn write_data(into: &mut Vec<u8>, message: &Message) {
     object.close();
 }
 
-/// A JSON object under way. Its members come in the order they are written, and no line break comes out unescaped.
+/// A JSON object under way. Its members come in the order they are written, and every line break is escaped.
 struct Object<'a> {
     into: &'a mut Vec<u8>,
     empty: bool,
@@ -266,7 +266,8 @@ impl Object<'_> {
     }
 }
 
-/// `text` as a JSON string, RFC 8259 section 7. U+0085, U+2028 and U+2029 are escaped: some readers end a line there.
+/// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line
+/// there.
 fn json_text(into: &mut Vec<u8>, text: &str) {
     let start = into.len();
     serde_json::to_writer(&mut *into, text).expect("a Vec takes every byte");
@@ -279,7 +280,7 @@ fn json_text(into: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// When it was said, RFC 3339, UTC, to the microsecond.
+/// The message's time in UTC, to the microsecond (RFC 3339).
 fn rfc3339(message: &Message) -> String {
     humantime::format_rfc3339_micros(message.said_at()).to_string()
 }

@@ -1,20 +1,21 @@
-//! What was said lately, kept in memory for those who come later. Bounded by count and by bytes: the oldest goes first.
+//! The newest messages, kept in memory for listeners that come later. Bounded by count and by bytes: the oldest goes
+//! first.
 //!
-//! Who comes back with the id it heard last gets what was said since. Where something of that is gone, or may be, it is
-//! told so ([`Gap`]) and gets what is left. That can be seen from the id alone:
+//! A listener that comes back with the id it heard last gets the messages said since. If some of them are gone, or may
+//! be, it is told so first ([`Gap`]) and gets the rest. The id alone shows that:
 //!
-//! * It is older than the newest message let go of that the listener wants: what lay between is gone.
-//! * It is older than this history, so from before a restart: what was said then and not heard is gone. Whether there
-//!   was anything nobody knows; it is told all the same.
-//! * It is newer than the newest message: it comes from before a restart too, and from a clock that has been set back
+//! * It is older than the newest forgotten message that the listener wants: the messages in between are gone.
+//! * It is older than this history, so from before a restart: messages said then and not heard are gone. Nobody knows
+//!   whether there were any; the listener is told all the same.
+//! * It is newer than the newest message: it is from before a restart too, and from a clock that has been set back
 //!   since. All that is kept was said after it was heard.
-//! * It is none of the ids that were given here: so it is from before a restart after which the clock, set back, has
-//!   come by that time again. A machine without a clock begins each time in the same year. With a store ([`Past`])
+//! * It is none of the ids that were given here: it is from before a restart, after which the clock was set back and
+//!   has come by that time again. A machine without a clock begins each time in the same year. With a store ([`Past`])
 //!   there is no such case: ids go on where they stopped.
 //!
-//! Who asks for what was said in the last ten minutes means just that, whatever the clock said then. So beside each
-//! message is when it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from
-//! before a restart that is as far as their times tell.
+//! A request for the last ten minutes means just that, whatever the clock said then. So each message is kept with the
+//! moment it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from before a
+//! restart, that moment is only as good as their times.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,55 +25,56 @@ use crate::clock::{micros, now_micros};
 use crate::message::{HOST_EVENT, Message};
 use crate::room::forgotten::Forgotten;
 
-/// A clock that says an earlier time was never set: January 2026, before this was written.
+/// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
 const NEVER_SET: u64 = 1_767_225_600_000_000;
 
-/// The most ids of what only passed that are known. Whoever hears nothing but beats and was away for more of them is
-/// told of a gap that may be none.
+/// The most ids known of messages that were only passed on, not kept. A listener that hears nothing but beats and was
+/// away for more of them is told of a gap that may be none.
 const MOST_PASSED: usize = 16_384;
 
-/// The newest messages, oldest first. The hub's lock guards it, so what is kept and what is heard never disagree.
+/// The newest messages, oldest first. The hub's lock guards it, so the kept messages and the heard ones never disagree.
 pub struct History {
     messages: VecDeque<Arc<Message>>,
-    /// When each of them was said; never falling.
+    /// When each of them was said, in microseconds; never falling.
     moments: VecDeque<u64>,
-    /// When the message let go of last was said, at the latest; 0 where there is none.
+    /// The latest moment at which the last forgotten message can have been said; 0 if there is none.
     forgotten_at: u64,
-    /// The ids of what only passed since then; `None` where other ids than ours have to be taken as they are.
+    /// The ids of messages that were only passed on since then; `None` if ids that were given elsewhere have to be
+    /// taken as they are.
     passed: Option<VecDeque<u64>>,
     bytes: usize,
     most_messages: usize,
     most_bytes: usize,
-    /// The time at which it began, as an id: all it was ever given have larger ones.
+    /// The time at which it began, as an id. All ids it was ever given are larger.
     begun: u64,
-    /// The newest id that it does not have and somebody may have said: that of the message let go of last, at first
+    /// The newest id that it does not have and that may have been said: the id of the last forgotten message, at first
     /// `begun`.
     forgotten: u64,
-    /// What was let go of, by channel and event.
+    /// The forgotten messages, by channel and event.
     by_kind: Forgotten,
-    /// The newest id there was: of what is kept, of what was let go of, of what only passed.
+    /// The newest id there was: kept, forgotten, or only passed on.
     newest: u64,
 }
 
-/// What a store has kept of what was said before the process began.
+/// The messages that a store kept from before the process began.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// The time at which the store began, as an id: all it was ever given have larger ones.
+    /// The time at which the store began, as an id. All ids it was ever given are larger.
     pub begun: u64,
-    /// The newest id that it let go of; at first `begun`.
+    /// The newest id that it has forgotten; at first `begun`.
     pub forgotten: u64,
     /// The newest id that it was ever given; at first `begun`.
     pub last: u64,
-    /// What it has, oldest first.
+    /// The messages it has, oldest first.
     pub messages: Vec<Arc<Message>>,
 }
 
-/// What somebody wants of what was said before.
+/// The earlier messages that a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
-    /// From where on.
+    /// The point from which on.
     pub point: Point,
-    /// And of that the newest so many.
+    /// The most messages after that point; the newest ones.
     pub most: usize,
 }
 
@@ -83,40 +85,40 @@ pub enum Point {
     Now,
     /// Behind the message of this id.
     After(u64),
-    /// So long ago.
+    /// So long ago, by the clock of this process.
     Ago(Duration),
     /// Before the oldest that is kept.
     Oldest,
 }
 
 impl Since {
-    /// Nothing of what was said before.
+    /// No earlier messages.
     pub const NOW: Since = Since { point: Point::Now, most: 0 };
     /// Everything that is kept.
     pub const OLDEST: Since = Since { point: Point::Oldest, most: usize::MAX };
 }
 
-/// What somebody gets of what was said before.
+/// The earlier messages that a client gets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replay {
-    /// What to tell first, where not everything that was asked for is kept.
+    /// The gap to tell first, if not everything asked for is kept.
     pub gap: Option<Gap>,
-    /// What is kept, the newest first: it is taken from the end.
+    /// The kept messages, the newest first: they are taken from the end.
     pub messages: Vec<Arc<Message>>,
 }
 
-/// Some of what was said after the id asked for is not kept, or may not be.
+/// A hole: messages after the id asked for are not kept, or may not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The id asked for.
     pub after: u64,
-    /// The oldest that is kept, on whatever channel; `None` where nothing is.
+    /// The oldest id that is kept, on any channel; `None` if nothing is.
     pub oldest: Option<u64>,
 }
 
 impl History {
-    /// Keeps at most `most_messages` messages that weigh at most `most_bytes` together, zero of either keeps none, and
-    /// answers for everything said after `begun`, an id.
+    /// Makes an empty history that keeps at most `most_messages` messages of at most `most_bytes` together; zero of
+    /// either keeps none. It answers for everything said after `begun`, an id.
     pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
         History {
             messages: VecDeque::new(),
@@ -133,7 +135,7 @@ impl History {
         }
     }
 
-    /// Goes on where a store has stopped, with what it kept, as far as the bounds allow.
+    /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow.
     pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
         history.forgotten = past.forgotten;
@@ -148,13 +150,13 @@ impl History {
         history
     }
 
-    /// Takes an id that was not given here for one from before a restart: all that are given from now on are known.
+    /// Makes ids that were not given here count as from before a restart. All that are given from now on are known.
     pub fn know_ids(&mut self) {
         self.passed = Some(VecDeque::new());
     }
 
-    /// The newest id that will have been let go of when `coming` are kept, so that a store can let go of the same in
-    /// the transaction that keeps them, or a later one.
+    /// The newest id that will have been forgotten when `coming` are kept. A store can then forget the same messages in
+    /// the transaction that keeps `coming`, or in a later one.
     pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
         let mut count = self.messages.len() + coming.len();
         let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
@@ -170,16 +172,16 @@ impl History {
         forgotten
     }
 
-    /// Keeps a message that this process was given: it was said at its time.
+    /// Keeps a message that was said here: its moment is its time.
     #[cfg(test)]
     pub fn keep(&mut self, message: Arc<Message>) {
         let said_at = message.time;
         self.keep_at(message, said_at);
     }
 
-    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and lets go of the oldest until both
-    /// bounds hold. A host's beat only passes: its id is known for one of ours, so whoever heard it last has missed nothing
-    /// of what is kept.
+    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and forgets the oldest until both
+    /// bounds hold. A host's beat is only passed on. Its id is known as one of ours, so a listener that heard it last
+    /// has missed nothing.
     pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64) {
         self.newest = message.id;
         if message.event == HOST_EVENT {
@@ -202,7 +204,7 @@ impl History {
         }
     }
 
-    /// Lets go of everything up to the id `last`, which it may never have had.
+    /// Forgets everything up to the id `last`, which it may never have had.
     pub fn forget(&mut self, last: u64) {
         let lost = self.messages.partition_point(|message| message.id <= last);
         self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
@@ -216,8 +218,8 @@ impl History {
         (self.messages.len(), self.bytes)
     }
 
-    /// The id after which all has that was said after `moment`. It is before what was let go of only if something was
-    /// since.
+    /// The id after which all messages were said after `moment`. It is before the forgotten messages only if one of
+    /// them was said since.
     fn id_at(&self, moment: u64) -> u64 {
         if moment < self.forgotten_at {
             return moment.clamp(self.begun.min(self.forgotten - 1), self.forgotten - 1);
@@ -237,8 +239,8 @@ impl History {
             || passed.binary_search(&id).is_ok()
     }
 
-    /// What is kept of what was said `since` and `is_wanted` by its channel and event, at the time `now` in microseconds
-    /// since 1970. Shares the messages; takes a few nanoseconds for each that it looks at.
+    /// The kept messages from `since` on that `is_wanted` takes by channel and event. `now` is in microseconds since
+    /// 1970. Shares the messages; takes a few nanoseconds for each that it looks at.
     pub fn replay(&self, since: Since, now: u64, is_wanted: impl Fn(&str, &str) -> bool) -> Replay {
         let (after, is_foreign) = match since.point {
             Point::Now => return Replay::default(),
@@ -246,7 +248,8 @@ impl History {
             Point::Ago(age) => (self.id_at(now.saturating_sub(micros(age))), false),
             Point::Oldest => (self.forgotten, false),
         };
-        // What was let go of is known by its id, not by when it was said: for an age, anything may be what was asked for.
+        // Forgotten messages are known by id, not by the moment they were said. So for an age, any of them may have
+        // been asked for.
         let is_age = matches!(since.point, Point::Ago(_));
         let from_before =
             is_foreign || (after < self.forgotten && (is_age || self.by_kind.may_miss(after, &is_wanted)));
@@ -260,9 +263,9 @@ impl History {
     }
 }
 
-/// When `messages` were said by the clock of this process, which says `now`, as far as their times tell. A time tells
-/// nothing that lies ahead of `now`, before that of an older message, or in years when no clock was set: such a message
-/// was said when the next one was, or just now. So it may seem younger than it is, never older.
+/// The moments at which `messages` were said, by the clock of this process, which says `now`. A message's time is
+/// believed unless it lies ahead of `now`, before that of an older message, or in years when no clock was set. Then the
+/// message counts as said when the next one was, or just now. So it may seem younger than it is, never older.
 fn moments(messages: &[Arc<Message>], now: u64) -> Vec<u64> {
     let mut newest = NEVER_SET;
     let mut moments: Vec<u64> = messages.iter().map(|message| message.time).collect();
@@ -313,7 +316,7 @@ mod tests {
         replayed(history, Since::OLDEST).1
     }
 
-    /// The gap, as the id asked for and the oldest; and what is replayed, oldest first, at the time 1000.
+    /// The replay at the time 1000: the gap, as the id asked for and the oldest; and the messages, oldest first.
     fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
         let replay = history.replay(since, 1000, |channel, _| channel != "elsewhere");
         let ids = replay.messages.iter().rev().map(|message| message.id).collect();
@@ -520,13 +523,13 @@ mod tests {
         check(&history, 10, at(131), None, &[]);
         check(&history, 86, at(125), None, &[ahead, ahead + 1, ahead + 2]);
 
-        // The oldest is let go of: who asks for a time before it is told.
+        // The oldest is forgotten; a client that asks for a time before it is told.
         history.keep(said(ahead + 3, at(130)));
         check(&history, 10, at(131), None, &[ahead + 3]);
         check(&history, 90, at(129), Some(at(39)), &[ahead + 1, ahead + 2, ahead + 3]);
         check(&history, 89, at(129), None, &[ahead + 2, ahead + 3]);
 
-        // A store that was begun without a clock and has let go of something, nobody knows when.
+        // A store that was begun without a clock and has forgotten something, nobody knows when.
         clock::set(Some(at(0)));
         let past = Past { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
         let history = History::resume(3, usize::MAX, past);

@@ -1,26 +1,25 @@
-//! Who listens, what was said last, and the one lock that orders everything. The hub does no I/O and waits for nobody:
-//! under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. All
-//! listeners therefore hear the same order, the order of ids, and one who joins hears all that is said afterwards. What
-//! it wants of what was said before it gets under the same lock: there is no hole between the two, and nothing comes
-//! twice.
+//! The room: listeners, history, and the one lock that orders everything. The hub does no I/O and waits for nobody.
+//! Under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. So all
+//! listeners hear one order, the order of ids, and a listener that joins hears all that is said afterwards. It gets
+//! earlier messages under the same lock: there is no hole between the two, and nothing comes twice.
 //!
-//! **Who carries the letters.** Whoever publishes lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes
-//! and carries what lies there, its own letter and everybody else's. If somebody is walking already, a speaker goes
-//! back to its client instead, and the one who walks walks again. So the batches grow with the load. A speaker that
-//! finds `FAR_BEHIND` messages not yet carried walks too, from the other end: speakers are slowed by exactly
-//! the work they cause, and a letterbox fills up only where its listener is slow. Nobody is kept walking for the
-//! others: after `MOST_WALKS` the keeper is called and takes over.
+//! **The walk.** After publishing, a speaker lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
+//! carries all the letters that lie there. If another speaker walks already, this one goes back to its client, and the
+//! other one walks again. So the batches grow with the load. A speaker that finds `FAR_BEHIND` messages not yet carried
+//! walks too, from the other end. So speakers are slowed by exactly the work they cause, and a letterbox fills up only
+//! if its listener is slow. Nobody is kept walking for the others: after `MOST_WALKS` the keeper is called and takes
+//! over.
 //!
-//! **The second hand.** In a big room one core's walk is what listeners wait for. So a speaker that is alone calls the
-//! keeper on its way, which walks from the other end; where they meet, each finds the letterboxes empty. With many
+//! **The second hand.** In a big room, listeners wait for one core's walk. So a speaker that is alone calls the keeper
+//! on its way. The keeper walks from the other end; when they meet, each finds the letterboxes empty. With many
 //! speakers there are hands enough.
 //!
-//! **The rest.** A walk costs the same for one letter as for ten. So in a big room nobody walks for as long as the last
-//! walk took: letters gather, speakers go back to their clients at once, and when the rest is over the keeper carries
-//! them. Who speaks now and then never meets a rest.
+//! **The rest.** A walk costs as much for one letter as for ten. So in a big room nobody walks for as long as the last
+//! walk took. Letters gather, speakers go back to their clients at once, and after the rest the keeper carries them. A
+//! speaker that speaks now and then never meets a rest.
 //!
-//! **Kept elsewhere first.** Where what is said has to outlive the process, who publishes hands its message in at the
-//! [desk](Desk), outside every lock; the desk's clerk keeps it and then has the hub [post](Hub::post) it. A speaker
+//! **Kept elsewhere first.** If messages have to outlive the process, a publisher hands its message in at the
+//! [desk](Desk), outside every lock. The desk's clerk keeps it and then has the hub [post](Hub::post) it. A speaker
 //! does not wait for that ([`Hub::publish_then`]); a webhook or a beat does ([`Hub::publish`]).
 
 use std::thread;
@@ -35,33 +34,35 @@ use crate::letterbox::{Letterbox, Posted};
 use crate::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
-/// Messages not yet carried at which a speaker walks too although somebody does. The larger, the more letters go out in
-/// one send: with 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
+/// Messages not yet carried at which a second speaker walks too. The larger, the more letters go out in one send: with
+/// 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
 const FAR_BEHIND: u64 = 64;
 
-/// Of the messages a letterbox holds, the part that may be not yet carried: speakers slow down before letterboxes fill.
+/// The part of a letterbox that may be not yet carried: one in so many of its messages. Speakers slow down before
+/// letterboxes fill.
 const FAR_BEHIND_PART: u64 = 4;
 
-/// Walks one speaker makes in a row before the keeper takes over and the speaker's client gets its attention back.
+/// Walks that one speaker makes in a row. Then the keeper takes over, and the speaker's client gets its attention back.
 const MOST_WALKS: usize = 4;
 
-/// The longest rest after a walk. A walk along 5,000 letterboxes takes 50 ms; one during which the machine slept is no
-/// measure.
+/// The longest rest after a walk. A walk along 5,000 letterboxes takes 50 ms; a walk during which the machine slept is
+/// no measure.
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
-/// Listeners from which on a walk is followed by a rest, and a speaker that is alone calls a second hand. Flat out, 100
-/// hear 1.8 times the messages that they hear without the rest, at 1.3 times the median delay and 0.7 times the 99th
-/// percentile. The second hand makes the median delay of 100 0.6 times, the work 1.2 times, where a processor takes long
-/// to wake; where it does not, neither is changed by more than a tenth (the scenarios flat-100 and paced-100 of
-/// `scripts/bench`, with this constant at 48 and at 200).
+/// The number of listeners from which on a walk is followed by a rest, and a speaker that is alone calls a second hand.
+/// Flat out, 100 listeners hear 1.8 times the messages that they hear without the rest, at 1.3 times the median delay
+/// and 0.7 times the 99th percentile. The second hand makes the median delay of 100 listeners 0.6 times and the work
+/// 1.2 times on a machine whose processor takes long to wake; elsewhere it changes neither by more than a tenth (the
+/// scenarios flat-100 and paced-100 of `scripts/bench`, with this constant at 48 and at 200).
 pub const BIG_ROOM: usize = 48;
 
-/// Letters that a speaker carries before it calls a second hand. Called at once, the keeper gets the processor that has
-/// just woken for the speaker's client, which then reads its answer when the keeper has gone home: the 99th percentile
-/// of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios paced-100 and paced-1000).
+/// Letters that a speaker carries before it calls a second hand. If it called at once, the keeper would take the
+/// processor that has just woken for the speaker's client, and the client would read its answer only after the keeper's
+/// walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios
+/// paced-100 and paced-1000).
 const FIRST_ALONE: usize = 32;
 
-/// How far one of several servers may be behind another one with reading what was said, in microseconds, generously.
+/// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
 const MOST_BEHIND: u64 = 10_000_000;
 
 /// The room: listeners, history and ids behind one lock, and the count of what was carried.
@@ -70,20 +71,21 @@ pub struct Hub {
     room: Mutex<Room>,
     /// Messages posted so far; changed under the lock, read without.
     posted: AtomicU64,
-    /// Of those, the messages that a whole walk has seen to.
+    /// Messages that a whole walk has seen to, out of `posted`.
     carried: AtomicU64,
-    /// Held by the one who walks, when nobody is far behind.
+    /// The walker holds it. A second walker, from the other end, does not need it.
     turn: Mutex<()>,
-    /// When the rest after the last walk in a big room is over, in microseconds since `began`.
+    /// The end of the rest after the last walk in a big room, in microseconds since `began`.
     rests_until: AtomicU64,
     began: Instant,
-    /// Set by a speaker who found another one walking: hands enough, and a second one would halve the batches.
+    /// Set by a speaker that found another one walking. There are hands enough then, and a second hand would halve the
+    /// batches.
     many_speak: AtomicBool,
-    /// Sent to by a speaker that has walked enough or wants a second hand; received by the keeper. Capacity one: called
-    /// twice is called.
+    /// Calls the keeper. A speaker sends when it has walked enough or wants a second hand; the keeper receives.
+    /// Capacity one: calling twice is calling once.
     call_keeper: Sender<()>,
     counters: Counters,
-    /// Where messages are handed in; `None` where memory is all that keeps them.
+    /// The desk where messages are handed in; `None` if only memory keeps them.
     desk: Option<Desk>,
     /// Is shown each message after it was posted, under no lock.
     follower: Option<Follower>,
@@ -91,10 +93,10 @@ pub struct Hub {
     far_behind: u64,
 }
 
-/// What bounds the room.
+/// The bounds of the room.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most who may listen at once.
+    /// The most listeners at once.
     pub listeners: usize,
     /// The most messages that may wait for one listener.
     pub queue: usize,
@@ -110,7 +112,7 @@ struct Room {
     last_id: u64,
     last_number: u64,
     closed: bool,
-    /// The letterboxes as one shared list for those who walk; made anew when somebody has joined or left since.
+    /// The letterboxes as one shared list for the walkers. Made anew when a listener has joined or left since.
     round: Option<Round>,
 }
 
@@ -122,7 +124,7 @@ pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
 struct Listener {
     number: u64,
     wants: Subscription,
-    /// What it has heard already, at another server.
+    /// The newest id that the listener has already heard at another server.
     heard: u64,
     letterbox: Arc<Letterbox>,
 }
@@ -147,7 +149,7 @@ pub enum Events {
     Only(Vec<String>),
 }
 
-/// What became of a published message.
+/// The result of publishing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// Its id.
@@ -156,27 +158,28 @@ pub struct Receipt {
     pub listeners: usize,
 }
 
-/// Why the hub takes no listener or no message.
+/// Why the hub refuses a listener or a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// As many listen as may.
+    /// The room has as many listeners as it may.
     Full,
     /// The server stops.
     Stopping,
-    /// What would keep the message has no room left.
+    /// The store or Redis has no room left for the message.
     NoRoom,
-    /// What would keep the message cannot do so now.
+    /// The store or Redis cannot keep the message now.
     CannotKeep,
 }
 
 impl Hub {
-    /// An empty room, and the receiver on which the keeper is called.
+    /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
         let begun = now_micros();
         Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
     }
 
-    /// The same, but it goes on where a store has stopped, and has messages handed in at a desk before they are posted.
+    /// Makes a room that goes on after a restart with what was kept, `past`. With a `desk`, messages are handed in
+    /// there before they are posted. Returns it, and the receiver on which the keeper is called.
     pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
         let last_id = past.last;
@@ -203,11 +206,11 @@ impl Hub {
         (hub, keeper_called)
     }
 
-    /// Takes in a listener; from now on what it wants is put into `letterbox`, and before that what it wants of what
-    /// was said `since`. Returns the listener's number, to leave with.
+    /// Takes in a listener. Earlier messages that it `wants`, from `since` on, go into `letterbox` first; from now on
+    /// every new one does. Returns the listener's number, to [`leave`](Self::leave) with.
     ///
     /// # Errors
-    /// When the room is full, or the server stops.
+    /// [`Refused::Full`] if the room is full, [`Refused::Stopping`] if the server stops.
     pub fn join(&self, wants: Subscription, since: Since, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
         let mut room = lock(&self.room);
         if room.closed {
@@ -227,14 +230,14 @@ impl Hub {
         Ok(number)
     }
 
-    /// What is kept of what was said `since`, as far as `wants` takes it.
+    /// The kept messages from `since` on that `wants` takes.
     pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
         self.replay(&lock(&self.room), wants, since).1
     }
 
-    /// What is kept of what was said `since`, as far as `wants` takes it, and the id up to which all is heard already
-    /// that will be posted here: 0, or where several servers are one conversation, that of what somebody has just heard
-    /// at another one, which has read further.
+    /// The kept messages from `since` on that `wants` takes, and the id up to which live messages are skipped. That id
+    /// is 0, except with Redis: there a client may come from a server that is ahead of this one, and has heard messages
+    /// that are still to be posted here.
     fn replay(&self, room: &Room, wants: &Subscription, since: Since) -> (u64, Replay) {
         let now = now_micros();
         let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
@@ -258,13 +261,13 @@ impl Hub {
         }
     }
 
-    /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of everyone who wants it.
-    /// Waits for no listener: whose letterbox is full is hung up on, whose pen is closed is forgotten. Where there is a
-    /// desk, waits there until the message is kept. The caller answers its client, then calls
+    /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
+    /// it. Waits for no listener: one whose letterbox is full is hung up on, one whose pen is closed is forgotten. If
+    /// there is a desk, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
     /// # Errors
-    /// [`Refused::Stopping`] when the server stops, and what the desk's clerk says; the message reaches nobody.
+    /// [`Refused::Stopping`] if the server stops, or the clerk's refusal. The message then reaches nobody.
     pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
         self.publish_once(message, None)
     }
@@ -291,8 +294,8 @@ impl Hub {
         Ok(self.finish(posting))
     }
 
-    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the desk: `then` is told what comes
-    /// of it. Where there is no desk it is told at once.
+    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the desk: `then` is told the result
+    /// later. If there is no desk, it is told at once.
     pub fn publish_then(&self, message: Message, once: Option<Mark>, then: Then) {
         match &self.desk {
             Some(desk) if !self.is_closed() => desk.hand_in(message, once, then),
@@ -301,9 +304,9 @@ impl Hub {
         }
     }
 
-    /// Posts a message that is kept already: the clerk's part of [`publish`](Self::publish). Its id has to be larger
-    /// than the [last one](Self::last_id). When the server stops it reaches nobody here, but is there for those who
-    /// come back.
+    /// Posts a message that is already kept: the clerk's part of [`publish`](Self::publish). Its id has to be larger
+    /// than the [last one](Self::last_id). If the server stops, it reaches nobody here, but a listener that comes back
+    /// gets it.
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         let mut room = lock(&self.room);
         let posting = self.post_in(&mut room, message, now_micros());
@@ -311,7 +314,7 @@ impl Hub {
         self.finish(posting)
     }
 
-    /// What is left to do of a post when the lock is released.
+    /// Does the work of a post that is left after the lock was released.
     fn finish(&self, posting: Posting) -> Receipt {
         posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
         if let Some(follower) = &self.follower {
@@ -325,8 +328,8 @@ impl Hub {
         let (mut receipt, mut slow, mut fullest) = (Receipt { id: message.id, listeners: 0 }, vec![], 0);
         let letter = Arc::new(Letter::new(message));
 
-        // Posting is made of locked instructions, which the processor does not overlap; what they will miss in its
-        // caches it fetches overlapped here: a thousand posts take two thirds of the time.
+        // Posting is made of locked instructions, which the processor does not overlap. This fetches the memory they
+        // need overlapped: a thousand posts take two thirds of the time.
         room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
         let before = room.listeners.len();
         room.listeners.retain(|listener| {
@@ -357,9 +360,9 @@ impl Hub {
         Posting { receipt, slow, message: letter.message.clone() }
     }
 
-    /// For a clerk that knows that messages up to the id `missing` were said and are lost here: forgets what is older,
-    /// and ends the streams of those who listen, so that they come back with the id they heard last and are told of the
-    /// gap.
+    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a clerk that
+    /// knows that messages up to that id were said and are lost here. The listeners come back with the id they heard
+    /// last and are told of the gap.
     pub fn skip(&self, missing: u64) {
         let listeners = {
             let mut room = lock(&self.room);
@@ -375,7 +378,7 @@ impl Hub {
         self.follower = Some(follower);
     }
 
-    /// Where messages are handed in; `None` where memory is all that keeps them.
+    /// The desk where messages are handed in; `None` if only memory keeps them.
     pub fn desk(&self) -> Option<&Desk> {
         self.desk.as_ref()
     }
@@ -390,16 +393,16 @@ impl Hub {
         lock(&self.room).history.would_forget(coming)
     }
 
-    /// For one who posts what others have said: carries when they are far behind with it, so that a batch fills no
-    /// letterbox.
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts what was
+    /// said elsewhere.
     pub fn catch_up(&self, reached: usize) {
         if self.behind() >= self.far_behind {
             self.lend_a_hand(reached);
         }
     }
 
-    /// Carries what lies in the letterboxes, or makes sure that somebody does, after a message was put in `reached` of
-    /// them. Never waits for a listener.
+    /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
+    /// `reached` of them. Never waits for a listener.
     pub fn lend_a_hand(&self, reached: usize) {
         if reached == 0 {
             return;
@@ -424,7 +427,7 @@ impl Hub {
         }
     }
 
-    /// The keeper's hand, when it was called: walks once the rest is over, from the other end if somebody else walks.
+    /// Walks for the keeper that was called: once the rest is over, from the other end if another thread walks.
     pub fn lend_a_second_hand(&self) {
         thread::sleep(self.rest_left());
         if self.behind() == 0 {
@@ -432,14 +435,14 @@ impl Hub {
         }
         match try_lock(&self.turn) {
             Some(_turn) => self.walk(Hand::First { calls: false }),
-            None => return self.walk(Hand::Second), // who has the turn looks when it puts it down
+            None => return self.walk(Hand::Second), // the holder of the turn looks when it puts it down
         }
         if self.behind() > 0 {
             self.call_keeper(); // that is the caller, who has other things to see to in between
         }
     }
 
-    /// How long nobody is to walk yet.
+    /// The time for which nobody walks yet.
     fn rest_left(&self) -> Duration {
         let over = Duration::from_micros(self.rests_until.load(Ordering::Relaxed));
         over.saturating_sub(self.began.elapsed())
@@ -457,10 +460,10 @@ impl Hub {
         self.posted.load(Ordering::SeqCst).saturating_sub(carried)
     }
 
-    /// Walks once if nobody does, or if everybody is far behind. True if the turn was free and the caller has to look
-    /// whether more was posted meanwhile: it is the same bargain as with the pen. Who posts, then finds the turn taken,
-    /// may leave, because the one who has it puts it down and then looks (with a full fence in between).
-    /// With `second_hand` it calls one, if it is alone.
+    /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
+    /// check whether more was posted meanwhile. It is the rule of the pen (try-lock and recheck): a poster that finds
+    /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
+    /// `second_hand`, calls one if this walker is alone.
     fn walk_if_free(&self, second_hand: bool) -> bool {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {
@@ -514,18 +517,18 @@ impl Hub {
         lock(&self.room).history.size()
     }
 
-    /// Whether the conversation is over.
+    /// Whether the hub is closed.
     pub fn is_closed(&self) -> bool {
         lock(&self.room).closed
     }
 
-    /// What is counted, here and by whoever serves the hub's clients.
+    /// The counters, for the hub and for the code that serves its clients.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Ends the conversation: nothing more is said, nobody more joins, and every listener is told to deliver what its
-    /// letterbox holds and to end its stream.
+    /// Closes the hub: nothing more is said and nobody more joins. Every listener is told to deliver what its letterbox
+    /// holds and to end its stream.
     pub fn close(&self) {
         let listeners = {
             let mut room = lock(&self.room);
@@ -541,19 +544,19 @@ impl Hub {
     }
 }
 
-/// Who walks.
+/// The two walkers.
 enum Hand {
-    /// The one whose turn it is, from the front; on its way it calls the keeper or does not.
+    /// The one that has the turn. It walks from the front, and on its way calls the keeper if `calls`.
     First { calls: bool },
-    /// One who helps, from the back.
+    /// The helper. It walks from the back.
     Second,
 }
 
-/// What was posted under the lock.
+/// A message that was posted under the lock, and the work that is left.
 struct Posting {
     receipt: Receipt,
     message: Arc<Message>,
-    /// Those who did not keep up.
+    /// The letterboxes that are full.
     slow: Vec<Arc<Letterbox>>,
 }
 
@@ -848,8 +851,8 @@ mod tests {
     #[test]
     fn a_thousand_who_join_while_it_is_said_fast_hear_no_hole_and_no_repeat() {
         let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30 }).0;
-        // The number of the newest message; and the one at which the speaker waits, lest a joiner that does not get the
-        // processor is told of a gap.
+        // The number of the newest message, and the number at which the speaker waits. Without it, a joiner that does
+        // not get the processor would be told of a gap.
         let (said, enough) = (AtomicU64::new(0), AtomicU64::new(0));
         let number_of = |message: &Message| message.message.parse::<u64>().unwrap();
         let say = |number: u64| {

@@ -1,10 +1,10 @@
-//! The log: to stderr, one line for each event worth knowing. Trouble that may come a thousand times a second is said a
-//! few times, then counted, so that no client can fill a disk by it. What a client sent is escaped where it is logged
+//! The log: to stderr, one line for each event worth knowing. Trouble that may come a thousand times a second is logged
+//! a few times, then counted, so that no client can fill a disk with it. Client input is escaped before it is logged
 //! (`exchange::shown`).
 //!
-//! **Nobody waits for stderr**, which may be a terminal that was stopped, or a pipe that nobody reads. Lines are put
-//! into a bounded buffer, and a thread writes them. A line that does not fit is dropped and counted, and the count is
-//! written when there is room again.
+//! **Nobody waits for stderr**, which may be a stopped terminal, or a pipe that nobody reads. Lines are put into a
+//! bounded buffer, and a thread writes them. A line that does not fit is dropped and counted, and the count is written
+//! when there is room again.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -22,13 +22,13 @@ use crate::sync::lock;
 /// Lines written about one kind of trouble in one [`SPAN`].
 const LINES: u32 = 5;
 
-/// After this long a kind of trouble is news again.
+/// The time after which a kind of trouble is news again.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// The most bytes that wait to be written; twice as many where the writer is stuck in the middle.
+/// The most bytes that wait to be written; up to twice as many while the writer is stuck.
 const MOST_WAITING: usize = 128 * 1024;
 
-/// The most bytes of one write: a pipe takes so many whole, also where two processes share it (pipe(7), `PIPE_BUF`).
+/// The most bytes of one write. A pipe takes so many whole, even if two processes share it (pipe(7), `PIPE_BUF`).
 const WRITE_BYTES: usize = 4096;
 
 /// The stack of the thread that writes.
@@ -36,10 +36,10 @@ const STACK_BYTES: usize = 64 * 1024;
 
 static WAITING: Waiting = Waiting::new();
 
-/// Has a thread send what is at `level` or graver to stderr, a panic's message among it.
+/// Starts a thread that writes log lines of `level` or graver to stderr, a panic's message among them.
 ///
 /// # Errors
-/// Where no thread can be started.
+/// The system's, if no thread can be started.
 pub fn start(level: LevelFilter) -> io::Result<()> {
     thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES).spawn(|| WAITING.write_to(io::stderr()))?;
     let mut config = ConfigBuilder::new();
@@ -49,7 +49,7 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     log::set_max_level(level);
     // An embedding program may have a log already.
     let _ = log::set_boxed_logger(Box::new(Journal(WriteLogger::new(level, config.build(), lines))));
-    // Not by way of the log: the panic may be in the middle of a line of it.
+    // Not through the log: the panic may be in the middle of a log line.
     std::panic::set_hook(Box::new(|panic| {
         if log::max_level() >= LevelFilter::Error {
             let line = format!("[ERROR] {}", panic.to_string().replace(char::is_control, " "));
@@ -112,7 +112,7 @@ impl Write for Lines {
 /// Lines that wait to be written.
 struct Waiting {
     state: Mutex<Text>,
-    /// There is something to write, or all is written.
+    /// Signalled when there is something to write, or all is written.
     changed: Condvar,
 }
 
@@ -136,7 +136,7 @@ impl Waiting {
     fn put_bytes(&self, parts: &[&[u8]]) {
         let mut state = lock(&self.state);
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        // After a line that was lost no shorter one is put, so the count is written where they are missing.
+        // After a lost line no shorter one is put, so that the count stands in the place of the lost lines.
         if state.text.len() + length > MOST_WAITING || (state.lost > 0 && !state.text.is_empty()) {
             state.lost += 1;
             return;
@@ -145,7 +145,7 @@ impl Waiting {
         self.changed.notify_all();
     }
 
-    /// The life of the writer.
+    /// The writer thread's loop.
     fn write_to(&self, mut out: impl Write) {
         loop {
             let (text, lost) = self.take();
@@ -159,7 +159,7 @@ impl Waiting {
         }
     }
 
-    /// Waits for text, and takes it and the number of lines that were lost behind it.
+    /// Waits for text. Takes it, and the number of lines lost after it.
     fn take(&self) -> (Vec<u8>, u64) {
         let mut state = lock(&self.state);
         state.is_busy = false;
@@ -177,10 +177,10 @@ fn now() -> String {
     humantime::format_rfc3339_micros(clock::machine_time()).to_string()
 }
 
-/// Writes `text`, as many whole lines at a time as a pipe takes whole.
+/// Writes `text`: at a time as many whole lines as a pipe takes whole.
 ///
 /// # Errors
-/// How many lines could not be written.
+/// The number of lines that could not be written.
 fn write_lines(out: &mut impl Write, mut text: &[u8]) -> Result<(), u64> {
     while !text.is_empty() {
         let first = &text[..text.len().min(WRITE_BYTES)];
@@ -194,11 +194,11 @@ fn write_lines(out: &mut impl Write, mut text: &[u8]) -> Result<(), u64> {
     Ok(())
 }
 
-/// Threads that could not be started, descriptors that ran out: what stands in the way of new connections.
+/// New connections that fail: no thread could be started, or descriptors ran out.
 pub static ACCEPTING: Trouble = Trouble::new("trouble with accepting");
-/// Listeners that were hung up on, or given up.
+/// Listeners that were hung up on or given up.
 pub static SLOW_LISTENERS: Trouble = Trouble::new("slow listeners");
-/// Those who were turned away because the server was full.
+/// Clients that were turned away because the server was full.
 pub static FULL: Trouble = Trouble::new("turned away");
 /// Webhooks that did not prove the secret.
 pub static HOOKS: Trouble = Trouble::new("refused hooks");
@@ -222,7 +222,7 @@ impl Trouble {
         Trouble { what, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
     }
 
-    /// Logs `line` as a warning, or counts it if there were enough like it lately.
+    /// Logs `line` as a warning, or only counts it if enough like it were logged lately.
     pub fn warn(&self, line: impl Display) {
         if self.is_news(Instant::now()) {
             log::warn!("{line}");
@@ -241,7 +241,7 @@ impl Trouble {
         false
     }
 
-    /// Says how many were only counted, once their time is over.
+    /// Logs how many lines were only counted, once their span is over.
     fn settle(&self, now: Instant) {
         let mut state = lock(&self.state);
         if state.since.is_some_and(|since| now.duration_since(since) >= SPAN) {
@@ -253,7 +253,7 @@ impl Trouble {
     }
 }
 
-/// Says what was only counted, of every kind. The keeper calls it once a second.
+/// Logs the counts of every kind of trouble. The keeper calls it once a second.
 pub fn settle_all() {
     let now = Instant::now();
     [&ACCEPTING, &SLOW_LISTENERS, &FULL, &HOOKS, &KEEPING].into_iter().for_each(|trouble| trouble.settle(now));
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(trouble.state.lock().unwrap().unsaid, 0, "what was counted has been said");
     }
 
-    /// Takes nothing before it is allowed to, then all.
+    /// A stderr that takes nothing before it is allowed to, then all.
     struct Stuck {
         allowed: Receiver<()>,
         written: Sender<Vec<u8>>,

@@ -13,10 +13,10 @@
 //!     "net/http"
 //! )
 //!
-//! // Everyone who listens.
+//! // All listeners.
 //! var listeners []chan string
 //!
-//! // Whoever calls this hears everything that is said from now on.
+//! // A caller hears everything that is said from now on.
 //! func listen(w http.ResponseWriter, r *http.Request) {
 //!     w.Header().Set("Content-Type", "text/event-stream")
 //!     w.(http.Flusher).Flush()
@@ -28,7 +28,7 @@
 //!     }
 //! }
 //!
-//! // Whoever calls this is heard.
+//! // A caller is heard.
 //! func say(w http.ResponseWriter, r *http.Request) {
 //!     line := r.FormValue("name") + " " + r.FormValue("message")
 //!     for _, listener := range listeners {
@@ -45,33 +45,34 @@
 //! }
 //! ```
 //!
-//! # What goes wrong in it
+//! # How it goes wrong
 //!
-//! | | what happens | why | who answers it | see it fail |
+//! | | what happens | why | the answer in aloud | see it fail |
 //! |---|---|---|---|---|
 //! | 1 | two listeners hear two orders | two speakers walk along the list at once and overtake each other | [`hub`](crate::hub): number and post under one lock | `order` |
 //! | 2 | nobody hears anything any more | `listener <- line` waits for the slowest listener, one whose laptop is shut | [`letterbox`](crate::letterbox): post and send without ever waiting | `speaker` |
-//! | 3 | memory grows, each message takes longer | nobody strikes those off who have left | [`hub`](crate::hub) and [`listen`](crate::listen): who finds nobody there says so | `dead` |
+//! | 3 | memory grows, each message takes longer | nobody removes the listeners that have left | [`hub`](crate::hub) and [`listen`](crate::listen): a thread that finds a listener gone says so | `dead` |
 //! | 4 | memory is gone | the first cure of 2 that comes to mind, a queue without an end | `Letterbox::limit`: a bound, and a decision at the bound | `queue` |
 //! | 5 | somebody listens and hears nothing | two newcomers append at once, and one of the two is lost | a [`lock`](crate::sync::lock) around the list; and more than that, around *look and act* | `list` |
 //!
 //! The last column names a pair of small programs in `scripts/lesson`. `cargo run --bin order_wrong` there fails in
 //! front of your eyes and says how; `order_right` differs in a few lines. Read them in pairs, beside each chapter.
 //!
-//! Rust finds the fifth at compile time, as far as it is a *data race*: two threads that touch one `Vec`, one of them
-//! writing, with no order between them. It cannot find the *race* that is left when each touch is guarded and the two
+//! Rust finds the fifth at compile time, as far as it is a *data race*: two threads touch one `Vec`, one of them
+//! writes, and nothing orders them. It cannot find the *race* that is left when each touch is guarded and the two
 //! belong together. That one takes thought, and this page is about the thought.
 //!
 //! # 1. A channel: hand it over, do not share it
 //!
-//! A channel is a queue with two ends. What you send is no longer yours; whoever receives it owns it. A thread that
-//! waits at its receiving end costs nothing until something comes. Three things matter more than the sending:
+//! A channel is a queue with two ends. A value that you send is no longer yours; its receiver owns it. A thread that
+//! waits at the receiving end costs nothing until something comes. Three things matter more than the sending:
 //!
-//! * Its **capacity**. Bounded, a sender finds out that the other is slow. Unbounded, nobody ever does.
-//! * What **full** means: wait (`send`), or be told (`try_send`).
-//! * What **disconnected** means. When the last sender is gone, the receiver is told, after everything that was sent.
-//!   When the receiver is gone, each sender is told. So the end of a channel is a message too, and one that cannot be
-//!   forgotten.
+//! * Its **capacity**. With a bounded channel, a sender finds out that the receiver is slow. With an unbounded one,
+//!   nobody ever does.
+//! * The meaning of **full**: wait (`send`), or be told (`try_send`).
+//! * The meaning of **disconnected**. When the last sender is gone, the receiver is told, after everything that was
+//!   sent. When the receiver is gone, each sender is told. So the end of a channel is a message too, and one that
+//!   cannot be forgotten.
 //!
 //! ```
 //! use crossbeam_channel::{RecvError, TrySendError, bounded};
@@ -88,23 +89,23 @@
 //! assert_eq!(hears.recv(), Err(RecvError)); // an end, and not a wait for ever
 //! ```
 //!
-//! In aloud: the letters of a [`letterbox`](crate::letterbox), its bell, the keeper's call in [`hub`](crate::hub), what
-//! lies on the [`desk`](crate::desk), the first signal in `main.rs`, and the end of all threads in
-//! [`pool`](crate::pool). A field that is a channel says in
-//! its comment who sends, who receives, how much it holds, and what it means when it is disconnected.
+//! In aloud: the letters of a [`letterbox`](crate::letterbox), its bell, the keeper's call in [`hub`](crate::hub), the
+//! messages on the [`desk`](crate::desk), the first signal in `main.rs`, and the end of all threads in
+//! [`pool`](crate::pool). The comment on a field that is a channel says who sends, who receives, how much it holds, and
+//! what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
-//! for each listener, most of whom never have more than one letter waiting. The letterbox takes the unbounded one and
-//! counts itself, so the bound is there and its price is not. The bound is what matters: with none, one listener that
+//! for each listener, and most listeners never have more than one letter waiting. The letterbox takes the unbounded one
+//! and counts itself, so it has the bound without its price. The bound is what matters. Without it, one listener that
 //! sleeps through an hour at the rate of the benchmark's paced scenario (200 messages a second) would keep 720,000
-//! messages alive. With it, 256; then it is hung up on, can come back with its last id, and is given what it missed
-//! from the [`history`](crate::history), where a message lies once for everyone.
+//! messages alive. With it, 256: then the listener is hung up on. It can come back with its last id, and gets the
+//! messages it missed from the [`history`](crate::history), where a message lies once for everyone.
 //!
 //! # 2. A lock: look and act as one
 //!
-//! A `Mutex` lets one thread in at a time. What it protects is not the data alone but a *sentence about the data* that
-//! holds whenever nobody is inside: "every listener on this list gets every message after its place in the history".
-//! Inside, the sentence may be broken for a moment. So the lock has to be held from the first look to the last act that
+//! A `Mutex` lets one thread in at a time. It protects not only the data but a *sentence about the data* that holds
+//! whenever nobody is inside: "every listener on this list gets every message after its place in the history". Inside,
+//! the sentence may be broken for a moment. So the lock has to be held from the first look to the last act that
 //! together keep the sentence true, and not longer.
 //!
 //! ```
@@ -133,28 +134,28 @@
 //! assert!(said.is_sorted() && said.len() == 4000); // the order of posting is the order of numbers
 //! ```
 //!
-//! In aloud one lock, `Hub::room`, makes three promises at once: ids and letterboxes have the same order
-//! ([`Hub::publish`](crate::hub::Hub::publish)), who comes back hears everything once
-//! ([`Hub::join`](crate::hub::Hub::join) reads the history and appends to the list inside one lock), and nobody is
-//! accepted after the stop. Under it nothing waits and no system call is made.
+//! In aloud one lock, `Hub::room`, makes three promises at once. Ids and letterboxes have one order
+//! ([`Hub::publish`](crate::hub::Hub::publish)). A listener that comes back hears everything once
+//! ([`Hub::join`](crate::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is accepted
+//! after the stop. Under the lock nothing waits and no system call is made.
 //!
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
-//! each `write` is a system call of about 6 us, and a thousand listeners are a thousand of them. Measured: a server
-//! that writes to all before it answers needs 10 ms for the answer to `/say` with 1,000 listeners, one that posts and
-//! answers 0.5 ms. And that is while all goes well: one socket whose buffer is full would hold the lock until its
-//! listener reads, or is given up after [12 s](crate::letterbox::STALL_LIMIT), and with it everyone who speaks, joins
-//! or leaves.
+//! each `write` is a system call of about 6 us, and a thousand listeners are a thousand of them. Measured with 1,000
+//! listeners: a server that writes to all before it answers needs 10 ms for the answer to `/say`; one that posts and
+//! answers needs 0.5 ms. And that is while all goes well. One socket whose buffer is full would hold the lock until its
+//! listener reads, or is given up after [12 s](crate::letterbox::STALL_LIMIT). All who speak, join or leave would wait
+//! with it.
 //!
 //! Two locks are more than twice as hard as one: a thread that holds the first and waits for the second stands still
-//! for ever if another does the reverse. So their order is written down (hub, then pen, never two pens), where everyone
-//! looks: on the [first page](crate).
+//! for ever if another does the reverse. So their order is written down where everyone looks, on the [first
+//! page](crate): hub, then pen, never two pens.
 //!
 //! # 3. Letterbox and bell: whose time is spent
 //!
 //! The Go program wakes every listener's thread for every message. To wake a thread, have it run for a moment and put
-//! it to sleep again costs about 10 us, more than the write it was woken for. Here it sleeps on; the speaker, which is
-//! awake anyway, writes. Only where a socket is full, so that somebody has to *wait*, does the listener's own thread do
-//! it: its time is its own. The bell wakes it. A bell has a capacity of one, because rung twice is rung:
+//! it to sleep again costs about 10 us, more than the write it was woken for. Here it sleeps on, and the speaker, which
+//! is awake anyway, writes. Only if a socket is full, so that somebody has to *wait*, does the listener's own thread do
+//! it: its time is its own. The bell wakes it. A bell has a capacity of one, because ringing twice is ringing once:
 //!
 //! ```
 //! use std::thread;
@@ -182,11 +183,11 @@
 //!
 //! The order of the two lines in the loop is the whole art. Ring first, and the listener may look, find nothing and
 //! fall asleep before the letter comes: a *lost wake-up*, which no test finds on the day it is written. With the letter
-//! first, whoever clears the bell looks afterwards, so the letter is found.
+//! first, the thread that clears the bell looks afterwards, so it finds the letter.
 //!
-//! Two may not write to one socket at once, so writing takes the **pen**, which a speaker only ever *tries* to take.
-//! And if it is taken? Then its holder sees to the new letter too, because it looks once more after it has put the pen
-//! down:
+//! Two threads may not write to one socket at once, so writing takes the **pen**, which a speaker only ever *tries* to
+//! take. And if it is taken? Then its holder sees to the new letter too, because it looks once more after it has put
+//! the pen down:
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -220,20 +221,20 @@
 //! assert_eq!(pen.into_inner().unwrap().len(), 4000); // no letter is left lying
 //! ```
 //!
-//! That no letter is left lying is not something to believe because a test has passed a thousand times.
-//! [`letterbox`](crate::letterbox) says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync)) runs
-//! the very same code through every order in which its threads can meet. Take one of the two fences away, and the check
-//! shows you the order that loses a letter.
+//! A test that has passed a thousand times does not prove that no letter is left lying. [`letterbox`](crate::letterbox)
+//! says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync)) runs the unchanged code through every
+//! order in which its threads can meet. Take one of the two fences away, and the check shows you the order that loses a
+//! letter.
 //!
-//! **What it brings.** CPU for each delivery with 1,000 listeners, on the same machine: 42 us with every listener woken
-//! by its own channel, 20 us with letterbox and bell, 7 us with the helping hand.
+//! **The gain.** CPU for each delivery with 1,000 listeners, on one machine: 42 us with every listener woken by its own
+//! channel, 20 us with letterbox and bell, 7 us with the speakers' hands.
 //!
 //! # 4. Leader and followers: who waits for newcomers
 //!
-//! A thread for each connection is simple, and wasteful for those who are silent. One thread that waits for all and
-//! hands each thing that happens to another costs a wake-up for each. Leader and followers is the third way: threads
-//! take turns at waiting. The leader waits; when something happens it lets go of the lead, and sees to it *itself*,
-//! while a follower leads.
+//! A thread for each connection is simple, and a waste for silent ones. One thread that waits for all and hands each
+//! event to another thread costs a wake-up for each event. Leader and followers is the third way: threads take turns at
+//! waiting. The leader waits. When something happens, it gives up the lead and serves the event *itself*, while a
+//! follower leads.
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -270,16 +271,15 @@
 //! ```
 //!
 //! In aloud the kernel is the lock: many threads wait in one epoll, and it gives each event to one of them
-//! ([`watch`](crate::watch), [`pool`](crate::pool)). What a leader does there never waits for a client. A conversation
-//! that lasts gets a thread of its own.
+//! ([`watch`](crate::watch), [`pool`](crate::pool)). A leader never waits for a client there. A conversation that lasts
+//! gets a thread of its own.
 //!
 //! # 5. Stopping: everyone is told, and everyone is waited for
 //!
-//! A thread that blocks cannot be stopped from outside; it has to be woken and to find out. So for each thing that a
-//! thread may block on there is one that wakes it: epoll has an eventfd, a bell is rung, a channel is disconnected, a
-//! socket is cut. The [table of threads](crate) has a column for that, and a thread without an entry there would be one
-//! that cannot end. Waiting for *all* needs no count and no list of handles: each holds a sender of a channel on which
-//! nothing is ever sent.
+//! A thread that blocks cannot be stopped from outside; it has to be woken and to find out. So each thing that a thread
+//! may block on has a way to wake it: epoll has an eventfd, a bell is rung, a channel is disconnected, a socket is cut.
+//! The [table of threads](crate) has a column for that, and a thread without an entry there could not end. Waiting for
+//! *all* needs no count and no list of handles: each holds a sender of a channel on which nothing is ever sent.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -303,28 +303,28 @@
 //! assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Err(RecvTimeoutError::Disconnected)); // all have ended
 //! ```
 //!
-//! The order matters: first nobody new, then the hub is closed, then what is queued is delivered, then the end, with a
-//! limit on all of it. `Stopping, in order` on the [first page](crate) is that list.
+//! The order matters: first newcomers are refused, then the hub is closed, then the queues are delivered, then comes
+//! the end, with a limit on all of it. `Stopping, in order` on the [first page](crate) is that list.
 //!
 //! # Why not ...
 //!
 //! All figures are from `scripts/bench/results.md` (2 cores, the load generator on the same two) and from the
 //! prototypes that were measured before the design was chosen. They cut both ways.
 //!
-//! **... async?** Because a broadcast is few things that happen to many, and not many things that happen. With 1,000
-//! listeners a message is heard after 5.1 ms (p50) here and after 6.2 ms from axum on tokio; flat out it is 3.52
-//! million deliveries a second against 1.33 million; and a listener costs 14 kB here and 19 kB there. In return it is 28
-//! kB against 5 kB in the kernel; 2,000 listeners join at 9,900 a second against 15,400; and 16 clients that speak
-//! without a pause are served 74,000 times a second against 96,000. If you have tens of thousands of listeners who rarely hear
-//! anything, take the evented one. What no table shows: a backtrace here says who waits for what, and the whole server
-//! reads from top to bottom.
+//! **... async?** Because a broadcast is few events that reach many, and not many events. With 1,000 listeners a
+//! message is heard after 5.1 ms (p50) here and after 6.2 ms from axum on tokio. Flat out it is 3.52 million deliveries
+//! a second against 1.33 million. A listener costs 14 kB here and 19 kB there. In return, the kernel needs 28 kB
+//! against 5 kB; 2,000 listeners join at 9,900 a second against 15,400; and 16 clients that speak without a pause are
+//! served 74,000 times a second against 96,000. If you have tens of thousands of listeners that rarely hear anything,
+//! take the evented one. No table shows this: a backtrace here says who waits for what, and the whole server reads from
+//! top to bottom.
 //!
-//! **... one thread per core for everything?** It is what nginx does: a loop that never blocks, all state in it, no
-//! lock at all. With nchan on top a listener costs 10.6 kB, and listeners join at 24,000 a second, twice as fast
-//! as here. But whatever takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on
-//! that core: `/say` takes 8.9 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a
-//! machine of states that returns before it has waited. aloud waits that way in one place, where it is worth most, for
-//! clients that are silent ([`watch`](crate::watch)).
+//! **... one thread per core for everything?** That is nginx: a loop that never blocks, all state in it, no lock at
+//! all. With nchan on top a listener costs 10.6 kB, and listeners join at 24,000 a second, twice as fast as here. But
+//! work that takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core:
+//! `/say` takes 8.9 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a machine of
+//! states that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients
+//! that are silent ([`watch`](crate::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
@@ -334,24 +334,24 @@
 //! **... a lock held while writing?** See chapter 2: 10 ms against 0.5 ms when all goes well, and 12 s when it does
 //! not.
 //!
-//! **... no locks at all?** A lock that nobody waits for is one atomic instruction. What makes locks slow is what is
-//! done under them. Nothing is done under these.
+//! **... no locks at all?** A lock that nobody waits for is one atomic instruction. Locks are slow because of the work
+//! done under them. Under these there is none.
 //!
 //! # The patterns, and where they stand
 //!
 //! | pattern | where | what to look at |
 //! |---|---|---|
-//! | one lock, one sentence | [`hub`](crate::hub) | what `Room` holds together, and that nothing waits under it |
+//! | one lock, one sentence | [`hub`](crate::hub) | `Room`: its fields change together, and nothing waits under the lock |
 //! | share one, change never | [`frame`](crate::frame) | a letter is encoded once for each format, and shared by all |
 //! | try, and leave it to the holder | [`letterbox`](crate::letterbox) | `carry`, and the two fences |
 //! | a bell of capacity one | [`letterbox`](crate::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
 //! | leader and followers | [`watch`](crate::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
-//! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: who finds somebody walking, or a rest, goes on |
+//! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: a speaker that finds another one walking, or a rest, goes on |
 //! | back pressure by work | [`hub`](crate::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
 //! | a bound, and a decision at it | [`letterbox`](crate::letterbox), [`history`](crate::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
 //! | look and act under one lock | [`hub`](crate::hub) | `join`: history and list |
-//! | a name that is not reused | [`socket`](crate::socket) | the key of a descriptor whose number is somebody else's tomorrow |
+//! | a name that is not reused | [`socket`](crate::socket) | the key of a descriptor whose number will be reused |
 //! | the end as a disconnection | [`pool`](crate::pool), `main.rs` | `Pool::ended` |
-//! | a panic ends one conversation | [`pool`](crate::pool) | `catch_unwind` around a life, and what is dropped inside |
+//! | a panic ends one conversation | [`pool`](crate::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
 //! | count where it happens, read when asked | [`counters`](crate::counters) | one relaxed instruction |
 //! | every order, not a thousand runs | [`sync`](crate::sync), tests of `letterbox` and `hub` | the model check |

@@ -1,5 +1,8 @@
 //! One listener's letterbox, bell and pen: how a message gets onto a listener's socket without anybody waiting for it.
 //!
+//! The letterbox is a bounded subscriber queue. The bell is a wake token. The pen is a lock that is tried, not waited
+//! for, and the holder looks again after releasing it (try-lock and recheck).
+//!
 //! ```text
 //!   hub, under its lock ──post──▶ letters ──┐
 //!                                           ├──▶ whoever holds the pen ──send──▶ socket
@@ -8,21 +11,22 @@
 //!        the listener's own thread: write_out()   takes the pen, and waits for the socket
 //! ```
 //!
-//! A listener's own thread costs two context switches each time it is woken, more than the write it is woken for. So
-//! it sleeps, and the speaker that has just said something lends a hand: it writes what it can to every listener
-//! itself, with sends that never wait. Only where a socket would make it wait does it ring the bell, and the listener's
-//! own thread, whose time is its own, does the waiting. Nobody holds a pen while waiting for a socket.
+//! A listener's own thread costs two context switches each time it is woken, more than the write it is woken for. So it
+//! sleeps, and the thread of the speaker writes to every listener itself, with sends that never wait. This is called
+//! carrying. If a socket is full, the speaker rings the bell and goes on. The listener's own thread wakes and waits for
+//! the socket. Nobody holds a pen while waiting for a socket.
 //!
-//! **No letter is left lying.** Posting puts a letter in, then tries the pen; the holder of the pen puts it down, then
-//! looks into the letterbox. A full memory fence stands between the two steps on both sides, so at least one of the
-//! two sees what the other did: either the pen is free for the one who posted, or the one who held it sees the letter.
-//! Take either fence away and the model check at the end of this file fails.
+//! **No letter is left lying.** The poster puts a letter in, then tries the pen. The holder of the pen puts it down,
+//! then looks into the letterbox. On both sides a full memory fence stands between the two steps, so at least one of
+//! the two sees what the other did: the poster finds the pen free, or the holder sees the letter. Take either fence
+//! away and the model check at the end of this file fails.
 //!
-//! **The order holds.** Letters are taken out only by the holder of the pen and go out before the pen is put down, or
-//! stay with the pen as half sent.
+//! **The order holds.** Only the holder of the pen takes letters out. They go out before the pen is put down, or stay
+//! with the pen as half sent.
 //!
-//! **Who comes back** gets what it missed first. That stays with the pen too, not among the letters: it is no sign of a
-//! slow listener, and a thousand messages of it are a list of a thousand shared ones, encoded as the socket takes them.
+//! **A listener that comes back** first gets what it missed. That stays with the pen too, not among the letters,
+//! because it is no sign of a slow listener. A thousand such messages are a list of a thousand shared ones, encoded as
+//! the socket takes them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -33,54 +37,55 @@ use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
 
-/// Letters gathered into one send, in bytes: enough to make the system call cheap, little enough to be kept for each
+/// Letters gathered into one send, in bytes. Enough to make the system call cheap; little enough to be kept for each
 /// listener whose socket takes only a part.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// What is encoded at a time of what was said before, in bytes: all that a listener which reads slowly holds of it.
+/// Earlier messages encoded at a time, in bytes. A listener that reads slowly holds no more of them than this.
 pub const PIECE_BYTES: usize = 16 * 1024;
 
-/// How long a socket may take nothing at all before its listener is given up: by the listener's own thread where it
-/// waits for the socket, by the kernel where sent data stays unacknowledged (`TCP_USER_TIMEOUT`, tcp(7)). Less than the
-/// heartbeat, so that a machine that vanished in silence is missed at the second one.
+/// How long a socket may take nothing at all before its listener is given up. The listener's own thread applies it
+/// while it waits for the socket; the kernel applies it while sent data stays unacknowledged (`TCP_USER_TIMEOUT`,
+/// tcp(7)). It is less than the heartbeat, so that a machine that vanished in silence is missed at the second one.
 pub const STALL_LIMIT: Duration = Duration::from_secs(12);
 
-/// The sending side of a connection, as the pen sees it: a socket, or what stands in for one.
+/// The sending side of a connection, as the pen sees it: a socket, or a stand-in in tests.
 pub trait Wire: Send + Sync {
-    /// Sends what the socket takes at once and returns how many bytes that was.
+    /// Sends as many of `bytes` as the socket takes at once and returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` where it takes nothing now; anything else means that the connection is over.
+    /// `WouldBlock` if the socket takes nothing now; anything else means that the connection is over.
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Waits until the socket takes something again. Only the listener's own thread calls it.
     ///
     /// # Errors
-    /// `TimedOut` where it does not within `limit`; anything else means that the connection is over.
+    /// `TimedOut` if it takes nothing within `limit`; anything else means that the connection is over.
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()>;
 
-    /// What the connection has failed of, if it has; the kernel says it once.
+    /// Asks why the connection has failed, if it has. The kernel says it once.
     ///
     /// # Errors
-    /// That.
+    /// The failure.
     fn failure(&self) -> io::Result<()>;
 
-    /// Ends the connection, from whichever thread: a wait for it ends, sends fail.
+    /// Ends the connection. Any thread may call it: a wait for the socket ends, and sends fail.
     fn cut(&self);
 }
 
-/// What the hub and the speakers hold of a listener.
+/// The side of a listener that the hub and the speakers hold.
 pub struct Letterbox {
-    /// Sent to by the hub alone, under its lock; received by the holder of the pen. Unbounded to crossbeam, because a
-    /// bounded channel allocates all its slots at once (6 KiB for each listener), but bounded by [`post`](Self::post).
-    /// Disconnected when the listener's thread has closed the pen.
+    /// The sending end of the queue. Only the hub sends, under its lock; the holder of the pen receives. The channel is
+    /// unbounded to crossbeam, because a bounded one allocates all its slots at once (6 KiB for each listener);
+    /// [`post`](Self::post) bounds it. Disconnected once the listener's thread has closed the pen.
     letters: Sender<Arc<Letter>>,
-    /// How many letters lie here: counted up after one was put in, down after one was taken out, so below zero for a
-    /// moment. Beside the pen and not asked of the channel, whose own count lies in two further cache lines.
+    /// How many letters lie here. Counted up after a letter was put in and down after one was taken out, so it is below
+    /// zero for a moment. It is kept here because the channel's own count lies in two further cache lines.
     waiting: AtomicI64,
-    /// Rung by whoever wants the listener's own thread to look; capacity one, as a bell rung twice is rung.
+    /// The bell. Rung by any thread that wants the listener's own thread to look. Capacity one: ringing twice is
+    /// ringing once.
     bell: Sender<()>,
-    /// Why the listener has to go, if it has to: one of [`Standing`].
+    /// How the listener stands: one of [`Standing`].
     standing: AtomicU8,
     pen: Mutex<Pen>,
     wire: Arc<dyn Wire>,
@@ -88,19 +93,20 @@ pub struct Letterbox {
     limit: i64,
 }
 
-/// Held by whoever writes to the listener's socket.
+/// The state of one listener's stream. The thread that writes to the socket holds it.
 struct Pen {
-    /// Where the holder takes letters from; `None` once the pen is closed, which tells the hub that nobody reads.
+    /// The receiving end of the queue; `None` once the pen is closed, which tells the hub that nobody reads.
     letters: Option<Receiver<Arc<Letter>>>,
-    /// Bytes that stand before every letter: the head of the answer at first, later what a full socket did not take.
+    /// Bytes that go out before every letter: at first the head of the answer, later the bytes that a full socket did
+    /// not take.
     half_sent: Vec<u8>,
-    /// What was said before the listener joined and goes out before every letter; `None` once all of it has. In a box,
-    /// because for most listeners and most of the time there is none.
+    /// Messages from before the listener joined, which go out before every letter; `None` once all have. Boxed, because
+    /// most listeners have none most of the time.
     past: Option<Box<Replay>>,
-    /// The socket is full and the bell is rung: the listener's own thread waits, then writes all that lies there.
+    /// The socket is full and the bell is rung. The listener's own thread waits, then writes all that lies there.
     stalled: bool,
-    /// Why the connection is over, once a send has said so. The kernel says it once, to whoever happened to send; the
-    /// listener's own thread has to learn it.
+    /// Why the connection is over, once a send has said so. The kernel says it once, to the thread that happened to
+    /// send; the listener's own thread learns it from here.
     failed: Option<io::ErrorKind>,
     /// When the last byte went out, for the heartbeat.
     last_sent: Instant,
@@ -108,11 +114,11 @@ struct Pen {
     chunked: bool,
 }
 
-/// What the listener's own thread holds. The bell's receiver is its own: it is what the thread sleeps on.
+/// The side of a listener that its own thread holds. The bell's receiver is here, because the thread sleeps on it.
 pub struct Owner {
     letterbox: Arc<Letterbox>,
-    /// Received from by the listener's own thread alone; sent to by speakers, the hub's hang-ups, whoever hears that the
-    /// client has left, and the stop.
+    /// Only the listener's own thread receives. Senders are speakers, the hub when it hangs up, the watcher that sees
+    /// the client leave, and the stop.
     bell: Receiver<()>,
 }
 
@@ -121,7 +127,7 @@ pub struct Owner {
 pub enum Standing {
     /// It hears what is said.
     Listening,
-    /// The server ends it: what is in the letterbox is delivered, then the stream ends properly.
+    /// The server ends it: the letters in the letterbox are delivered, then the stream ends properly.
     Closing,
     /// It did not keep up and is hung up on.
     HungUp,
@@ -129,7 +135,7 @@ pub enum Standing {
     Left,
 }
 
-/// What became of a letter that was posted.
+/// The result of posting a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// It lies in the letterbox.
@@ -143,20 +149,20 @@ pub enum Posted {
     Gone,
 }
 
-/// Where writing stopped.
+/// How far a write got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrote {
-    /// Everything that lay there.
+    /// Everything that lay there is written.
     All,
-    /// What the socket took; the rest stays with the pen.
+    /// The socket is full; the rest stays with the pen.
     Some,
     /// The pen is closed.
     Closed,
 }
 
 impl Letterbox {
-    /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock, so the
-    /// count cannot grow between the look and the send, and all letterboxes hold their letters in one order.
+    /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock. So the
+    /// count cannot grow between the check and the send, and all letterboxes hold their letters in one order.
     pub fn post(&self, letter: &Arc<Letter>) -> Posted {
         if self.waiting.load(Ordering::Relaxed) >= self.limit {
             return Posted::Full;
@@ -167,19 +173,19 @@ impl Letterbox {
         }
     }
 
-    /// Puts what was said before in front of all letters, behind the head. Called by the hub before anybody else knows
-    /// of this letterbox: nobody holds the pen.
+    /// Puts earlier messages behind the head and in front of all letters. The hub calls it before anybody else knows of
+    /// this letterbox, so nobody holds the pen.
     pub fn put_before(&self, replay: Replay) {
         lock(&self.pen).past = Some(Box::new(replay));
     }
 
-    /// Has the processor fetch what [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
+    /// Prefetches the memory that [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
     pub fn look_ahead(&self) {
         std::hint::black_box((self.waiting.load(Ordering::Relaxed), self.letters.is_empty()));
     }
 
-    /// Lends a hand: writes what lies here as far as the socket takes it at once. Never waits for the socket. `buffer`
-    /// is scratch space, so that a walk along a thousand letterboxes allocates once.
+    /// Carries: writes the letters that lie here as far as the socket takes them at once. Never waits for the socket.
+    /// `buffer` is scratch space, so that a walk along a thousand letterboxes allocates once.
     pub fn carry(&self, buffer: &mut Vec<u8>) {
         loop {
             fence(Ordering::SeqCst);
@@ -192,8 +198,8 @@ impl Letterbox {
                 let Some(pen) = try_lock(&self.pen) else { return };
                 pen
             } else {
-                // Whoever holds the pen was interrupted by the scheduler for so long that the letterbox is half full.
-                // Let the speakers wait for that thread rather than have them hang up on a listener that is not slow.
+                // The scheduler has interrupted the holder of the pen for so long that the letterbox is half full. The
+                // speakers wait for that thread now; otherwise they would hang up on a listener that is not slow.
                 lock(&self.pen)
             };
             if pen.stalled {
@@ -209,21 +215,21 @@ impl Letterbox {
         }
     }
 
-    /// Hangs up on a listener that did not keep up: its thread is woken even out of a wait for the socket.
+    /// Hangs up on a listener that did not keep up. Its thread is woken even out of a wait for the socket.
     pub fn hang_up(&self) {
         self.standing.store(Standing::HungUp as u8, Ordering::SeqCst);
         self.wire.cut();
         self.ring();
     }
 
-    /// Tells the listener's own thread that nothing more will be posted, because the server stops, or because it has
-    /// missed messages that the listener is to be told of when it comes back (`Hub::skip`).
+    /// Tells the listener's own thread that nothing more will be posted. Either the server stops, or this server missed
+    /// messages, and the listener is told of the gap when it comes back (`Hub::skip`).
     pub fn close(&self) {
         self.standing.store(Standing::Closing as u8, Ordering::SeqCst);
         self.ring();
     }
 
-    /// The listener has closed the connection: its thread is woken, to go.
+    /// Tells the listener's own thread that the listener has closed the connection.
     pub fn let_leave(&self) {
         let (listening, left) = (Standing::Listening as u8, Standing::Left as u8);
         let _ = self.standing.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
@@ -243,8 +249,8 @@ impl crate::socket::Watcher for Letterbox {
 }
 
 impl Owner {
-    /// The owner of a new letterbox of `limit` letters, for a listener on `wire` that wants `format`, in chunks or not.
-    /// `head` goes out first.
+    /// Makes a letterbox of `limit` letters and its owner, for a listener on `wire` that wants `format`, with chunk
+    /// framing if `chunked`. `head` goes out first.
     pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
         let (letters, waiting) = unbounded();
         let (bell, rung) = bounded(1);
@@ -270,12 +276,12 @@ impl Owner {
         Owner { letterbox: Arc::new(letterbox), bell: rung }
     }
 
-    /// The other side, for the hub.
+    /// The letterbox, for the hub.
     pub fn letterbox(&self) -> &Arc<Letterbox> {
         &self.letterbox
     }
 
-    /// Whether to go on, and why not.
+    /// How the listener stands: whether its thread goes on, and if not, why.
     pub fn standing(&self) -> Standing {
         match self.letterbox.standing.load(Ordering::SeqCst) {
             standing if standing == Standing::Closing as u8 => Standing::Closing,
@@ -288,7 +294,7 @@ impl Owner {
     /// Writes everything that lies in the letterbox, waiting for the socket as often as needed.
     ///
     /// # Errors
-    /// `TimedOut` where the socket took nothing for [`STALL_LIMIT`]; anything else means that the connection is over.
+    /// `TimedOut` if the socket took nothing for [`STALL_LIMIT`]; anything else means that the connection is over.
     pub fn write_out(&self) -> io::Result<()> {
         let letterbox = &*self.letterbox;
         let mut buffer = Vec::new();
@@ -322,7 +328,7 @@ impl Owner {
     /// How long until a heartbeat is due, if nothing is sent before then; zero if there is something to write.
     pub fn silence_left(&self, interval: Duration) -> Duration {
         let silence = lock(&self.letterbox.pen).last_sent.elapsed();
-        // Also who only looks has held the pen, so somebody may have gone on because of it.
+        // This look held the pen, so a speaker may have found it taken and gone on.
         fence(Ordering::SeqCst);
         match self.letterbox.waiting.load(Ordering::Relaxed) {
             ..=0 => interval.saturating_sub(silence),
@@ -345,10 +351,10 @@ impl Owner {
         self.write_out()
     }
 
-    /// Why the listener has left, if the connection has failed.
+    /// Asks why the listener has left, if the connection has failed.
     ///
     /// # Errors
-    /// As [`write_out`](Self::write_out).
+    /// The failure, as in [`write_out`](Self::write_out).
     pub fn why_left(&self) -> io::Result<()> {
         match lock(&self.letterbox.pen).failed {
             Some(kind) => Err(kind.into()),
@@ -356,7 +362,7 @@ impl Owner {
         }
     }
 
-    /// Sleeps until the bell is rung, at most for `limit`. A bell rung before ends the sleep at once.
+    /// Sleeps until the bell is rung, at most for `limit`. If it was rung before, the sleep ends at once.
     #[cfg(not(loom))]
     pub fn sleep(&self, limit: Duration) {
         crate::sync::sleep_until_rung(&self.bell, limit);
@@ -364,8 +370,8 @@ impl Owner {
 }
 
 impl Drop for Owner {
-    /// Closes the pen, so that nobody writes to a connection that is about to be let go: its descriptor's number may
-    /// be somebody else's a moment later.
+    /// Closes the pen, so that nobody writes to a connection that is about to be closed: its descriptor's number may
+    /// belong to another one a moment later.
     fn drop(&mut self) {
         let mut pen = lock(&self.letterbox.pen);
         pen.letters = None;
@@ -386,7 +392,7 @@ impl Pen {
         wrote
     }
 
-    /// Writes what is half sent, what was said before, then letters, many in one send, until there are no more or the
+    /// Writes the half-sent bytes, then earlier messages, then letters, many in one send, until nothing is left or the
     /// socket is full.
     fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
         let Some(letters) = &self.letters else { return Ok(Wrote::Closed) };
@@ -428,7 +434,7 @@ impl Pen {
     }
 }
 
-/// How many of `bytes` the wire took; zero where it takes none now.
+/// Sends `bytes` and returns how many the wire took; zero if it takes none now.
 fn send(wire: &dyn Wire, bytes: &[u8], last_sent: &mut Instant) -> io::Result<usize> {
     match wire.send_now(bytes) {
         Ok(sent) => {
@@ -448,7 +454,7 @@ pub(crate) mod tests {
     use crate::message::Message;
     use std::sync::Mutex as StdMutex;
 
-    /// Takes a set number of bytes, then is full until somebody waits for it.
+    /// A wire that takes a set number of bytes, then is full until somebody waits for it.
     pub struct Tape(StdMutex<Taken>);
 
     struct Taken {
@@ -456,7 +462,7 @@ pub(crate) mod tests {
         room: usize,
         sends: usize,
         broken: bool,
-        /// Said once, as the kernel does, before every send says `BrokenPipe`.
+        /// Reported once, as the kernel does; after that every send fails with `BrokenPipe`.
         last_words: Option<io::ErrorKind>,
     }
 
@@ -575,7 +581,7 @@ pub(crate) mod tests {
             .put_before(Replay { gap: Some(crate::history::Gap { after: 7, oldest: None }), messages: past.collect() });
         let posted = owner.letterbox().post(&letter("live"));
         assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
-        owner.letterbox().carry(&mut vec![]); // whoever comes first begins with it; the socket is full soon
+        owner.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
         assert_eq!(tape.text(), "head\r\nalou");
         owner.write_out().unwrap();
         let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
@@ -609,7 +615,7 @@ pub(crate) mod tests {
 
 #[cfg(all(test, loom))]
 mod model {
-    //! The model check: every way in which the threads of the hand-over can meet, run on the code above. To see it
+    //! The model check: it runs the code above in every order in which the threads of the hand-over can meet. To see it
     //! work, take one of the fences away, or the look after the pen was put down.
 
     use super::tests::{Tape, letter};
@@ -629,7 +635,7 @@ mod model {
         model.check(body);
     }
 
-    /// Another thread that posts and carries each of `texts`.
+    /// Starts another thread that posts and carries each of `texts`.
     fn speaks(owner: &Owner, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
         let letterbox = owner.letterbox().clone();
         thread::spawn(move || {

@@ -14,48 +14,54 @@
 //! ```
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come; the [`gate`](http::gate) takes it and lets through
-//!    what is a whole, well-formed request ([`http::request`]). [`route`] finds the function that answers, and [`door`] who may pass, by its [`tokens`] and its [`origin`]; [`exchange`] has the body and sends
-//!    the answer; [`form`] makes a [`message`](message::Message) of it.
+//!    [`pool`] that waits in [`watch`] hears that something has come. The [`gate`](http::gate) reads it and lets whole,
+//!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`door`] checks
+//!    [`tokens`] and [`origin`], [`exchange`] has the body and sends the answer, and [`form`] makes a
+//!    [`message`](message::Message) of the body.
 //! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
-//!    the letterbox of everyone who wants it. Then the speaker has its answer, `ok.`
+//!    the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
-//!    send, with sends that never wait. In a big room the keeper lends a second hand from the other end, and after a
-//!    walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each format in use.
-//! 4. Where a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
-//!    ([`listen`]) wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
+//!    send, with sends that never wait. This is called carrying. In a big room the keeper lends a second hand from the
+//!    other end, and after a walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each
+//!    format in use.
+//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`])
+//!    wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
 //!
-//! Who comes back says what it heard last ([`ask`]). It joins and is given what it missed under the one lock, so there
-//! is no hole between the two and nothing comes twice; where something may be gone, [`history`] knows, and it is told
-//! first. Who asks for what was said ([`said`]) gets the same without joining.
+//! A listener that comes back names the id it heard last ([`ask`]). It joins and gets the messages it missed under the
+//! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`]
+//! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
 //!
-//! What has to outlive the process takes one more step, between `say` and `hub`: it is handed in at the [`desk`], whose
-//! clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead log, `wal`) or in
-//! Redis (`relay`), before the hub posts it and its speaker is answered. Until then the speaker's connection waits
-//! there without a thread. With Redis many servers are one conversation: each reads there what was said at all of them.
+//! A letterbox is a bounded subscriber queue, its bell a wake token, its pen a lock with try-lock and recheck. The
+//! clerk's work at the desk is group commit.
+//!
+//! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
+//! [`desk`]. The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
+//! log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's
+//! connection waits there without a thread. With Redis many servers are one conversation: each reads there the messages
+//! of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`beat`] and [`hosts`] know which hosts are alive and say what changes with them, as messages like any
-//! other; [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] is what a user can set,
-//! [`journal`] the log, [`clock`] what time it is, [`manager`] tells a service manager that we are ready, [`check`] asks
-//! a server how it is.
+//! the journey: [`beat`] and [`hosts`] know which hosts are alive, and say their changes as messages like any other;
+//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
+//! is the log, [`clock`] tells the time, [`manager`] tells a service manager that we are ready, [`check`] asks a server
+//! how it is.
 //!
 //! # The threads
 //!
 //! | thread | how many | blocks on | woken by | ends when |
 //! |---|---|---|---|---|
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
-//! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for what is left |
+//! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for the lines that are left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
-//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and what was handed in is kept |
+//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
-//! The threads that wait are leader and followers: the kernel gives an event to one of them, which sees to it while the
-//! next one waits. What it does never waits for a client; what lasts gets a thread of its own. Where a client asks again
-//! as soon as it is answered, the thread looks for its next request for 0.1 ms before it sleeps. If no thread can be
+//! The waiting threads are leader and followers: the kernel gives an event to one of them, which serves it while the
+//! next one waits. Serving never waits for a client; longer work gets a thread of its own. If a client asks again as
+//! soon as it is answered, the thread polls for its next request for 0.1 ms before it sleeps. If no thread can be
 //! started, that client is told so, and all others are served. If the descriptors are spent, the connections that have
 //! been silent longest make room for newcomers.
 //!
@@ -63,32 +69,33 @@
 //!
 //! Two kinds lie on the path of a message, and nobody waits for a socket under either:
 //!
-//! * the hub's, one (`Hub::room`): who listens, what was said, the last id. Held while a message is posted, while
-//!   somebody joins, leaves, or starts a walk.
-//! * the pens, one for each listener (`Letterbox::pen`): what was half sent. Its holder alone writes to that listener.
-//!   A speaker that finds a pen taken goes on, because the holder looks again afterwards.
+//! * the hub's, one (`Hub::room`): the listeners, the history, the last id. Held while a message is posted, and while a
+//!   listener joins or leaves, or a walk starts.
+//! * the pens, one for each listener (`Letterbox::pen`): the bytes that are half sent. Only its holder writes to that
+//!   listener. A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (who
-//! says what has changed among the hosts; taken before the hub's), `Hosts::known` (under which no other is taken),
-//! `Hub::turn` (who walks), `Relay::waiting` (who waits for a receipt), `hook::Memory` (what forges have said),
-//! `Slot::stand` (who serves a connection), `Shared::connections` and `Shared::descriptors` (the pool's books),
-//! `Shared::kept` (who is to be answered), `Shared::alive` (taken away at the stop), `Trouble::state` (what the log has
-//! left out), `Waiting::state` (lines to be logged), `Socket::watcher` (who is told that the peer has left), and
-//! `Socket::number`, held for one system call so that no number is used after it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (one
+//! thread at a time says what has changed among the hosts; taken before the hub's), `Hosts::known` (no other is taken
+//! under it), `Hub::turn` (the walker), `Relay::waiting` (speakers that wait for a receipt), `hook::Memory` (the
+//! forges' deliveries), `Slot::stand` (the thread that serves a connection), `Shared::connections` and
+//! `Shared::descriptors` (the pool's books), `Shared::kept` (speakers to be answered), `Shared::alive` (taken away at
+//! the stop), `Trouble::state` (lines that the log has left out), `Waiting::state` (lines to be logged),
+//! `Socket::watcher` (told when the peer leaves), and `Socket::number`, held for one system call so that no number is
+//! used after it was given back.
 //!
-//! # What is counted
+//! # The counters
 //!
-//! The hub owns the [`counters`]; whoever does a thing counts it there by one relaxed instruction. [`status`] reports
-//! them as `/health` and `/metrics`.
+//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction. [`status`]
+//! reports them as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
 //!
 //! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from). The hub is
-//! closed: whoever speaks now is refused, what lies on the desk is kept, every listener delivers what its letterbox
-//! holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked connections are
-//! closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
+//! closed: speakers are refused from now on, messages that lie on the desk are kept, every listener delivers what its
+//! letterbox holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked connections
+//! are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
 //!
-//! # What is absent
+//! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
 //! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
@@ -106,9 +113,9 @@
 //! * An `EventSource` that has not heard a message yet has no id to come back with, so it is not told what it missed:
 //!   an `id:` at the start of the stream would need a blank line after it, which some readers (httpx-sse) take for an
 //!   event.
-//! * After a crash, with `--store`, who heard a host's beat last is told of a gap that is none: beats are not kept, and
-//!   the newest id is noted when the server stops.
-//! * With `--redis`, a message that Redis was told in the moment it went away may be heard although it was refused, and
+//! * After a crash, with `--store`, a listener that heard a host's beat last is told of a gap that is none: beats are
+//!   not kept, and the newest id is noted when the server stops.
+//! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused, and
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.

@@ -1,5 +1,6 @@
-//! `/listen`: a stream of messages, until one side hangs up. The listener's own thread sleeps on its bell; speakers
-//! carry what is said (see `letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and to go.
+//! `/listen`: a stream of messages, until one side hangs up. The listener's own thread sleeps on its bell, while
+//! speakers carry the messages (see `letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and
+//! to go.
 
 use std::io;
 use std::sync::Arc;
@@ -17,22 +18,22 @@ use crate::memory::{self, Claim};
 use crate::route::{RETRY_AFTER, refusal_of};
 use crate::socket::Socket;
 
-/// How long an `EventSource` that was turned away waits before it tries again, in milliseconds, on average.
+/// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;
 
-/// Somebody who has joined and whose stream is yet to be written: all that its own thread needs, and nothing of the
-/// request, whose memory would be kept for as long as it listens.
+/// A listener that has joined and whose stream is yet to be written. It has all that its own thread needs, and nothing
+/// of the request, whose memory would be kept for as long as it listens.
 pub struct Listener {
     owner: Owner,
     number: u64,
     socket: Arc<Socket>,
     peer: String,
-    /// Held until all that was said before is out.
+    /// Held until all earlier messages are sent.
     claim: Option<Claim>,
 }
 
-/// Lets somebody join who wants to hear what is said on `channel`, and first what was said before, as far as it is
-/// asked for. What is said from now on reaches it; its stream begins when [`Listener::listen`] is called.
+/// Lets a listener join on `channel`. It first gets the earlier messages that it asks for. New messages reach its
+/// letterbox from now on; its stream begins when [`Listener::listen`] is called.
 pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let ask = match Ask::read(&exchange, channel) {
         Ok(ask) => ask,
@@ -60,20 +61,20 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
-    drop(exchange); // from here on only whoever holds the pen writes
+    drop(exchange); // from here on only the holder of the pen writes
     socket.watch(Some(owner.letterbox().clone()));
     After::Listen(Box::new(Listener { owner, number, socket, peer, claim }))
 }
 
 impl Listener {
-    /// Streams what is said until the listener leaves, is hung up on, or the server stops.
+    /// Streams messages until the listener leaves, is hung up on, or the server stops.
     pub fn listen(&mut self, hub: &Hub, config: &Config) {
         let ended = self.hear(config);
         self.leave(hub);
         hub.counters().ended(self.say_why(ended, config));
     }
 
-    /// Undoes the join of one that nobody will listen for.
+    /// Undoes the join of a listener that gets no thread.
     pub fn leave(&self, hub: &Hub) {
         self.socket.watch(None);
         hub.leave(self.number);
@@ -81,7 +82,7 @@ impl Listener {
 
     fn hear(&mut self, config: &Config) -> io::Result<()> {
         let owner = &self.owner;
-        owner.write_out()?; // the head leaves at once, and what was said before
+        owner.write_out()?; // the head leaves at once, then earlier messages
         self.claim = None;
         loop {
             owner.sleep(owner.silence_left(config.heartbeat));
@@ -127,19 +128,20 @@ impl Listener {
 /// to come back later; everyone else gets a 503.
 fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format, hub: &Hub) -> After {
     if format == Format::Sse {
-        hub.counters().refused(503); // whatever it says to an EventSource
+        hub.counters().refused(503); // also if an EventSource gets a 200
         let body = format!(": {why}\nretry: {}\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
         return exchange.answer_last(Answer::new(200, EVENT_STREAM, body));
     }
     exchange.refuse(refusal)
 }
 
-/// Claims what a client that reads slowly holds while it is told what was said before; `None` where too many do.
+/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if too many such clients hold
+/// some.
 pub fn claim_replay() -> Option<Claim> {
     Claim::of(PIECE_BYTES + memory::unsent_bytes() as usize)
 }
 
-/// Turns away a client for whose answer there is no memory now.
+/// The refusal of a client for whose answer there is no memory now.
 pub fn no_memory() -> Refusal {
     Refusal::new(503, "no memory is left to tell what was said; try again in a moment").with("Retry-After", RETRY_AFTER)
 }

@@ -17,7 +17,7 @@ const LOG_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy)]
 enum Exit {
     Stopped = 0,
-    /// Also: the server that was asked is not well.
+    /// The server cannot start; with `--check`, the server that was asked is not well.
     CannotStart = 1,
     BadUsage = 2,
     /// 128 + SIGINT, as shells count: a second signal did not wait for the first.
@@ -70,14 +70,14 @@ fn serve(config: Config, signals: Receiver<()>) -> Exit {
     manager::tell("READY=1");
     let _ = signals.recv();
     manager::tell("STOPPING=1");
-    drop(signals); // the next signal finds nobody
+    drop(signals); // the next signal finds no receiver
     log::info!("Stopping");
     let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
     Exit::Stopped
 }
 
-/// Asks a server whether it is well; what is wrong with it goes to stderr.
+/// Asks a server whether it is well. If it is not, the reason goes to stderr.
 fn ask(bind: &Bind) -> Exit {
     match check::ask(bind) {
         Ok(()) => Exit::Stopped,
@@ -89,7 +89,7 @@ fn ask(bind: &Bind) -> Exit {
     }
 }
 
-/// Says on stderr why the process ends. Where it cannot be said, the exit code still tells.
+/// Says on stderr why the process ends. If that fails, the exit code still tells.
 fn complain(line: &str, end: Exit) -> Exit {
     let _ = writeln!(std::io::stderr(), "{line}");
     end
@@ -102,11 +102,11 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Receives the first SIGINT, SIGTERM or SIGHUP that was not ignored at the start, as `nohup` has it; the one after it ends the process at once. Sent to by ctrlc's thread,
-/// capacity one, disconnected once the first was heard.
+/// Receives the first SIGINT, SIGTERM or SIGHUP that was not ignored at the start, as `nohup` has it. The signal after
+/// it ends the process at once. ctrlc's thread sends. Capacity one; disconnected once the first was heard.
 ///
 /// # Errors
-/// Where no thread can be started.
+/// The system's, if no thread can be started.
 fn signals() -> std::io::Result<Receiver<()>> {
     let (signal, signals) = bounded(1);
     let handler = move || {

@@ -1,13 +1,13 @@
-//! What the service manager that started us is told: that we are ready, that we stop (sd_notify(3)). It hears it on a
-//! socket whose address it has left in the environment; where there is none, nobody wants to know.
+//! Tells the service manager that started us that we are ready, and that we stop (sd_notify(3)). The manager listens on
+//! a socket, whose address is in the environment; without the address, nobody wants to know.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only where the manager has let its
-/// queue fill up.
+/// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only if the manager has let its queue
+/// fill up.
 pub fn tell(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(name.as_bytes(), state) {

@@ -1,6 +1,6 @@
-//! Memory where there is a limit on how much of it may be reserved (`ulimit -v`), written (`ulimit -d`) or held (a
-//! control group: a container, a unit of systemd). Nothing goes on without the last of it, so what takes much is refused
-//! before. Without such a limit this costs nothing. And one budget for all that slow clients hold, whatever the limit is.
+//! Memory under a limit: on reserved memory (`ulimit -v`), on written memory (`ulimit -d`) or on held memory (a control
+//! group: a container, a unit of systemd). Without the last of it nothing goes on, so large uses are refused before. If
+//! there is no such limit, this costs nothing. In any case one budget bounds all that slow clients hold.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
-/// What is kept free, in bytes: for a full history, for letters, and for thousands of connections without a thread.
+/// Memory that is kept free, in bytes: for a full history, for letters, and for thousands of connections without a
+/// thread.
 const SPARE: u64 = 32 * 1024 * 1024;
 
-/// At most this part of a limit is kept free: where it is small, listeners are what it is for.
+/// At most one such part of a limit is kept free: a small limit is for listeners.
 const SPARE_PART: u64 = 8;
 
-/// A limit that holds for this process.
+/// A limit on this process.
 enum Limit {
-    /// So many bytes of address space.
+    /// Bytes of address space.
     Reserved(u64),
-    /// So many bytes of memory of its own that it may write to.
+    /// Bytes of private memory that it may write to.
     Written(u64),
-    /// Of a control group, this one's or one above.
+    /// Bytes held by a control group, its own or one above.
     Held(Group),
 }
 
-/// Whether there is memory for one more thread, or one more long body, as far as that can be known.
+/// Whether there is memory for one more thread or one more long body, as far as can be known.
 pub fn is_left() -> bool {
     static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
     let leaves_spare = |limit: u64, taken: u64| taken + SPARE.min(limit / SPARE_PART) <= limit;
@@ -36,18 +37,18 @@ pub fn is_left() -> bool {
     })
 }
 
-/// What slow clients may hold together, in bytes: half-sent answers and half-received bodies. A quarter of the memory that
-/// this process may have.
+/// The most bytes that slow clients may hold together: half-sent answers and half-received bodies. A quarter of the
+/// memory that this process may have.
 fn budget() -> u64 {
     smallest_limit() / 4
 }
 
-/// How many bytes the kernel may hold for one client before they are sent: more on a machine that has more.
+/// How many unsent bytes the kernel may hold for one client: more on a machine that has more memory.
 pub fn unsent_bytes() -> u32 {
     (smallest_limit() / 2048).clamp(32 * 1024, 128 * 1024) as u32
 }
 
-/// The smallest limit there was at the first call, in bytes; that of the machine is its memory.
+/// The smallest limit at the first call, in bytes. A machine's own limit is its memory.
 fn smallest_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -64,22 +65,23 @@ fn smallest_limit() -> u64 {
 #[derive(Default)]
 pub struct Claim(u64);
 
-/// A claim that is no larger may use all of the budget, in bytes: twice the longest message that is taken by default, as
-/// what is received grows by doubling.
+/// The largest claim that may use all of the budget, in bytes. It is twice the longest message taken by default, as the
+/// receiving buffer grows by doubling.
 const SMALL: usize = 128 * 1024;
 
-/// Claimed of the budget.
+/// Bytes of the budget that are claimed.
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
 impl Claim {
-    /// Claims `bytes`; `None` where the budget is used up.
+    /// Claims `bytes`; `None` if the budget is used up.
     pub fn of(bytes: usize) -> Option<Claim> {
         let mut claim = Claim::default();
         claim.grow_to(bytes).then_some(claim)
     }
 
-    /// Makes sure that `bytes` are claimed; false where the budget is used up. A large claim may use half of it,
-    /// and only where memory is left: what is small, as nearly everything that is said, finds room behind them.
+    /// Makes sure that `bytes` are claimed; false if the budget is used up. A large claim may use only half of the
+    /// budget, and only while memory is left. So small claims, which nearly all messages are, find room behind the
+    /// large ones.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.0);
         if bytes > SMALL && more > 0 && !is_left() {
@@ -109,14 +111,14 @@ fn limits() -> Vec<Limit> {
     of_process.into_iter().flatten().chain(groups.into_iter().map(Limit::Held)).collect()
 }
 
-/// A control group, and what the files that say its limit and what it holds are called, and what it holds of files'
-/// pages, which it gives up before anything else.
+/// A control group: its folder, and the names under which it says its limit, the bytes that it holds, and the pages of
+/// files among these, which it gives up first.
 struct Group {
     folder: PathBuf,
     names: [&'static str; 4],
 }
 
-/// The groups with a limit out of those that cgroups(7) says `memberships` in, and of those above them.
+/// The groups with a limit, out of those that `memberships` lists (cgroups(7)), and of those above them.
 fn groups(root: &Path, memberships: &str) -> Vec<Group> {
     let of_line = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -128,7 +130,7 @@ fn groups(root: &Path, memberships: &str) -> Vec<Group> {
         } else {
             return None;
         };
-        // In a container the path may be the host's, and what is at the root its own.
+        // In a container the path may be the host's; the container's own group is at the root.
         let above = Path::new(path.trim_start_matches('/')).ancestors();
         Some(above.map(|path| Group { folder: root.join(path), names }).collect::<Vec<_>>())
     };
@@ -136,7 +138,7 @@ fn groups(root: &Path, memberships: &str) -> Vec<Group> {
 }
 
 impl Group {
-    /// In bytes; `None` where there is no limit, or it cannot be known.
+    /// The limit and the bytes held; `None` if there is no limit, or it cannot be known.
     fn limit_and_held(&self) -> Option<(u64, u64)> {
         let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();
         let [limit, held, files @ ..] = self.names;
@@ -149,20 +151,20 @@ impl Group {
     }
 }
 
-/// How much memory of its own the process may write to, in bytes (`VmData` of proc_pid_status(5)).
+/// The bytes of private memory that the process may write to (`VmData` of proc_pid_status(5)).
 fn written() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     field(&status, "VmData:")
 }
 
-/// The figure behind `name`, which stands there in kB, in bytes.
+/// The figure after `name`, in bytes; the file has it in kB.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
 }
 
-/// How much is reserved now, in bytes: the 23rd field of proc_pid_stat(5), counted from behind the process's name.
-/// `None` where that cannot be known.
+/// The bytes reserved now: the 23rd field of proc_pid_stat(5), counted from after the process's name; `None` if it
+/// cannot be known.
 fn reserved() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(20)?.parse().ok()

@@ -1,4 +1,4 @@
-//! What was said, and its id. A message knows no wire format; `frame.rs` does.
+//! A message and its id. A message knows no wire format; `frame.rs` does.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -10,15 +10,17 @@ use crate::clock;
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
-/// The event name of a host's beats. They are not kept for those who come later: how a host stands, its next beat says.
+/// The event name of a host's beats. They are not kept for listeners that come later, because the next beat says how
+/// the host stands.
 pub const HOST_EVENT: &str = "host";
-/// The event name of what a forge says of its pipelines, pushes and releases.
+/// The event name of a forge's news: its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
 
-/// The event name of changes that a forge tells of and that are not worth a line: queued, pending and repeated states.
+/// The event name of a forge's changes that are not worth a line: queued, pending and repeated states.
 pub const CI_UPDATE_EVENT: &str = "ci.update";
 
-/// What is only heard by those who ask for it by name, or for everything: it comes often and says little to a reader.
+/// Events that only those listeners hear who ask for them by name, or for everything. They come often and say little to
+/// a reader.
 pub const QUIET_EVENTS: [&str; 2] = [HOST_EVENT, CI_UPDATE_EVENT];
 
 /// The longest channel segment, event name or field key, in characters.
@@ -27,10 +29,11 @@ pub const NAME_LIMIT: usize = 64;
 /// The deepest channel, in segments.
 pub const CHANNEL_DEPTH: usize = 8;
 
-/// What makes something the one it is, of fixed size: a hash of its names.
+/// A hash of fixed size that identifies a thing by its names.
 pub type Mark = [u8; 32];
 
-/// The mark of what `parts` make the one it is. Each part's length is in it, so that no two lists of parts are one.
+/// The mark of the thing that `parts` identify. Each part's length is hashed too, so that no two lists of parts have
+/// one mark.
 pub fn mark_of(parts: &[&[u8]]) -> Mark {
     let mut hash = Sha256::new();
     for part in parts {
@@ -45,17 +48,17 @@ pub fn mark_of(parts: &[&[u8]]) -> Mark {
 pub struct Message {
     /// The place in the order of all messages. Zero until the hub has taken the message.
     pub id: u64,
-    /// When it was said: microseconds since 1970, UTC, by the server's clock. Zero until the hub has taken it.
+    /// The time it was said: microseconds since 1970, UTC, by the server's clock. Zero until the hub has taken it.
     pub time: u64,
     /// The name of the server-sent event.
     pub event: Cow<'static, str>,
-    /// Where it was said: segments joined by `/`; empty for plain `/say`.
+    /// The channel: segments joined by `/`; empty for plain `/say`.
     pub channel: String,
-    /// Who speaks; may be empty.
+    /// The speaker's name; may be empty.
     pub name: String,
-    /// What is said; may be empty.
+    /// The text; may be empty.
     pub message: String,
-    /// Whatever else the speaker sent along, in the speaker's order.
+    /// Further fields, in the speaker's order.
     pub fields: Vec<(String, String)>,
 }
 
@@ -72,9 +75,9 @@ impl Message {
     }
 }
 
-/// The id that follows `last` at time `now`: the time in microseconds since 1970, or one more than `last` where the
-/// clock has not moved on (or was set back), so ids only ever increase. Across a restart they do if the clock does, and
-/// in any case with a store, which knows the last one.
+/// The id that follows `last` at time `now`, in microseconds since 1970. It is `now`, or one more than `last` if the
+/// clock has not moved on or was set back. So ids only ever increase. Across a restart they do if the clock does; with
+/// a store, which knows the last one, they always do.
 pub fn next_id(last: u64, now: u64) -> u64 {
     now.max(last + 1)
 }
@@ -85,7 +88,7 @@ pub fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
-/// Whether nobody sees anything of `text`: it is empty, or made of nothing but characters without a glyph (Unicode's
+/// Whether `text` shows nothing: it is empty, or has only characters without a glyph (Unicode's
 /// Default_Ignorable_Code_Point, and the blank of Braille). Spaces are not among them.
 pub fn is_invisible(text: &str) -> bool {
     text.chars().all(|char| {
@@ -97,7 +100,7 @@ pub fn is_invisible(text: &str) -> bool {
     })
 }
 
-/// Whether `channel` is `top` or below it; everything is below the empty one.
+/// Whether `channel` is `top` or below it. Every channel is below the empty one.
 pub fn is_within(channel: &str, top: &str) -> bool {
     let below = channel.strip_prefix(top);
     top.is_empty() || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))

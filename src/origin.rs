@@ -1,4 +1,4 @@
-//! Which web pages may use the server (`--allow-origin`), told by the origins that browsers send (RFC 6454).
+//! The web pages that may use the server (`--allow-origin`), told by the origins that browsers send (RFC 6454).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,8 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// What `text` lists: `*`, or origins between commas. `None` where one of them is written as no browser sends it, so
-    /// that it would never match.
+    /// Reads `*`, or origins between commas. `None` if no browser writes one of them so, because it would never match.
     pub fn read(text: &str) -> Option<Origins> {
         if text == "*" {
             return Some(Origins::default());
@@ -22,7 +21,7 @@ impl Origins {
         self.0.is_empty()
     }
 
-    /// The one that may read an answer (`Access-Control-Allow-Origin`): the one that `asked`, where it is among them.
+    /// The value of `Access-Control-Allow-Origin`: the origin that `asked`, if it is listed.
     pub fn answer_to(&self, asked: Option<&str>) -> &str {
         let known = self.0.iter().find(|origin| asked == Some(origin));
         known.or(self.0.first()).map_or("*", String::as_str)
@@ -34,8 +33,8 @@ impl Origins {
     }
 }
 
-/// Whether a page of `origin` is one of the server's own, which was reached as `host`. A browser leaves out the default
-/// port in the one; a proxy may write it in the other.
+/// Whether a page of `origin` is one of the server's own. `host` is the name by which the server was reached. A browser
+/// leaves out the default port in `origin`; a proxy may write it in `host`.
 pub fn is_own(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let port = format!(":{}", default_port(scheme).unwrap_or(""));
@@ -50,8 +49,8 @@ fn default_port(scheme: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a browser may send this as `Origin` (WHATWG HTML section 7.1.1): scheme, host, and the port unless it is the
-/// scheme's own, all in lower case, and nothing else. `null` is what it sends for a page without an address.
+/// Whether a browser may send `text` as `Origin` (WHATWG HTML section 7.1.1): scheme, host, and the port unless it is
+/// the scheme's own, all in lower case, and nothing else. For a page without an address it sends `null`.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
     let end = authority.find(']').map_or(0, |end| end + 1);
@@ -71,14 +70,14 @@ fn is_origin(text: &str) -> bool {
         && port.is_none_or(is_port)
 }
 
-/// Whether it is an IP address, written as browsers write it.
+/// Whether `host` is an IP address, written as browsers write it.
 fn is_address(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|text| text.parse().ok());
     let v4 = host.parse::<Ipv4Addr>().is_ok_and(|address| address.to_string() == host);
     v4 || v6.is_some_and(|address: Ipv6Addr| format!("[{address}]") == host)
 }
 
-/// Whether a browser takes it for an IPv4 address, which is then written in another way; or it is empty.
+/// Whether `host` is empty, or a browser takes it for an IPv4 address, which it then writes in another way.
 fn ends_in_a_number(host: &str) -> bool {
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or("");
     last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x")

@@ -1,12 +1,14 @@
 //! The dashboard: a page and its few files, part of the binary. Served as they stand in `src/page`, to browsers only;
-//! there is nothing to build. What is said reaches the page through `/listen` and `/hosts` like any other client.
+//! there is nothing to build. The page is a client like any other: it hears messages through `/listen` and asks
+//! `/hosts`.
 
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::exchange::{After, Answer, Exchange};
 
-/// What the browser lets the page do: load its own files and talk to its own server, nothing else. No inline script or
-/// style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no framing.
+/// The page's content security policy: it may load its own files and talk to its own server, nothing else. No inline
+/// script or style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no
+/// framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types aloud";
@@ -14,7 +16,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// A file of the page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
-    /// Where it is, as its path's last part; empty for the page itself.
+    /// The last part of its path; empty for the page itself.
     name: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -45,7 +47,7 @@ pub fn is_wanted(exchange: &Exchange<'_>) -> bool {
     exchange.preferred(&["text/plain", "text/html"]) == Some(1)
 }
 
-/// Answers with `file`, or with 304 where the browser has it already (RFC 9110 section 13.1.2).
+/// Answers with `file`, or with 304 if the browser has it already (RFC 9110 section 13.1.2).
 pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
     let tag = tag(file.text);
     let known = has(exchange.header("If-None-Match").unwrap_or(""), &tag);
@@ -58,7 +60,7 @@ pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
     exchange.answer(answer)
 }
 
-/// The tag changes with the text and with nothing else: the hasher's keys are fixed.
+/// An entity tag for `text`. It changes with the text and with nothing else: the hasher's keys are fixed.
 fn tag(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(text.as_bytes());

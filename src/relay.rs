@@ -1,5 +1,5 @@
-//! `--redis URL`: many servers, one conversation. What is said at one of them goes into a Redis stream (Redis 5 or
-//! newer, or Valkey), and every server reads that stream, so all listeners of all servers hear one order.
+//! `--redis URL`: many servers, one conversation. Every message goes into a Redis stream (Redis 5 or newer, or Valkey),
+//! and every server reads that stream, so all listeners of all servers hear one order.
 //!
 //! ```text
 //!   /say ─▶ desk ─▶ clerk ─▶ Redis ─▶ reader ─▶ hub ─▶ listeners        (the same at every other server)
@@ -8,18 +8,18 @@
 //! ```
 //!
 //! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's
-//! time, or one more than the newest id where that is not larger, so ids are one order for all servers. The reader
-//! waits for what is new, posts it, and gives those of this server that spoke their receipts. A server that starts
-//! reads the end of the stream into its history; replay is from there, and so the same at each. Beats go the same way,
-//! so each server knows every [host](crate::hosts), wherever it beats.
+//! time, or one more than the newest id if that is larger, so ids are one order for all servers. The reader waits for
+//! new messages, posts them, and gives receipts to the speakers of this server. A server that starts reads the end of
+//! the stream into its history; replay is from there, and so alike at every server. Beats take this way too, so each
+//! server knows every [host](crate::hosts), at whichever server it beats.
 //!
-//! **When Redis is away** what is said is refused at once, listeners stay, and the reader goes on after the last
-//! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees where
-//! entries are missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended;
-//! they come back with the id they heard last and are told of the gap.
+//! **While Redis is away**, messages are refused at once, listeners stay, and the reader goes on later after the last
+//! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees if
+//! entries are missing, because the stream was cut or emptied meanwhile. Then the streams of the listeners are ended.
+//! They come back with the id they heard last and are told of the gap.
 //!
-//! What Redis was told and did not answer, because it went away in that moment, may be heard although it was refused:
-//! it is the one case in which nobody can know. How much of what it was told outlives Redis is a matter of its settings
+//! A message that Redis was sent but did not answer, because it went away in that moment, may be heard although it was
+//! refused. It is the one case in which nobody can know. How many messages outlive Redis itself depends on its settings
 //! (`appendonly`).
 
 use std::collections::HashMap;
@@ -44,14 +44,14 @@ use crate::message::{HOST_EVENT, Mark, Message};
 use crate::record;
 use crate::sync::lock;
 
-/// The stream. Whoever wants two conversations on one Redis gives them two databases: `redis://host/1`.
+/// The key of the stream. For two conversations on one Redis, give them two databases: `redis://host/1`.
 const STREAM: &str = "aloud:said";
 
-/// How long connecting may take, and an answer beyond the time it is asked to wait: a Redis that is silent for longer
-/// is away.
+/// The longest time to connect, and to wait for an answer beyond the time Redis is asked to wait. A Redis that is
+/// silent for longer is away.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How long Redis is asked to wait for something new, in milliseconds: so long may the reader take to see that the
+/// How long Redis is asked to wait for new messages, in milliseconds. The reader may take so long to see that the
 /// server stops.
 const BLOCK_MS: u64 = 500;
 
@@ -61,23 +61,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The most entries read at once.
 const READ_LIMIT: usize = 256;
 
-/// The fewest entries the stream keeps, whatever the history does: with what a reader that was cut off for a moment, or
-/// whose machine is the slowest of all, has to catch up.
+/// The fewest entries the stream keeps, whatever the size of the history. From them, a reader that was cut off for a
+/// moment, or whose machine is the slowest of all, catches up.
 const STREAM_LEAST: usize = 10_000;
 
-/// The keys of what is said once: behind this the mark in hexadecimal digits.
+/// The prefix of the keys of messages that are said once; the mark in hexadecimal digits follows.
 const ONCE: &str = "aloud:heard:";
 
-/// How long Redis knows what was said once, in seconds: a day. Forges send again within minutes by themselves, and by
-/// hand when somebody looks why nothing came. At one delivery a second that is 9 MB in Redis.
+/// How long Redis knows a mark, in seconds: a day. Forges send again within minutes by themselves, and by hand when
+/// somebody checks why nothing came. At one delivery a second that is 9 MB in Redis.
 const ONCE_SECONDS: u64 = 24 * 60 * 60;
 
-/// Adds a message: the key, and that of what is said once; how many to keep, the newest id that the speaker's server
-/// has read, who says it, the record, how long what is said once is known. Returns the id, or 0 for a repeat. Numbers
-/// in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
+/// Adds a message. In go two keys, the stream's and the mark's; then how many entries to keep, the newest id that the
+/// speaker's server has read, the server, the record, and how long the mark is known. Returns the id, or 0 for a
+/// repeat. Numbers in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
 ///
-/// Marking is a part of adding, so a delivery is known exactly if its message is in the stream. One that was refused
-/// because Redis was away is new when the forge sends it again; one whose answer was lost on the way is a repeat.
+/// The script marks and adds in one step, so a delivery is known exactly if its message is in the stream. A delivery
+/// that was refused because Redis was away is new when the forge sends it again. One whose answer was lost on the way
+/// is a repeat.
 const ADD: &str = "\
 if KEYS[2] and not redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[5]) then return '0' end
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -92,18 +93,18 @@ return id";
 /// The way to Redis.
 pub struct Relay {
     client: Client,
-    /// How many messages the stream shall keep.
+    /// How many messages the stream is to keep.
     keep: usize,
-    /// This server's name among the others: a number nobody else has drawn.
+    /// This server's name among the others: a random number.
     server: u64,
     next: AtomicU64,
-    /// Those who wait for their receipt, by the number of their message. Held for moments.
+    /// The speakers that wait for their receipt, by the number of their message. Held for moments.
     waiting: Mutex<HashMap<u64, Waiting>>,
-    /// The id that the reader has read last; 0 where the stream has been empty so far.
+    /// The newest id that the reader has read; 0 if the stream has been empty so far.
     last_read: AtomicU64,
     /// Whether the reader is connected.
     connected: AtomicBool,
-    /// How often the reader was cut off: a connection of the clerk's from before is no good either.
+    /// How often the reader was cut off. A connection of the clerk's from before that is no good either.
     cuts: AtomicU64,
     /// Set when the clerk has sent everything.
     all_sent: AtomicBool,
@@ -111,7 +112,7 @@ pub struct Relay {
 
 struct Waiting {
     speaker: Handed,
-    /// Its id, once Redis has told.
+    /// The message's id, once Redis has told it.
     id: Option<u64>,
 }
 
@@ -131,7 +132,7 @@ impl Relay {
         let _ = rustls::crypto::ring::default_provider().install_default(); // an embedding program may have one already
         let cannot =
             |error: RedisError| format!("cannot use the Redis of --redis ({error}); start it, or give another URL");
-        // Without a delay: a batch is one write, and the answer to it is waited for.
+        // Without a delay: a batch is one write, and its answer is waited for.
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
         let info = url.into_connection_info().map_err(cannot)?.set_tcp_settings(tcp);
         let client = Client::open(info).map_err(cannot)?;
@@ -159,7 +160,7 @@ impl Relay {
     fn connect(&self) -> RedisResult<Connection> {
         let is_tls = matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
         if is_tls && clock::machine_micros() == 0 {
-            // rustls would panic, and no certificate is valid yet.
+            // Otherwise rustls would panic; and no certificate is valid yet.
             return Err(
                 (ErrorKind::Client, "the clock stands before 1970, and TLS needs to know the time; set it").into()
             );
@@ -193,13 +194,13 @@ impl Relay {
         let forgotten = entries[0].before;
         let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
         self.last_read.store(last, Ordering::SeqCst);
-        Ok(Past { begun: forgotten.min(1), forgotten, last, messages }) // what was before is not here
+        Ok(Past { begun: forgotten.min(1), forgotten, last, messages }) // earlier messages are not here
     }
 }
 
 /// The clerk's side.
 impl Relay {
-    /// The clerk's life: sends what is handed in until the desk is closed.
+    /// The clerk's loop: sends what is handed in until the desk is closed.
     pub fn send_all(&self, mut clerk: Clerk, hub: &Hub) {
         let mut connection = None;
         while let Some(batch) = clerk.take() {
@@ -246,8 +247,9 @@ impl Relay {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// One round trip: an answer for each command. After one that does not come, none is waited for: `Pipeline::query`
-    /// would wait for each of them in turn, and a Redis that hangs would hold up a hundred speakers for minutes.
+    /// Makes one round trip, with an answer for each command. After a missing answer no other is waited for:
+    /// `Pipeline::query` would wait for each in turn, and a Redis that hangs would hold up a hundred speakers for
+    /// minutes.
     fn ask(&self, pipeline: &Pipeline, connection: &mut Option<(u64, Connection)>) -> Vec<RedisResult<u64>> {
         let mut answers = vec![];
         let all = self.clerks_connection(connection).and_then(|connection| {
@@ -264,8 +266,8 @@ impl Relay {
         answers
     }
 
-    /// The clerk's connection, made anew where there is none or the reader was cut off since. A reader that is not
-    /// connected tells that Redis is away, so that nobody waits here to learn it.
+    /// The clerk's connection, made anew if there is none or the reader was cut off since. If the reader is not
+    /// connected, Redis is away, and nobody waits here to learn it.
     fn clerks_connection<'a>(&self, connection: &'a mut Option<(u64, Connection)>) -> RedisResult<&'a mut Connection> {
         if !self.connected.load(Ordering::SeqCst) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
@@ -278,7 +280,7 @@ impl Relay {
         Ok(connection)
     }
 
-    /// Notes that Redis has the message; its receipt comes from the reader, or from here where that has gone.
+    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader has ended.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
             waiting.id = Some(id);
@@ -295,7 +297,8 @@ impl Relay {
         }
     }
 
-    /// Gives all a receipt whose message Redis has and nobody here will read soon: up to the id `last`.
+    /// Gives a receipt to every speaker whose message Redis has, up to the id `last`, and that no reader will read
+    /// soon.
     fn answer_kept(&self, last: u64) {
         let kept: Vec<Waiting> = lock(&self.waiting)
             .extract_if(|_, waiting| waiting.id.is_some_and(|id| id <= last))
@@ -343,7 +346,7 @@ impl Relay {
     /// Connects and reads until the server stops, or an error.
     fn read(&self, hub: &Hub, hosts: &Hosts) -> RedisResult<()> {
         let mut connection = self.connect()?;
-        // What came while nobody read is heard before anybody is answered again.
+        // Messages that came while nobody read are heard before anybody is answered again.
         while self.read_once(&mut connection, None, hub)? > 0 {}
         if !self.connected.load(Ordering::SeqCst) {
             hosts.listen_anew(Instant::now());
@@ -375,7 +378,7 @@ impl Relay {
         let reached = new.into_iter().map(|entry| self.post(entry, hub)).max();
         if let Some(reached) = reached {
             hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
-            self.answer_kept(self.last_read.load(Ordering::SeqCst)); // whose entry was cut away before it was read
+            self.answer_kept(self.last_read.load(Ordering::SeqCst)); // for speakers whose entry was cut away before it was read
         }
         Ok(count)
     }
@@ -396,7 +399,7 @@ impl Relay {
     }
 }
 
-/// Bytes as text; half of the mark's is enough to be the only one.
+/// Bytes as text. Half of the mark is enough to be unique.
 fn hexadecimal(mark: &Mark) -> String {
     mark[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -416,7 +419,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// The entries of a reply. What aloud has not written is passed over.
+/// The entries of a reply. Entries that aloud has not written are left out.
 fn entries(reply: &Value) -> Vec<Entry> {
     list(reply).iter().filter_map(entry).collect()
 }
@@ -431,7 +434,7 @@ fn entry(value: &Value) -> Option<Entry> {
     let (server, number) = text(b"from")?.split_once(':')?;
     let (id, before): (u64, u64) = (id.parse().ok()?, text(b"before")?.parse().ok()?);
     if before >= id {
-        return None; // what a gap is told by has to be true
+        return None; // the ids that tell of a gap have to be true
     }
     let from = (server.parse().ok()?, number.parse().ok()?);
     Some(Entry { before, from, message: record::read(id, field(b"said")?)? })

@@ -1,5 +1,5 @@
-//! `/said`: what was said lately, as a listener would have heard it, then an end. The messages are gathered under the
-//! hub's lock and encoded outside it, a piece at a time, as the client takes them.
+//! `/said`: the newest messages, as a listener would have heard them, then an end. They are gathered under the hub's
+//! lock and encoded outside it, a piece at a time, as the client takes them.
 
 use std::iter;
 
@@ -11,8 +11,8 @@ use crate::hub::Hub;
 use crate::letterbox::PIECE_BYTES;
 use crate::listen;
 
-/// Answers with what is kept of what was said on `channel`: everything, or as far as it is asked for.
-/// Waits for a client that reads slowly, so it needs a thread of its own.
+/// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
+/// so it needs a thread of its own.
 pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let ask = match Ask::read(&exchange, channel) {
         Ok(ask) => ask,

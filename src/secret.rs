@@ -1,5 +1,5 @@
-//! A secret the user has set, such as a token: read from a flag or a file, never shown, and compared in a time that
-//! tells nothing about it.
+//! A secret that the user has set, such as a token. It is read from a flag or a file, never shown, and compared in a
+//! time that tells nothing about it.
 
 use std::fmt::{Debug, Formatter};
 use std::fs::File;
@@ -7,22 +7,21 @@ use std::io::Read;
 
 use subtle::ConstantTimeEq;
 
-/// The longest secret, in bytes: four times what a 512-bit key takes in hex, and short enough to be sent in a URL.
+/// The longest secret, in bytes: four times the length of a 512-bit key in hex, and short enough to be sent in a URL.
 pub const SECRET_LIMIT: usize = 512;
 
-/// What is read of a file: the longest secret, a line break, and one more byte, which tells that it is too long.
+/// The most bytes read of a file: the longest secret, a line break, and one more byte, which tells that it is too long.
 const READ_LIMIT: u64 = SECRET_LIMIT as u64 + 3;
 
-/// What to give where a token is none. It is made of what a header can carry (RFC 9110 section 5.5) without a space,
-/// which no client sends the same way in a header, in a URL and from a file.
+/// The remedy for a bad token. A token has only characters that a header can carry (RFC 9110 section 5.5), without the
+/// space, which clients send differently in a header, in a URL and from a file.
 const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
 
-/// What to give where a secret is none that nobody has to send.
+/// The remedy for a bad secret that nobody has to send.
 const GOOD_TEXT: &str = "give a text of 1 to 512 bytes, or @FILE with a file that holds it";
 
-/// A secret. It is kept padded to the longest there can be, so that comparing takes the same time whatever is offered
-/// and however long the secret is: `subtle` compares in constant time what is of one length, and gives up at once on
-/// what is not.
+/// A secret. It is kept padded to the greatest length, because `subtle` compares in constant time only if the lengths
+/// are equal. So comparing takes equally long whatever is offered and however long the secret is.
 #[derive(Clone)]
 pub struct Secret {
     padded: [u8; SECRET_LIMIT],
@@ -30,11 +29,10 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The token that `text` is, or that stands in FILE where `text` is `@FILE`; one line break at its end is no part
-    /// of it.
+    /// Reads a token: `text`, or the content of FILE if `text` is `@FILE`, without one line break at its end.
     ///
     /// # Errors
-    /// What is wrong with it and what to give instead, to be read after the flag's name. Holds nothing of a secret.
+    /// The fault and a remedy, to be read after the flag's name. Holds nothing of a secret.
     pub fn read(text: &str) -> Result<Secret, String> {
         let secret = Secret::read_either(text, GOOD)?;
         match Secret::may_be_token(secret.as_bytes()) {
@@ -43,15 +41,15 @@ impl Secret {
         }
     }
 
-    /// Reads a secret in that way which may be any text, because forges take any.
+    /// Reads a secret like [`read`](Self::read), but takes any text, because forges do.
     ///
     /// # Errors
-    /// What is wrong with it, as above.
+    /// The fault and a remedy, as from [`read`](Self::read).
     pub fn read_text(text: &str) -> Result<Secret, String> {
         Secret::read_either(text, GOOD_TEXT)
     }
 
-    /// Whether a client can send it in all the ways in which a token is sent.
+    /// Whether a client can send `bytes` in every way in which a token is sent.
     pub fn may_be_token(bytes: &[u8]) -> bool {
         (1..=SECRET_LIMIT).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     }
@@ -75,12 +73,12 @@ impl Secret {
         }
     }
 
-    /// Its bytes, for signing.
+    /// The secret's bytes, for signing.
     pub fn as_bytes(&self) -> &[u8] {
         &self.padded[..self.length]
     }
 
-    /// Whether `offered` is this secret. Takes the same time whether it is or not.
+    /// Whether `offered` is this secret. Comparing takes equally long in both cases.
     pub fn is(&self, offered: &[u8]) -> bool {
         let same_bytes = self.padded[..].ct_eq(&padded(offered)[..]);
         let same_length = self.length.ct_eq(&offered.len());
@@ -88,7 +86,7 @@ impl Secret {
     }
 }
 
-/// `bytes` as far as they go, then zeros.
+/// `bytes`, followed by zeros.
 fn padded(bytes: &[u8]) -> [u8; SECRET_LIMIT] {
     let mut padded = [0; SECRET_LIMIT];
     let length = bytes.len().min(SECRET_LIMIT);
@@ -97,7 +95,7 @@ fn padded(bytes: &[u8]) -> [u8; SECRET_LIMIT] {
 }
 
 impl Debug for Secret {
-    /// Shows that there is one, not even how long it is.
+    /// Shows that there is a secret, not even its length.
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Secret(not shown)")
     }

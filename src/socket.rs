@@ -1,11 +1,11 @@
-//! The listening socket, what accepted ones inherit from it, and finding, using and cutting an accepted one. Knows no
-//! HTTP. One of two files with `unsafe`: two lines, which borrow a descriptor by its number, and put another one in its
-//! place.
+//! The listening socket, the options that accepted ones inherit from it, and how to find, use and cut an accepted one.
+//! Knows no HTTP. One of two files with `unsafe`: two lines, which borrow a descriptor by its number, and put another
+//! one in its place.
 //!
 //! **Finding.** tiny_http accepts a connection and hides its socket. But only one thread at a time accepts, and the
 //! kernel hands out the lowest free number (accept(2), dup(2)), so the number can be guessed beforehand. The guess is
-//! confirmed before it is used: the number is a socket, bound to the address we listen at, with an inode (fstat(2)) that
-//! no open connection has. After a wrong guess it is looked for.
+//! confirmed before it is used: the number is a socket, bound to the address we listen at, with an inode (fstat(2))
+//! that no open connection has. After a wrong guess, all likely numbers are searched.
 //!
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
 //! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which the pool does before
@@ -42,8 +42,8 @@ use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::memory;
 use crate::sync::lock;
 
-/// Connections that may wait in the kernel to be accepted. std asks for 128, which a thousand listeners that come back
-/// at once overrun; the kernel lowers it to net.core.somaxconn.
+/// Connections that may wait in the kernel to be accepted. std asks for 128, too few for a thousand listeners that come
+/// back at once. The kernel lowers the number to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
 /// Keepalive probes find out that the peer of a silent connection has vanished: the first after a minute of silence,
@@ -52,26 +52,27 @@ const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(5);
 
 /// Bytes the kernel holds for a socket that have come and are not taken yet, its bookkeeping included. A listener that
-/// talks costs this much.
+/// sends costs this much.
 const RECEIVE_BYTES: usize = 128 * 1024;
 
 /// The number of the socket that a service manager hands over (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
 const HANDED_OVER: RawFd = 3;
 
-/// Numbers looked at beyond the highest known one when a guess fails.
+/// Numbers searched beyond the highest known one when a guess fails.
 const SCAN_MARGIN: usize = 64;
 
-/// A socket that listens, and how to name it to people.
+/// A socket that listens, and its name for people.
 pub struct Listening {
-    /// As tiny_http wants it.
+    /// The socket, in the form that tiny_http takes.
     pub listener: Listener,
-    /// `:4000`, `127.0.0.1:4000` or `unix:PATH`; with the real port where port 0 was asked for.
+    /// `:4000`, `127.0.0.1:4000` or `unix:PATH`; with the real port if port 0 was asked for.
     pub name: String,
-    /// Where it listens; `None` for a socket file.
+    /// The address it listens at; `None` for a socket file.
     pub address: Option<SocketAddr>,
-    /// Whether it is not ours to shut: a service manager listens too, and what waits in it is for whoever comes next.
+    /// Whether a service manager owns it and listens too. Then it is not ours to shut: connections that wait in it are
+    /// for the next server.
     handed_over: bool,
-    /// The socket file that was made, and its device and inode. These are no other file's as long as we listen.
+    /// The socket file that was made, with its device and inode. No other file has these as long as we listen.
     file: Option<(PathBuf, (u64, u64))>,
 }
 
@@ -80,7 +81,7 @@ impl Listening {
     /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets `mode`.
     ///
     /// # Errors
-    /// What the system says: the address is in use, is not this machine's, or may not be bound.
+    /// The system's: the address is in use, is not this machine's, or may not be bound.
     pub fn open(bind: &Bind, mode: u32) -> io::Result<Listening> {
         match bind {
             Bind::EveryInterface(port) => {
@@ -126,9 +127,9 @@ impl Listening {
         }
     }
 
-    /// Refuses newcomers from now on. Where a service manager listens too, they wait for the next server instead. The
+    /// Refuses newcomers from now on. If a service manager listens too, they wait for the next server instead. The
     /// socket file goes first, unless another server has put its own in the place: as long as this one still listens,
-    /// none does that by itself.
+    /// no server does that by itself.
     pub fn shut(&self) {
         if let Some((path, made)) = &self.file
             && identity(path).as_ref() == Some(made)
@@ -164,8 +165,8 @@ fn take_over() -> io::Result<Listening> {
     Ok(Listening { name, address: Some(address), listener, handed_over: true, file: None })
 }
 
-/// Gives a socket what every connection shall have, as far as the kernel knows it: old ones, gVisor and qemu lack some.
-/// Connections of TCP inherit it from the socket that accepts them.
+/// Sets the options that every connection has, as far as the kernel knows them: old ones, gVisor and qemu lack some.
+/// TCP connections inherit them from the socket that accepts them.
 fn prepare(socket: &impl AsFd, tcp: bool) {
     let socket = SockRef::from(socket);
     if tcp {
@@ -181,14 +182,15 @@ fn prepare(socket: &impl AsFd, tcp: bool) {
 /// The addresses that `HOST:PORT` stands for.
 ///
 /// # Errors
-/// When the name is not known.
+/// The system's, if the name is not known.
 #[cfg(not(all(target_feature = "crt-static", target_env = "gnu")))]
 pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     std::net::ToSocketAddrs::to_socket_addrs(text).map(Iterator::collect)
 }
 
-/// The same in a static file: numbers, and `localhost`. glibc would look other names up with libraries of the machine
-/// that it runs on, where there may be none, and would bring a third of a megabyte for it.
+/// The addresses that `HOST:PORT` stands for: numbers, and `localhost`. This is the version for a static binary. There,
+/// glibc would look other names up with libraries of the machine it runs on, which may lack them, and would add a third
+/// of a megabyte for it.
 #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
 pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
@@ -227,13 +229,13 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// What tells the file at `path` from all others that there are.
+/// The device and inode of the file at `path`, which no other file has.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     path.symlink_metadata().ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Whether there is a socket file at `path` that nobody listens at: a server that was killed has left it behind. Any
-/// other file refuses connections too (connect(2)), but is somebody's.
+/// Whether `path` is a socket file at which no process listens: a server that was killed has left it behind. Any other
+/// file refuses connections too (connect(2)), but it belongs to somebody.
 fn is_left_behind(path: &Path) -> bool {
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
     is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
@@ -248,7 +250,7 @@ pub fn raise_descriptor_limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| current as usize)
 }
 
-/// An accepted connection's socket, borrowed from whoever closes it.
+/// An accepted connection's socket, borrowed from the owner that closes it.
 pub struct Socket {
     key: u64,
     peer: Option<SocketAddr>,
@@ -257,38 +259,38 @@ pub struct Socket {
     number: Mutex<Option<RawFd>>,
     /// Set once the peer is known to have closed its sending side, or the connection.
     peer_left: AtomicBool,
-    /// Who is to be told of that, if somebody wants to know at once.
+    /// Told when the peer leaves, if there is one.
     watcher: Mutex<Option<Arc<dyn Watcher>>>,
 }
 
-/// Somebody who wants to know at once when the peer has left.
+/// A receiver of the news that the peer has left.
 pub trait Watcher: Send + Sync {
-    /// The peer has closed its sending side, or the connection. Called by whichever thread hears of it; must not wait.
+    /// The peer has closed its sending side, or the connection. Any thread may call it; it must not wait.
     fn peer_left(&self);
 }
 
 impl Socket {
-    /// Tells it from all others: a descriptor's number is somebody else's as soon as it was given back, while a thread
-    /// may still be about to act on an event.
+    /// A key that no other connection has. A descriptor's number is not enough: it is reused as soon as it was given
+    /// back, while a thread may still be about to act on an event.
     pub fn key(&self) -> u64 {
         self.key
     }
 
-    /// Ends the connection from whichever thread: whoever reads from it, writes to it or waits for it is woken.
+    /// Ends the connection. Any thread may call it: a thread that reads, writes or waits is woken.
     pub fn cut(&self) {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Both));
     }
 
-    /// Nothing touches the socket from now on. The pool calls it before it drops the connection.
+    /// Ends all use of the socket. The pool calls it before it drops the connection.
     pub fn let_go(&self) {
         *lock(&self.number) = None;
     }
 
-    /// Takes what the kernel holds and appends it to `into`, as far as there is room without growing. Never waits.
-    /// Appends nothing at the end of the connection.
+    /// Takes the bytes that the kernel holds and appends them to `into`, as far as there is room without growing. Never
+    /// waits. Appends nothing at the end of the connection.
     ///
     /// # Errors
-    /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
+    /// `WouldBlock` if nothing has come; anything else means that the connection is over.
     pub fn receive(&self, into: &mut Vec<u8>) -> io::Result<()> {
         self.call(|socket| recv(socket, spare_capacity(into), RecvFlags::DONTWAIT)).map(drop)
     }
@@ -296,7 +298,7 @@ impl Socket {
     /// How many bytes the kernel holds that nobody has read.
     ///
     /// # Errors
-    /// When the connection is let go of.
+    /// `NotConnected` after the connection was let go of.
     pub fn unread(&self) -> io::Result<usize> {
         self.call(|socket| ioctl_fionread(socket)).map(|bytes| bytes as usize)
     }
@@ -309,10 +311,10 @@ impl Socket {
             .is_ok_and(|ready| ready > 0)
     }
 
-    /// Reads what has come and throws it away. Never waits. Returns how many bytes that were; 0 at the end.
+    /// Reads the bytes that have come and throws them away. Never waits. Returns their number; 0 at the end.
     ///
     /// # Errors
-    /// `WouldBlock` where there is nothing now; anything else means that the connection is over.
+    /// `WouldBlock` if nothing has come; anything else means that the connection is over.
     #[inline(never)] // its buffer would stand on every listener's stack
     pub fn throw_away(&self) -> io::Result<usize> {
         let mut scrap = [0; 4096];
@@ -324,7 +326,7 @@ impl Socket {
         let _ = self.call(|socket| shutdown(socket, Shutdown::Write));
     }
 
-    /// Notes that the peer has left, and tells who wants to know.
+    /// Notes that the peer has left, and tells the watcher.
     pub fn note_peer_left(&self) {
         self.peer_left.store(true, Ordering::SeqCst);
         if let Some(watcher) = &*lock(&self.watcher) {
@@ -337,7 +339,7 @@ impl Socket {
         self.peer_left.load(Ordering::SeqCst)
     }
 
-    /// Has `watcher` told when the peer leaves, at once if it has left already; `None` ends that.
+    /// Tells `watcher` when the peer leaves, at once if it has left already; `None` ends that.
     pub fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
         *lock(&self.watcher) = watcher;
         if self.has_peer_left() {
@@ -350,7 +352,7 @@ impl Socket {
         self.peer
     }
 
-    /// Who is behind it, for the log.
+    /// The peer's name for the log.
     pub fn peer(&self) -> String {
         self.peer.map_or_else(|| "a client of the socket file".to_owned(), |address| address.to_string())
     }
@@ -358,7 +360,7 @@ impl Socket {
     /// Makes a system call on the socket, unless it was let go of.
     ///
     /// # Errors
-    /// What the call says, or `NotConnected`.
+    /// The call's error, or `NotConnected` after the connection was let go of.
     pub fn call<T>(&self, system_call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
         let number = lock(&self.number);
         let open = number.ok_or(ErrorKind::NotConnected)?;
@@ -366,19 +368,19 @@ impl Socket {
     }
 }
 
-/// The descriptor of that number, if it is open; else every call on it says `EBADF`.
+/// The descriptor of that number, if it is open; otherwise every call on it fails with `EBADF`.
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). What is
-    // asked of it before it is known to be ours changes nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
-    // F_DUPFD); what is done to it afterwards is done while its connection is open (see `Socket::call`), and the borrow
-    // ends with the call.
+    // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). The calls
+    // made before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
+    // F_DUPFD). All later calls are made while its connection is open (see `Socket::call`). The borrow ends with the
+    // call.
     #[allow(unsafe_code)]
     unsafe {
         BorrowedFd::borrow_raw(number)
     }
 }
 
-/// Has the descriptor of that number, which is open, refer to what `other` refers to (dup3(2)).
+/// Makes the open descriptor `number` refer to the file of `other` (dup3(2)).
 fn put_in_place_of(number: RawFd, other: &OwnedFd) {
     // SAFETY: the number is open: tiny_http's connection owns it, and is in the hands of the calling thread alone. It
     // goes on to own an open descriptor, whose kind it does not rely on.
@@ -393,8 +395,8 @@ impl Wire for Socket {
     }
 
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()> {
-        // Not under the lock, or cutting would have to wait. Sound all the same: who waits is the thread that owns
-        // the connection, and it lets go afterwards.
+        // Not under the lock, or cutting would have to wait. That is sound: the waiting thread owns the connection, and
+        // lets go of it only afterwards.
         let number = *lock(&self.number);
         let open = number.ok_or(ErrorKind::NotConnected)?;
         let deadline = Instant::now() + limit;
@@ -419,7 +421,7 @@ impl Wire for Socket {
     }
 }
 
-/// The descriptors of all open connections: whose number is which, so that a new one is recognised.
+/// The descriptors of all open connections, so that a new one is recognised.
 pub struct Descriptors {
     /// By number: in use as far as we know.
     taken: Vec<bool>,
@@ -431,14 +433,14 @@ pub struct Descriptors {
     serial: u64,
     /// Stands in for a socket that is taken over: no socket itself.
     blank: OwnedFd,
-    /// Whether accepted sockets have inherited the options of the one that listens: not those of a socket file, nor
-    /// those that were accepted for us before a socket was handed over.
+    /// Whether accepted sockets have inherited the options of the one that listens. Those of a socket file have not,
+    /// nor those that were accepted for us before a socket was handed over.
     inherits: bool,
-    /// Whether they are of TCP.
+    /// Whether the connections are TCP.
     tcp: bool,
 }
 
-/// A connection's socket, found, and what to give back when it is closed.
+/// A connection's socket that was found, and the numbers to give back when it is closed.
 pub struct Found {
     /// The socket.
     pub socket: Arc<Socket>,
@@ -447,10 +449,10 @@ pub struct Found {
 }
 
 impl Descriptors {
-    /// Knows the descriptors that are open now, and the socket whose newcomers it shall recognise.
+    /// Starts from the descriptors that are open now, and the socket whose newcomers are to be recognised.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// The system's, if no descriptor is left.
     pub fn new(listening: &Listening) -> io::Result<Descriptors> {
         let blank = eventfd(0, EventfdFlags::CLOEXEC)?;
         let highest = blank.as_raw_fd().max(listening.listener.as_raw_fd()) as usize + SCAN_MARGIN;
@@ -476,12 +478,12 @@ impl Descriptors {
         self.taken.iter().position(|taken| !taken).unwrap_or(self.taken.len()) as RawFd
     }
 
-    /// The socket that was accepted since `guess` was made, under the same turn to accept; `None` where it cannot be
+    /// Finds the socket that was accepted since `guess` was made, under one turn to accept; `None` if it cannot be
     /// told.
     pub fn find(&mut self, guess: RawFd) -> Option<Found> {
         let (first, inode) = self.places(guess).find_map(|number| Some((number, self.newcomer(number)?)))?;
         if first != guess && is_open(guess) {
-            self.take(guess); // somebody else's: do not guess it again
+            self.take(guess); // it is in use elsewhere: do not guess it again
         }
         self.take(first);
         // tiny_http makes a second descriptor of the same socket, again the lowest free number.
@@ -506,9 +508,9 @@ impl Descriptors {
         Some(Found { socket, inode, numbers: Some(first).into_iter().chain(second).collect() })
     }
 
-    /// Has the socket stay open on the descriptor that is returned. tiny_http's two refer to nothing then that its drop
-    /// could hurt. `None` where no descriptor is left, or not both of tiny_http's are known. To be called under the turn to
-    /// accept, before anybody else knows of the socket.
+    /// Moves the socket to the descriptor that is returned, and which keeps it open. tiny_http's two descriptors then
+    /// refer to nothing that its drop could hurt. `None` if no descriptor is left, or not both of tiny_http's are
+    /// known. Call it under the turn to accept, before any other thread knows of the socket.
     pub fn take_over(&mut self, found: &mut Found) -> Option<OwnedFd> {
         if found.numbers.len() != 2 {
             return None;
@@ -534,7 +536,7 @@ impl Descriptors {
         found.numbers.iter().for_each(|number| self.taken[*number as usize] = false);
     }
 
-    /// Where to look for a new descriptor: where it should be, then wherever none is known to be, then everywhere.
+    /// The numbers to search for a new descriptor: the guess, then all that are not known to be open, then all.
     fn places(&self, guess: RawFd) -> impl Iterator<Item = RawFd> {
         let all = 0..(self.taken.len() + SCAN_MARGIN) as RawFd;
         let free = all.clone().filter(|number| self.taken.get(*number as usize) != Some(&true));
@@ -565,7 +567,7 @@ fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
     is_socket.then_some(known.st_ino)
 }
 
-/// An address as people write it; `None` where it is none of TCP.
+/// An address as people write it; `None` if it is not TCP.
 fn address_of(address: Option<SocketAddrAny>) -> Option<SocketAddr> {
     let address = SocketAddr::try_from(address?).ok()?;
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
@@ -575,8 +577,8 @@ fn is_open(number: RawFd) -> bool {
     rustix::io::fcntl_getfd(borrow(number)).is_ok()
 }
 
-/// Whether a socket with the local address `ours` was accepted by the one that listens at `listening`: the same port
-/// (the address differs where we listen at every interface), or the same socket file.
+/// Whether a socket with the local address `ours` was accepted by the one that listens at `listening`: both have one
+/// port (the address differs if we listen at every interface), or one socket file.
 fn same_door(ours: &SocketAddrAny, listening: &SocketAddrAny) -> bool {
     match (SocketAddr::try_from(ours.clone()), SocketAddr::try_from(listening.clone())) {
         (Ok(ours), Ok(listening)) => ours.port() == listening.port(),
@@ -592,7 +594,7 @@ pub(crate) mod tests {
     use std::net::TcpStream;
     use tiny_http::{Request, Server, SslContextWrap};
 
-    /// A client, and its connection at the other side, with who knows its descriptors.
+    /// Makes a client and its connection at the other side, with the descriptors that know it.
     pub fn accept() -> (TcpStream, Descriptors, Found, Option<impl Iterator<Item = Option<Request>> + Send>) {
         let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let tls = SslContextWrap::build_ssl_capabilities(None).unwrap();

@@ -1,5 +1,5 @@
-//! How the server is: `/health` for whoever has to decide whether to send it traffic, `/metrics` for Prometheus. Both
-//! read what was counted (`counters.rs`) and ask the hub for the rest, which costs its lock for a moment.
+//! The state of the server: `/health` for a load balancer that decides whether to send it traffic, `/metrics` for
+//! Prometheus. Both read the counters (`counters.rs`) and ask the hub for the rest, which costs its lock for a moment.
 
 use std::fmt::{Display, Write};
 
@@ -11,9 +11,9 @@ use crate::hub::Hub;
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named for what
-/// keeps the messages says whether it could keep the last ones; the status stays 200 where it could not, because those
-/// who listen are served.
+/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
+/// store or Redis says whether it could keep the last messages. The status stays 200 if it could not, because listeners
+/// are still served.
 pub fn health(hub: &Hub) -> Answer {
     let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
@@ -89,8 +89,8 @@ fn exposition(hub: &Hub) -> String {
     text
 }
 
-/// Writes a metric, its meaning and its type, which follows from its name: what ends in `_total` only counts up. A
-/// sample is its labels in braces, or nothing, and its value.
+/// Writes a metric, its meaning and its type. The type follows from the name: only a counter ends in `_total`. A sample
+/// is its labels in braces, or nothing, and its value.
 fn family<L: Display, V: Display>(
     text: &mut String,
     name: &str,

@@ -1,5 +1,5 @@
-//! The primitives of the hand-over (letterbox, bell, pen, hub), by one name each, so that the model check can put its
-//! own in their place: built with `--cfg loom`, the very same `letterbox.rs` and `hub.rs` run under
+//! The primitives of the hand-over (letterbox, bell, pen, hub), under one name each, so that the model check can put
+//! its own in their place. Built with `--cfg loom`, the unchanged `letterbox.rs` and `hub.rs` run under
 //! [loom](https://docs.rs/loom), which tries every order in which threads can meet.
 
 #[cfg(not(loom))]
@@ -33,10 +33,10 @@ pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Sleeps until something is sent to `bell`, at most for `limit`, and takes it. True if something was.
+/// Sleeps until something is sent to `bell`, at most for `limit`, and takes it. True if something was sent.
 ///
-/// `recv_timeout` and `Select::ready_timeout` spin and yield before they park, which among a thousand sleepers costs as
-/// much as the delivery; `Select::select_timeout` parks at once.
+/// `recv_timeout` and `Select::ready_timeout` spin and yield before they park. Among a thousand sleepers that costs as
+/// much as the delivery. `Select::select_timeout` parks at once.
 #[cfg(not(loom))]
 pub fn sleep_until_rung(bell: &Receiver<()>, limit: std::time::Duration) -> bool {
     let mut select = crossbeam_channel::Select::new();
@@ -44,9 +44,9 @@ pub fn sleep_until_rung(bell: &Receiver<()>, limit: std::time::Duration) -> bool
     select.select_timeout(limit).is_ok_and(|rung| rung.recv(bell).is_ok())
 }
 
-/// Stand-ins under loom for what it does not have: the part of crossbeam-channel that the hand-over uses, and a mutex
-/// between whose last use and release another thread can step in. Neither orders more than it has to, so that a fence
-/// that is missing is missed.
+/// Stand-ins for types that loom lacks: the part of crossbeam-channel that the hand-over uses, and a mutex between
+/// whose last use and release another thread can step in. Neither orders more than it has to, so that a missing fence
+/// is noticed.
 #[cfg(loom)]
 #[allow(missing_docs)]
 mod model {
@@ -57,8 +57,9 @@ mod model {
     use crossbeam_channel::{SendError, TryRecvError, TrySendError};
     use loom::sync::atomic::{AtomicUsize, Ordering};
 
-    /// loom switches threads before an operation, and the release of its mutex is none. The relaxed counter is: it
-    /// makes "found taken just before the release" a way for threads to meet, and orders nothing.
+    /// A mutex whose release lets another thread step in. loom switches threads before an operation, but the release of
+    /// its own mutex is none. The relaxed counter is one: it makes "found taken just before the release" a way for
+    /// threads to meet, and orders nothing.
     pub struct Mutex<T> {
         inner: loom::sync::Mutex<T>,
         uses: AtomicUsize,

@@ -1,5 +1,5 @@
-//! `--tokens FILE`: one `TOKEN say|listen|both [CHANNEL]` a line. The file is looked at when a token is checked, at most
-//! once a second, and read again when it has changed; so a token is changed without a restart, and needs no thread.
+//! `--tokens FILE`: one `TOKEN say|listen|both [CHANNEL]` a line. When a token is checked, the file is looked at, at
+//! most once a second, and read again if it has changed. So tokens change without a restart, and no thread is needed.
 
 use std::fmt::{Debug, Formatter};
 use std::fs::{File, Metadata};
@@ -15,35 +15,35 @@ use subtle::ConstantTimeEq;
 use crate::message::{is_channel, is_within};
 use crate::secret::Secret;
 
-/// How often the file is looked at.
+/// How often the file is looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A file that was changed less than this ago may be half written, and is left for the next look.
+/// A file that was changed less than this ago may be half written. It is left for the next look.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// The longest file that is read, in bytes: ten thousand tokens.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// What a token is good for.
+/// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
     /// To say something.
     pub say: bool,
-    /// To hear or see what was said.
+    /// To hear or see messages.
     pub listen: bool,
 }
 
 /// A line of the file.
 #[derive(PartialEq, Eq)]
 struct Grant {
-    /// Of the token: all are of one length, so comparing takes the same time for each.
+    /// The digest of the token. All digests have one length, so every comparison takes equally long.
     digest: [u8; 32],
     rights: Rights,
-    /// This channel and what is below it; empty for all there is.
+    /// This channel and those below it; empty for every channel.
     channel: String,
 }
 
-/// The tokens in a file, as it stands.
+/// The tokens in a file, as it stands now.
 pub struct Tokens {
     path: PathBuf,
     state: Mutex<State>,
@@ -52,9 +52,9 @@ pub struct Tokens {
 struct State {
     grants: Arc<[Grant]>,
     looked: Instant,
-    /// How the file looked when it was read; `None` if it was not settled.
+    /// The stamp of the file when it was read; `None` if it was not settled.
     stamp: Option<Stamp>,
-    /// What was wrong with it then.
+    /// The fault of the file when it was read.
     complaint: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Tokens {
     /// Reads the tokens in the file at `path`.
     ///
     /// # Errors
-    /// What is wrong with the file and what to give instead, to be read after the flag's name. Holds nothing of a token.
+    /// The fault of the file and a remedy, to be read after the flag's name. Holds nothing of a token.
     pub fn open(path: &str) -> Result<Tokens, String> {
         let (path, looked) = (PathBuf::from(path), Instant::now());
         let stamp = path.metadata().ok().as_ref().and_then(stamp);
@@ -73,8 +73,8 @@ impl Tokens {
         Ok(Tokens { path, state: Mutex::new(state) })
     }
 
-    /// Whether one of `offered` is a token that gives `rights` on `channel`, which may be several with commas between.
-    /// Comparing takes the same time whether it is or not.
+    /// Whether one of `offered` is a token with `rights` on `channel`, which may be several channels with commas
+    /// between. Comparing takes equally long in both cases.
     pub fn allow(&self, offered: &[&[u8]], rights: Rights, channel: &str) -> bool {
         let grants = self.current();
         let digests: Vec<[u8; 32]> = offered.iter().map(|token| Sha256::digest(token).into()).collect();
@@ -86,7 +86,7 @@ impl Tokens {
         channel.split(',').all(|channel| held.iter().any(|grant| is_within(channel, &grant.channel)))
     }
 
-    /// What the file says, or said before somebody broke it.
+    /// The grants in the file now, or before somebody broke it.
     fn current(&self) -> Arc<[Grant]> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= LOOK {
@@ -98,7 +98,7 @@ impl Tokens {
 
     fn look(&self, state: &mut State) {
         let metadata = self.path.metadata();
-        let is_pipe = metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()); // it was read, and says no more
+        let is_pipe = metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()); // it was read, and holds no more
         let stamp = metadata.as_ref().ok().and_then(stamp);
         if is_pipe || (metadata.is_ok() && (stamp.is_none() || stamp == state.stamp)) {
             return;
@@ -120,7 +120,7 @@ impl Tokens {
     }
 }
 
-/// How a file looks; `None` where it was changed just now. One of the future is as old as any.
+/// The stamp of a file; `None` if it was changed just now. A change in the future counts as old.
 fn stamp(file: &Metadata) -> Option<Stamp> {
     let is_new = SystemTime::now().duration_since(file.modified().ok()?).is_ok_and(|age| age < SETTLED);
     (!is_new).then(|| (file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
@@ -172,7 +172,7 @@ fn grant(words: &[&str]) -> Result<Grant, &'static str> {
 }
 
 impl Debug for Tokens {
-    /// Shows that there are some, not which.
+    /// Shows that there are tokens, not which.
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Tokens(not shown)")
     }

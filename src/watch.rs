@@ -1,5 +1,5 @@
-//! Which connection has something to say: epoll, shared by all threads that wait. A connection that waits for its
-//! client needs no thread; the thread that waits here takes the one event there is and serves it.
+//! The watch: epoll, shared by all threads that wait. A connection that waits for its client needs no thread. The
+//! threads are leader and followers: one takes the next event and serves it, while the next one waits.
 //!
 //! Connections are edge-triggered (epoll(7)): each arrival of bytes, and the end, is told once, to one thread.
 //! Newcomers are told once and not again until [`Watch::await_newcomers`], so only one thread at a time accepts.
@@ -15,21 +15,21 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use crate::socket::{Listening, Socket};
 
-/// No socket has these keys, which are counted up from one.
+/// Keys that no socket has; sockets are counted up from one.
 const NEWCOMER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
 const CALL: u64 = u64::MAX - 2;
 
-/// The set of what is watched.
+/// The watched descriptors.
 pub struct Watch {
     epoll: OwnedFd,
     /// Readable from the moment of the stop, for every thread.
     stop: OwnedFd,
-    /// Counts up with each call, and is never read: edge-triggered, each is told to one thread.
+    /// Counts up with each call, and is never read. It is edge-triggered, so each call is told to one thread.
     call: OwnedFd,
 }
 
-/// What a thread that waited has to see to.
+/// The reason why a waiting thread wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// Connections can be accepted.
@@ -41,7 +41,7 @@ pub enum Event {
         /// Whether the peer has closed its sending side, or the connection.
         left: bool,
     },
-    /// Nothing, for as long as the thread was to wait.
+    /// The time to wait is over.
     Nothing,
     /// Another thread of ours has left something to do.
     Call,
@@ -50,7 +50,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The key of the socket on which something has come; `None` where it is anything else.
+    /// The key of the socket on which something has come; `None` for any other event.
     pub fn key(self) -> Option<u64> {
         if let Event::Arrival { key, .. } = self { Some(key) } else { None }
     }
@@ -60,7 +60,7 @@ impl Watch {
     /// Watches for newcomers.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// The system's, if no descriptor is left.
     pub fn new(listening: &Listening) -> io::Result<Watch> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
@@ -91,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// Looks for an event for as long as `limit` without sleeping; whoever else wants the processor gets it in between.
+    /// Polls for an event for as long as `limit` without sleeping; other threads may get the processor in between.
     pub fn look(&self, limit: Duration) -> Event {
         let begun = Instant::now();
         loop {
@@ -103,16 +103,16 @@ impl Watch {
         }
     }
 
-    /// Watches a connection until it is closed. What has come before is told too.
+    /// Watches a connection until it is closed. Bytes that came before are told too.
     ///
     /// # Errors
-    /// When the kernel cannot watch any more.
+    /// The system's, if the kernel cannot watch any more.
     pub fn add(&self, socket: &Socket) -> io::Result<()> {
         let data = EventData::new_u64(socket.key());
         socket.call(|socket| epoll::add(&self.epoll, socket, data, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET))
     }
 
-    /// The next newcomer is told again, to one thread.
+    /// From now on the next newcomer is told again, to one thread.
     pub fn await_newcomers(&self, listening: &Listening) {
         let (data, flags) = (EventData::new_u64(NEWCOMER), EventFlags::IN | EventFlags::ONESHOT);
         let _ = epoll::modify(&self.epoll, &listening.listener, data, flags);

@@ -34,3 +34,4 @@ mod stop;
 #[cfg(feature = "store")]
 mod store;
 mod tokens;
+mod words;

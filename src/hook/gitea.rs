@@ -1,24 +1,25 @@
 //! Gitea's and Forgejo's deliveries, as their `modules/structs/hook.go` defines them. Most are GitHub's with a few
-//! names changed; Forgejo tells of its Actions in a way of its own.
+//! names changed. Forgejo tells of its Actions in a way of its own.
 
 use crate::hook::github::{self, file_name};
 use crate::hook::notice::{Notice, around, kind, short_ref};
 use crate::hook::payload::Payload;
 
-/// What a delivery says. `event` is the header; without it the payload is told by what only that kind has.
+/// Reads a delivery. `event` is the header; if it is empty, a member that only one kind of payload has tells the event.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     let is_run = event.starts_with("action_run") || (event.is_empty() && payload.has("/run"));
     if is_run {
         return action_run(payload);
     }
-    // The event's fine name may come where the coarse one should: a synchronized pull request is one all the same.
+    // The event's detailed name may come in place of the general one: a synchronized pull request is still a pull
+    // request.
     let event = if event == "pull_request_sync" { "pull_request" } else { event };
-    // Here a run that is run again may stay the same attempt, so what comes after its end is not late.
+    // In Gitea a run that is run again may keep its attempt number, so a state after the end is not late.
     Some(Notice { ends_once: false, ..github::read(event, payload)? })
 }
 
-/// A run of Forgejo's Actions that has ended. One that mends a failed one is told of twice: as a success and as a
-/// recovery; which of the two comes first does not matter, both make the same line.
+/// The end of a run of Forgejo's Actions. A run that mends a failed one is told of twice: as a success and as a
+/// recovery. The order does not matter, since both make one and the same line.
 fn action_run(payload: Payload<'_>) -> Option<Notice> {
     let run = payload.at("/run");
     let outcome = match payload.word("/action") {

@@ -1,11 +1,11 @@
-//! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea's are made after them, so what
-//! is here reads those too.
+//! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea copies them, so this code reads
+//! Gitea's too.
 
 use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
 use crate::hook::payload::Payload;
 use crate::hook::push::{Push, Request};
 
-/// What a delivery says. `event` is the header; without it the payload is told by what only that kind has.
+/// Reads a delivery. `event` is the header; if it is empty, a member that only one kind of payload has tells the event.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     let event = if event.is_empty() { guess(payload)? } else { event };
     match event {
@@ -21,9 +21,9 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     }
 }
 
-/// The event of a recorded delivery that comes without its headers.
+/// The event of a delivery that comes without its headers, such as a recorded one.
 fn guess(payload: Payload<'_>) -> Option<&'static str> {
-    // A deployment's status may hold the run that deploys, a run its pull request: the more special comes first.
+    // A deployment's status may hold the run that deploys, and a run its pull request: the more special comes first.
     let by_object = ["deployment_status", "workflow_job", "workflow_run", "release", "pull_request"];
     if let Some(event) = by_object.into_iter().find(|event| payload.has(&format!("/{event}"))) {
         return Some(event);
@@ -32,13 +32,13 @@ fn guess(payload: Payload<'_>) -> Option<&'static str> {
         _ if !payload.word("/zen").is_empty() => Some("ping"),
         _ if !payload.word("/after").is_empty() => Some("push"),
         _ if payload.word("/ref_type").is_empty() => None,
-        // A creation names the default branch, in Gitea the commit.
+        // A creation names the default branch; in Gitea it names the commit.
         _ if !payload.word("/master_branch").is_empty() || !payload.word("/sha").is_empty() => Some("create"),
         _ => Some("delete"),
     }
 }
 
-/// What every kind has.
+/// The part of a notice that every kind has.
 pub fn base(payload: Payload<'_>) -> Notice {
     Notice {
         project: payload.text(["/repository/full_name", "/repository/name", "/organization/login"]),
@@ -47,7 +47,7 @@ pub fn base(payload: Payload<'_>) -> Notice {
     }
 }
 
-/// How a run or a job stands. `state` is its conclusion where it has one, else its status.
+/// How a run or a job stands. `state` is its conclusion if it has one, else its status.
 pub fn standing(state: &str) -> Option<Standing> {
     let (status, verb) = match state {
         "queued" | "requested" | "pending" => (status::QUEUED, "is queued"),
@@ -116,7 +116,7 @@ fn workflow_run(payload: Payload<'_>) -> Option<Notice> {
     Some(notice.of_a_run(&subject, standing))
 }
 
-/// Of `.github/workflows/ci.yml@refs/heads/main`, the file's name.
+/// The file's name out of `.github/workflows/ci.yml@refs/heads/main`.
 pub fn file_name(path: &str) -> String {
     let path = path.split_once('@').map_or(path, |(path, _)| path);
     path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
@@ -246,7 +246,7 @@ fn deployment_status(payload: Payload<'_>) -> Option<Notice> {
 
 fn release(payload: Payload<'_>) -> Option<Notice> {
     let release = payload.at("/release");
-    // Publishing sends up to three: created, published, released. They are one state, said once.
+    // Publishing a release sends up to three deliveries: created, published, released. They are one state, said once.
     let (status, verb, quiet) = match payload.word("/action") {
         "published" | "released" | "prereleased" => ("published", "published", false),
         "unpublished" => ("unpublished", "unpublished", false),
@@ -278,7 +278,7 @@ fn release(payload: Payload<'_>) -> Option<Notice> {
     })
 }
 
-/// What GitHub sends when a hook is set up.
+/// The delivery that GitHub sends when a hook is set up.
 fn ping(payload: Payload<'_>) -> Option<Notice> {
     let zen = payload.text(["/zen"]);
     Some(Notice {

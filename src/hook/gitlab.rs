@@ -1,10 +1,10 @@
-//! GitLab's deliveries, as its page "Webhook events" documents them. Group and system hooks send the same.
+//! GitLab's deliveries, as its page "Webhook events" documents them. Group and system hooks send them too.
 
 use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
 use crate::hook::payload::{Payload, readable};
 use crate::hook::push::{Push, Request};
 
-/// What a delivery says. The kind stands in the payload; `event`, the header, tells it where it does not.
+/// Reads a delivery. The payload names its kind; if it does not, `event`, the header, does.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     let known = [payload.word("/object_kind"), payload.word("/event_name"), event];
     match known.into_iter().find(|word| !word.is_empty())? {
@@ -18,9 +18,9 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     }
 }
 
-/// What every kind has.
+/// The part of a notice that every kind has.
 fn base(payload: Payload<'_>) -> Notice {
-    // A job names its project `group / app` where it does not describe it.
+    // If a job does not describe its project, it names it as `group / app`.
     let name = payload.text(["/project_name"]).map(|name| name.replace(" / ", "/"));
     Notice {
         project: payload
@@ -32,7 +32,7 @@ fn base(payload: Payload<'_>) -> Notice {
     }
 }
 
-/// A page of the project, where the delivery itself links to none.
+/// A page of the project, for a delivery that links to none itself.
 fn page(payload: Payload<'_>, path: &str, id: Option<u64>) -> Option<String> {
     let project = payload.url(["/project/web_url", "/project/homepage", "/repository/homepage"])?;
     Some(format!("{project}/-/{path}/{}", id?))

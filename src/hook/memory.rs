@@ -1,12 +1,12 @@
-//! What was said of the forges lately: which deliveries were heard, and how each pipeline stood. Bounded; the oldest is
-//! forgotten first. After a restart nothing is known, so a state may be said a second time, never be missed. What could
-//! not be said is taken back, so that it is said when the forge sends it again.
+//! The latest deliveries of the forges: which were heard, and how each pipeline stood. Bounded; the oldest is forgotten
+//! first. After a restart nothing is known, so a state may be said a second time, never be missed. If a delivery could
+//! not be said, it is forgotten again, so that it is said when the forge sends it once more.
 //!
-//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `relay.rs`), but each knows for
-//! itself how pipelines stand. Whether a state is news decides what the message is, so it would have to be asked before
-//! the message is made and told with it, one step in Redis for both, or two servers that hear of the same state at once
-//! would say it twice all the same. What that would spare is a second line where a forge tells the same state in two
-//! deliveries, and the second one comes to another server.
+//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `relay.rs`), but each remembers for
+//! itself how pipelines stand. The message depends on whether a state is news. So to share this, servers would have to
+//! ask Redis before the message is made, and to tell Redis in the same step; otherwise two servers that hear of one
+//! state at once would still say it twice. The gain would be small: one line less when a forge tells a state in two
+//! deliveries and they come to two servers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -16,17 +16,17 @@ use crate::hook::notice::{Notice, status};
 use crate::message::{Mark, mark_of};
 use crate::sync::lock;
 
-/// Deliveries remembered. Forges send again within minutes by themselves, within days by hand; a busy forge's hooks
+/// Deliveries remembered. Forges send again within minutes by themselves, within days by hand. A busy forge's hooks
 /// come a few a second at most. 64 bytes each.
 const DELIVERIES: usize = 4096;
 
 /// Pipelines, jobs and the like whose state is remembered: more than run at once on a big forge. 80 bytes each.
 const THINGS: usize = 8192;
 
-/// What is remembered of the forges.
+/// The memory of the forges' deliveries.
 #[derive(Default)]
 pub struct Memory {
-    /// Held for a look into two maps; nothing blocks under it.
+    /// Held while two maps are looked into; nothing blocks under it.
     known: Mutex<Known>,
 }
 
@@ -36,36 +36,36 @@ struct Known {
     things: Recent<&'static str>,
 }
 
-/// What a notice is worth.
+/// The worth of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// A line.
     Said,
-    /// A change on the dashboard.
+    /// Only a change on the dashboard.
     Updated,
-    /// Nothing: what it tells of is over.
+    /// Nothing: its thing has ended already.
     Late,
 }
 
-/// The mark of the delivery that `parts` make unique; without parts none is.
+/// The mark of the delivery that `parts` make unique; `None` without parts.
 pub fn mark(parts: &[&[u8]]) -> Option<Mark> {
     (!parts.is_empty()).then(|| mark_of(parts))
 }
 
-/// The key of what `notice` tells of, if it is something that can change.
+/// The key of the thing whose state `notice` tells, if the thing can change.
 fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Mark> {
     let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
     Some(mark_of(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
 }
 
 impl Memory {
-    /// Whether this delivery was heard before; remembers it. One without a mark was not.
+    /// Whether this delivery was heard before. Remembers it. A delivery without a mark always counts as new.
     pub fn has_heard(&self, delivery: Option<Mark>) -> bool {
         delivery.is_some_and(|mark| lock(&self.known).deliveries.put(mark, (), DELIVERIES).is_some())
     }
 
-    /// Takes back what [`has_heard`](Self::has_heard) and [`news`](Self::news), which said `news`, have remembered,
-    /// because it could not be said: sent again it is heard, and its state is news if it was.
+    /// Forgets a delivery that could not be said: undoes [`has_heard`](Self::has_heard) and [`news`](Self::news), which
+    /// returned `news`. When the forge sends it again, it is heard, and its state is news if it was before.
     pub fn take_back(&self, delivery: Option<Mark>, forge: Forge, notice: &Notice, news: News) {
         let mut known = lock(&self.known);
         if let Some(mark) = delivery {
@@ -79,8 +79,9 @@ impl Memory {
         }
     }
 
-    /// What `notice` is worth after what was said of the same thing; remembers it. Quiet states in between do not make
-    /// the same state news: a pipeline that runs, is pending between two stages and runs again has run all along.
+    /// The worth of `notice`, compared with the last state of its thing. Remembers the new state. Quiet states in
+    /// between do not make a repeated state news: a pipeline that runs, is pending between two stages and runs again
+    /// has run all along.
     pub fn news(&self, forge: Forge, notice: &Notice) -> News {
         let quiet = if notice.quiet { News::Updated } else { News::Said };
         let Some(key) = key_of_thing(forge, notice) else { return quiet };
@@ -97,7 +98,7 @@ impl Memory {
     }
 }
 
-/// The newest of what was put in, by key.
+/// The newest values that were put in, by key.
 struct Recent<T> {
     known: HashMap<Mark, T>,
     /// The keys, oldest first.
@@ -115,7 +116,7 @@ impl<T: Copy> Recent<T> {
         self.known.get(key).copied()
     }
 
-    /// Puts `value` in and returns the one it replaces; forgets the oldest where there are more than `most`.
+    /// Puts `value` in and returns the one it replaces. Forgets the oldest if there are more than `most`.
     fn put(&mut self, key: Mark, value: T, most: usize) -> Option<T> {
         let before = self.known.insert(key, value);
         if before.is_none() {
@@ -129,7 +130,7 @@ impl<T: Copy> Recent<T> {
         before
     }
 
-    /// Forgets `key`. Looks for it from the newest on: what is taken back was put in a moment ago.
+    /// Forgets `key`. Searches from the newest on, because a value to be taken back was put in a moment ago.
     fn take(&mut self, key: &Mark) {
         if self.known.remove(key).is_some()
             && let Some(place) = self.order.iter().rposition(|known| known == key)

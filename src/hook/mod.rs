@@ -1,18 +1,18 @@
-//! `/hook/FORGE`: what a forge says of its pipelines, pushes and releases becomes one readable line for everyone who
-//! listens, and fields for the dashboard.
+//! `/hook/FORGE`: a forge's news of its pipelines, pushes and releases becomes one readable line for every listener,
+//! and fields for the dashboard.
 //!
 //! ```text
 //!   delivery ─▶ proof ─▶ payload ─▶ gitlab | github | gitea ─▶ notice ─▶ memory ─▶ hub
 //!               secret    JSON       what it says               a line     said already?
 //! ```
 //!
-//! A forge is not somebody to argue with: it shows refusals to nobody and switches a hook off after a few of them. So
-//! whatever is JSON is answered with an empty 200, whether it says something to us or not; only a bad secret is a 401,
-//! and a body that is no JSON a 400. A field that is missing, null or of another type than documented is as if it were
-//! not there: the line gets shorter, and without what matters there is none.
+//! A forge cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery that is
+//! JSON gets an empty 200, even if aloud makes nothing of it. Only a bad secret is a 401, and a body that is no JSON a
+//! 400. A field that is missing, null or of another type than documented counts as absent: the line gets shorter, and
+//! without the fields that matter there is no line.
 //!
-//! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only those hear
-//! who ask for it; all else as [`CI_EVENT`]. Redeliveries are not published again.
+//! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only listeners
+//! that ask for it hear; all else as [`CI_EVENT`]. Redeliveries are not published again.
 
 mod gitea;
 mod github;
@@ -46,14 +46,14 @@ use payload::Payload;
 /// forge lists in full is a few hundred.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Who sends webhooks.
+/// A forge that sends webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forge {
     /// gitlab.com and every other GitLab.
     GitLab,
     /// github.com and GitHub Enterprise.
     GitHub,
-    /// Gitea, and Gogs, whose deliveries are a part of Gitea's.
+    /// Gitea, and Gogs, whose deliveries are a subset of Gitea's.
     Gitea,
     /// Forgejo, Codeberg's.
     Forgejo,
@@ -74,8 +74,8 @@ impl Forge {
         }
     }
 
-    /// The forge that has sent this, by its headers; `expected` where they do not say. Forgejo also sends Gitea's
-    /// headers, and both send GitHub's, so those come last.
+    /// The forge that has sent this, by its headers; `expected` if they do not say. Forgejo also sends Gitea's headers,
+    /// and both send GitHub's, so those come last.
     fn of(header: &Header<'_>, expected: Forge) -> Forge {
         let signs = [
             ("X-Forgejo-Event", Forge::Forgejo),
@@ -118,8 +118,8 @@ impl Forge {
     }
 }
 
-/// What a delivery says, or `None` where it says nothing to us. `event` is what the forge's header names it; where that
-/// is empty, as with a recorded delivery sent by hand, the payload tells.
+/// Reads a delivery; `None` if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
+/// as with a recorded delivery sent by hand, the payload tells.
 pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
     let payload = Payload::new(payload);
     match forge {
@@ -157,7 +157,7 @@ struct TakenIn {
     forge: Forge,
     notice: Notice,
     news: News,
-    /// What makes it the one it is, if anything does.
+    /// The mark of the delivery, if it has a name.
     delivery: Option<Mark>,
 }
 
@@ -195,21 +195,22 @@ fn receive(
     Ok((news != News::Late).then_some(TakenIn { forge, notice, news, delivery }))
 }
 
-/// What makes this delivery the one it is; empty where nothing does. On another channel it is another delivery, because
-/// a forge may give one event one name in two hooks.
+/// The parts that identify this delivery; empty if nothing does. They include the channel, because a forge may give an
+/// event one name in two hooks.
 fn delivery<'a>(forge: Forge, channel: &'a str, header: &Header<'a>, body: &'a [u8]) -> Vec<&'a [u8]> {
     if let Some(name) = forge.delivery_headers().iter().find_map(|name| header(name)) {
         return vec![forge.name().as_bytes(), channel.as_bytes(), name.as_bytes()];
     }
     match header("X-Gitlab-Event-UUID") {
-        // Before 17.4 GitLab names no delivery, but the same event with the same words is one.
+        // Before 17.4 GitLab does not name its deliveries. Then an equal event with an equal body counts as one
+        // delivery.
         Some(event) => vec![forge.name().as_bytes(), channel.as_bytes(), event.as_bytes(), body],
         None => vec![],
     }
 }
 
-/// The payload: the body, or the field `payload` of a form, as GitHub and Gitea send it if told so. A body that looks
-/// like JSON is taken for it whatever its type, because `curl -d @FILE` calls everything a form.
+/// Parses the payload: the body, or the field `payload` of a form, as GitHub and Gitea send it if told so. A body that
+/// looks like JSON counts as JSON whatever its type, because `curl -d @FILE` calls everything a form.
 fn json(body: &[u8]) -> Result<Value, Refusal> {
     let text = match body.trim_ascii_start().first() {
         Some(b'{' | b'[') => String::from_utf8_lossy(body),

@@ -1,22 +1,22 @@
-//! What a delivery says: one sentence for people, and the same in fields for the dashboard. The fields are the same for
-//! every forge, whatever it calls them.
+//! A notice: one sentence for people, and its facts in fields for the dashboard. Every forge's notices have these field
+//! names.
 
 use std::borrow::Cow;
 
 use crate::hook::Forge;
 use crate::message::Message;
 
-/// What a notice is about, in its field `kind`.
+/// The kinds of notices, in the field `kind`.
 pub mod kind {
-    /// GitLab's pipeline, the others' workflow run.
+    /// GitLab's pipeline, or a workflow run of the other forges.
     pub const PIPELINE: &str = "pipeline";
-    /// A job of one.
+    /// A job of a pipeline.
     pub const JOB: &str = "job";
     /// Commits, or a branch that comes or goes.
     pub const PUSH: &str = "push";
     /// A tag that comes or goes.
     pub const TAG: &str = "tag";
-    /// GitLab's merge request, the others' pull request.
+    /// GitLab's merge request, or a pull request of the other forges.
     pub const MERGE_REQUEST: &str = "merge_request";
     /// A deployment to an environment.
     pub const DEPLOYMENT: &str = "deployment";
@@ -26,7 +26,7 @@ pub mod kind {
     pub const PING: &str = "ping";
 }
 
-/// How a pipeline, a job or a deployment stands, in the field `status`; the words are the same for all forges.
+/// The states of a pipeline, a job or a deployment, in the field `status`; all forges share these words.
 pub mod status {
     /// It has not begun.
     pub const QUEUED: &str = "queued";
@@ -43,64 +43,64 @@ pub mod status {
     /// It was not needed.
     pub const SKIPPED: &str = "skipped";
 
-    /// Whether it is over.
+    /// Whether `status` says that the thing has ended.
     pub fn is_over(status: &str) -> bool {
         [PASSED, FAILED, CANCELED, SKIPPED].contains(&status)
     }
 }
 
-/// How something that runs stands: the common word, and what the forge says in a sentence.
+/// How a running thing stands: the common word, and the forge's word in a sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// One of [`status`].
     pub status: &'static str,
-    /// Ends `Pipeline #5 ...`.
+    /// The end of the sentence `Pipeline #5 ...`.
     pub verb: &'static str,
 }
 
-/// What a delivery says.
+/// The content of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notice {
     /// One of [`kind`].
     pub kind: &'static str,
-    /// One of [`status`], or what has happened: pushed, created, deleted, opened, closed, merged and so on.
+    /// One of [`status`], or another word for the event: pushed, created, deleted, opened, closed, merged and so on.
     pub status: &'static str,
     /// The sentence, without the project.
     pub sentence: String,
     /// It changes what is shown, but is not worth a line.
     pub quiet: bool,
-    /// What it is that has this status, unique within the forge: the same status again is no news. `None`: every time
-    /// is.
+    /// The thing that has this status, unique within the forge: an equal status again is no news. `None`: every notice
+    /// is news.
     pub thing: Option<String>,
-    /// After the end nothing comes for this thing, however late it arrives.
+    /// Once this thing has ended, a state that is no end is late and is ignored.
     pub ends_once: bool,
     /// `group/app`.
     pub project: Option<String>,
     /// The branch or tag.
     pub reference: Option<String>,
-    /// Who caused it.
+    /// The person who caused it.
     pub who: Option<String>,
     /// Its id within the forge.
     pub id: Option<u64>,
     /// The number people know it by.
     pub number: Option<u64>,
-    /// What it is called.
+    /// Its title.
     pub title: Option<String>,
     /// How long it has run, in seconds.
     pub duration: Option<u64>,
-    /// Where to read on.
+    /// A link to its page.
     pub url: Option<String>,
     /// The commit.
     pub sha: Option<String>,
-    /// Whatever else helps, by plain names.
+    /// Further fields, by plain names.
     pub more: Vec<(&'static str, Option<String>)>,
 }
 
-/// Of a commit's hash, as many characters as forges show.
+/// Characters shown of a commit's hash; forges show as many.
 const SHORT_SHA: usize = 8;
 
 impl Notice {
-    /// The sentence, with the project before it: the line that is heard.
+    /// The line that is heard: the project, then the sentence.
     pub fn line(&self) -> String {
         match &self.project {
             Some(project) => format!("{project}: {}", self.sentence),
@@ -108,7 +108,8 @@ impl Notice {
         }
     }
 
-    /// What is published. The whole line is the message and the name is empty, so that every format shows the same.
+    /// The message that is published. The whole line is the message and the name is empty, so that every format shows
+    /// one text.
     pub fn into_message(self, forge: Forge, event: &'static str, channel: &str) -> Message {
         let message = self.line();
         Message {
@@ -143,8 +144,8 @@ impl Notice {
         fields.into_iter().chain(self.more).filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
-    /// Makes this the notice of something that runs: its status, and the sentence
-    /// `SUBJECT of REFERENCE by WHO VERB in DURATION`, without what is not known.
+    /// Makes this the notice of a thing that runs: sets its status, and the sentence `SUBJECT of REFERENCE by WHO VERB
+    /// in DURATION`, leaving out unknown parts.
     pub fn of_a_run(mut self, subject: &str, standing: Standing) -> Notice {
         if !status::is_over(standing.status) || standing.status == status::SKIPPED {
             self.duration = None;
@@ -187,7 +188,7 @@ fn spoken(seconds: u64) -> String {
     words.join(" ")
 }
 
-/// The name of a branch, a tag or a request, out of what git calls it.
+/// The short name of a branch, a tag or a request, out of the full name in git.
 pub fn short_ref(reference: &str) -> String {
     let numbered = |rest: &str, sign: &str| rest.split_once('/').map(|(number, _)| format!("{sign}{number}"));
     if let Some(name) = reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")) {
@@ -198,7 +199,7 @@ pub fn short_ref(reference: &str) -> String {
     merge.or_else(pull).unwrap_or_else(|| reference.to_owned())
 }
 
-/// `text` with what stands before and after it, or nothing where there is no text.
+/// `text` between `before` and `after`; empty if there is no text.
 pub fn around(before: &str, text: Option<&str>, after: &str) -> String {
     text.map_or_else(String::new, |text| [before, text, after].concat())
 }

@@ -1,16 +1,16 @@
-//! A forge's JSON, read without trust: what is missing, null or of another type than expected is not there. Fields are
-//! named by JSON pointers (RFC 6901).
+//! A forge's JSON, read without trust: a member that is missing, null or of another type than expected counts as
+//! absent. JSON pointers (RFC 6901) name the members.
 
 use serde_json::Value;
 
-/// The longest text taken over, in characters; a longer one is cut. Twice what git recommends for the first line of a
-/// commit, and more than most terminals show.
+/// The longest text taken over, in characters; a longer one is cut. It is twice the length that git recommends for the
+/// first line of a commit, and more than most terminals show.
 const TEXT_LIMIT: usize = 120;
 
 /// The longest URL taken over, in bytes; a longer one is left out, because half a link leads nowhere.
 const URL_LIMIT: usize = 2048;
 
-/// Ten years, in seconds: what is longer is no duration but a mistake.
+/// Ten years, in seconds. A longer duration is a mistake.
 const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
 
 /// A part of a delivery.
@@ -18,12 +18,12 @@ const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
 pub struct Payload<'a>(&'a Value);
 
 impl<'a> Payload<'a> {
-    /// All of it.
+    /// The whole payload.
     pub fn new(value: &'a Value) -> Payload<'a> {
         Payload(value)
     }
 
-    /// What is at `pointer`; null where nothing is.
+    /// The value at `pointer`; null if there is none.
     pub fn at(self, pointer: &str) -> Payload<'a> {
         static NOTHING: Value = Value::Null;
         Payload(self.0.pointer(pointer).unwrap_or(&NOTHING))
@@ -34,12 +34,12 @@ impl<'a> Payload<'a> {
         self.at(pointer).0.is_object()
     }
 
-    /// The text at `pointer` as it was sent, to be compared; empty where there is none.
+    /// The text at `pointer` as it was sent, for comparisons; empty if there is none.
     pub fn word(self, pointer: &str) -> &'a str {
         self.at(pointer).0.as_str().unwrap_or("")
     }
 
-    /// The first text among `pointers` that says something, readable: one line, no control characters, not too long.
+    /// The first text among `pointers` that is not empty, made readable: one line, no control characters, not too long.
     pub fn text<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
         pointers.iter().find_map(|pointer| readable(self.word(pointer)))
     }
@@ -54,7 +54,7 @@ impl<'a> Payload<'a> {
         self.at(pointer).0.as_bool().unwrap_or(false)
     }
 
-    /// The elements of the array at `pointer`; none where there is none.
+    /// The elements of the array at `pointer`; empty if there is none.
     pub fn list(self, pointer: &str) -> &'a [Value] {
         self.at(pointer).0.as_array().map_or(&[], Vec::as_slice)
     }
@@ -64,7 +64,7 @@ impl<'a> Payload<'a> {
         self.list(pointer).last().map_or(self.at("/-"), Payload)
     }
 
-    /// The first link among `pointers`: http or https, and nothing in it that a reader could be misled by.
+    /// The first link among `pointers` that is http or https and holds nothing that could mislead a reader.
     pub fn url<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
         pointers.iter().find_map(|pointer| {
             let url = self.word(pointer);
@@ -75,12 +75,12 @@ impl<'a> Payload<'a> {
         })
     }
 
-    /// The person at the first of `pointers` that is one: by the full name, else by the name they log in with.
+    /// The name of the first person among `pointers`: the full name, else the login name.
     pub fn person<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
         pointers.iter().find_map(|pointer| self.at(pointer).text(["/full_name", "/name", "/login", "/username"]))
     }
 
-    /// The number of seconds at `pointer`, rounded. Less than one is not worth telling.
+    /// The number of seconds at `pointer`, rounded; `None` below one.
     pub fn seconds(self, pointer: &str) -> Option<u64> {
         let seconds = self.at(pointer).0.as_f64()?;
         (1.0..LONGEST).contains(&seconds).then_some(seconds.round() as u64)
@@ -94,8 +94,8 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Seconds since 1970 of `2016-08-12T15:23:28Z`, with a fraction, an offset, or as GitLab writes it, with spaces and
-/// `UTC`. Go's zero time, the year 1, is none.
+/// Parses a time to seconds since 1970: `2016-08-12T15:23:28Z`, with a fraction, an offset, or as GitLab writes it,
+/// with spaces and `UTC`. Go's zero time, the year 1, counts as none.
 fn unix_time(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(19)?;
     let time = humantime::parse_rfc3339_weak(date).ok()?;
@@ -113,8 +113,8 @@ fn unix_time(text: &str) -> Option<i64> {
     Some(seconds - offset)
 }
 
-/// The first line of `text`, its white space made single, without what cannot be seen, cut where it is too long; `None`
-/// where nothing is left.
+/// The first line of `text`, with single spaces, without invisible characters, cut if it is too long; `None` if nothing
+/// is left.
 pub fn readable(text: &str) -> Option<String> {
     let line = text.trim_start().lines().next()?;
     let visible: String = line.chars().map(|char| if is_unseen(char) { ' ' } else { char }).collect();
@@ -128,8 +128,8 @@ pub fn readable(text: &str) -> Option<String> {
     }
 }
 
-/// Control characters, and those that turn the direction of what follows (Unicode's bidirectional formatting): whoever
-/// names a branch could make a line read as something else with them.
+/// Whether `char` is a control character or turns the direction of the text after it (Unicode's bidirectional
+/// formatting). With those, the name of a branch could make a line read as something else.
 fn is_unseen(char: char) -> bool {
     char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,5 +1,5 @@
-//! How a forge proves that it knows the secret: by showing it, or by signing the raw bytes of the delivery with it. All
-//! comparisons take the same time whether they succeed or not.
+//! How a forge proves that it knows the secret: it shows the secret, or signs the raw bytes of the delivery with it.
+//! Every comparison takes as long when it fails as when it succeeds.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +10,8 @@ use sha2::Sha256;
 use crate::hook::{Forge, Header};
 use crate::secret::Secret;
 
-/// How old, or how far ahead, a signed delivery may be, in seconds: what Standard Webhooks' own libraries allow.
-/// Without this who overhears a delivery could send it again for ever.
+/// How old, or how far ahead, a signed delivery may be, in seconds. Standard Webhooks' own libraries allow as much.
+/// Without a limit, an eavesdropper could send a delivery again for ever.
 const TOLERANCE: u64 = 5 * 60;
 
 /// Begins a secret that is a key in base64 (Standard Webhooks, "Signature scheme").
@@ -19,16 +19,16 @@ const KEY_PREFIX: &str = "whsec_";
 
 /// Whether a delivery of `forge` with this body proves `secret` at `now`, in seconds since 1970.
 ///
-/// GitLab shows the secret in `X-Gitlab-Token`, or signs with its signing token; where it does, the signature decides.
-/// The others sign: `X-Hub-Signature-256` is GitHub's, and Gitea and Forgejo send it too beside their own. The SHA-1 of
-/// `X-Hub-Signature` counts for nothing.
+/// GitLab shows the secret in `X-Gitlab-Token`, or signs with its signing token; if it signs, the signature decides.
+/// The other forges sign: GitHub in `X-Hub-Signature-256`, which Gitea and Forgejo also send beside their own headers.
+/// The SHA-1 of `X-Hub-Signature` is ignored.
 pub fn holds(forge: Forge, secret: &Secret, header: &Header<'_>, body: &[u8], now: u64) -> bool {
     let sent = |name: &str| header(name).filter(|value| !value.is_empty());
     if forge == Forge::GitLab {
         return match sent("webhook-signature") {
             Some(signatures) => standard_webhook(secret.as_bytes(), signatures, header, body, now),
             None => sent("X-Gitlab-Token").is_some_and(|token| {
-                // What is not ASCII in a header is given to us percent-encoded.
+                // Bytes beyond ASCII in a header reach us percent-encoded.
                 secret.is(token.as_bytes()) | secret.is(&percent_decode_str(token).collect::<Vec<u8>>())
             }),
         };
@@ -43,7 +43,7 @@ pub fn holds(forge: Forge, secret: &Secret, header: &Header<'_>, body: &[u8], no
     signature.and_then(from_hex).is_some_and(|signature| signed(secret.as_bytes(), &[body], &signature))
 }
 
-/// Whether one of `signatures` (`v1,BASE64 v1,BASE64`) signs `ID.TIMESTAMP.BODY`, and lately.
+/// Whether one of `signatures` (`v1,BASE64 v1,BASE64`) signs `ID.TIMESTAMP.BODY`, and the timestamp is recent.
 fn standard_webhook(secret: &[u8], signatures: &str, header: &Header<'_>, body: &[u8], now: u64) -> bool {
     let (Some(id), Some(timestamp)) = (header("webhook-id"), header("webhook-timestamp")) else { return false };
     let is_fresh = timestamp.parse().is_ok_and(|then: u64| now.abs_diff(then) <= TOLERANCE);

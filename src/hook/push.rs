@@ -1,36 +1,36 @@
-//! What happens to branches and tags, and to the requests to merge them: the same in every forge, under other names.
+//! Sentences about branches, tags, and requests to merge. They read alike for every forge.
 
 use crate::hook::notice::{Notice, around, kind, short_ref};
 
-/// Begins the full name of a tag.
+/// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
 
-/// Who does what nobody is named for.
+/// Stands for a person whom the delivery does not name.
 const SOMEBODY: &str = "Somebody";
 
 /// A push: a branch or tag that comes, moves or goes.
 #[derive(Default)]
 pub struct Push<'a> {
-    /// The full name, `refs/heads/main`.
+    /// The full name, such as `refs/heads/main`.
     pub reference: &'a str,
-    /// The commit before; zeros where there was none.
+    /// The commit before; zeros if there was none.
     pub before: &'a str,
-    /// The commit after; zeros where there is none.
+    /// The commit after; zeros if there is none.
     pub after: &'a str,
-    /// The forge says that it is new.
+    /// The forge says that the branch or tag is new.
     pub created: bool,
-    /// The forge says that it is gone.
+    /// The forge says that the branch or tag is gone.
     pub deleted: bool,
-    /// What was there before is no longer part of it.
+    /// The commit before is no longer part of the branch.
     pub forced: bool,
-    /// How many commits came.
+    /// The number of commits that came.
     pub commits: u64,
-    /// The first line of the newest.
+    /// The first line of the newest commit.
     pub title: Option<String>,
 }
 
 impl Push<'_> {
-    /// Makes `notice` the notice of this push; `None` without a branch or tag.
+    /// Completes `notice` for this push; `None` without a branch or tag.
     pub fn notice(self, notice: Notice) -> Option<Notice> {
         if self.reference.is_empty() {
             return None;
@@ -75,23 +75,22 @@ fn is_zero(sha: &str) -> bool {
     !sha.is_empty() && sha.bytes().all(|byte| byte == b'0')
 }
 
-/// A merge request or pull request, and what was done to it.
+/// A merge request or pull request, and the action on it.
 pub struct Request {
-    /// As the forge calls it: `merge request !`, `pull request #`.
+    /// The forge's word for it: `merge request !`, `pull request #`.
     pub called: &'static str,
-    /// What was done, before the request.
+    /// The verb of the action, before the request.
     pub verb: &'static str,
-    /// What was done, after it.
+    /// The rest of the verb, after the request.
     pub particle: &'static str,
-    /// It is not meant to be merged yet.
+    /// The request is not meant to be merged yet.
     pub draft: bool,
     /// The branch to merge into.
     pub target: Option<String>,
 }
 
 impl Request {
-    /// Makes `notice`, which has the request's number, title and branch, the notice of what was done; `None` where it
-    /// is not known which request it is.
+    /// Completes `notice`, which has the request's number, title and branch; `None` if the request has no number.
     pub fn notice(self, notice: Notice) -> Option<Notice> {
         let number = notice.number?;
         let who = notice.who.as_deref().unwrap_or(SOMEBODY);

@@ -1,8 +1,8 @@
-//! The `Accept` header: which of the types that we can answer with a client likes best.
+//! The `Accept` header: finds the type that a client likes best among those we can answer with.
 
 use std::cmp::Reverse;
 
-/// How closely a range names a type. Of those that match a type the closest gives its weight.
+/// How closely a range names a type. The closest range that matches a type gives its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Closeness {
     /// `*/*`
@@ -15,9 +15,9 @@ enum Closeness {
     Itself,
 }
 
-/// The place in `offers` of the type that `accept` likes best (RFC 9110 section 12.5.1): the one with the highest weight;
-/// of equals, the one that is named more closely, then the one that is named first, then the first in `offers`. `None`
-/// where none is acceptable, also where nothing is said.
+/// The place in `offers` of the type that `accept` likes best (RFC 9110 section 12.5.1): the one with the highest
+/// weight. Ties go to the one that is named more closely, then the one that is named first, then the first in `offers`.
+/// `None` if none is acceptable, or `accept` is empty.
 pub fn best(accept: &str, offers: &[&str]) -> Option<usize> {
     let rank = |offer: &str| {
         let ranges = accept.split(',').enumerate().filter_map(|(place, text)| Some((Range::read(text)?, place)));
@@ -33,14 +33,14 @@ pub fn best(accept: &str, offers: &[&str]) -> Option<usize> {
 /// One range of types, such as `text/*;q=0.5`.
 struct Range<'a> {
     name: &'a str,
-    /// In thousandths.
+    /// The weight, in thousandths.
     weight: u16,
     /// Whether it has parameters that we know nothing of.
     is_kind: bool,
 }
 
 impl Range<'_> {
-    /// `None` where its weight is no number from 0 to 1 (section 12.4.2).
+    /// Reads a range; `None` if its weight is no number from 0 to 1 (section 12.4.2).
     fn read(text: &str) -> Option<Range<'_>> {
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next()?;
@@ -57,10 +57,10 @@ impl Range<'_> {
                 }
             }
         }
-        (!is_kind || weight > 0).then_some(Range { name, weight, is_kind }) // what excludes a kind leaves the others
+        (!is_kind || weight > 0).then_some(Range { name, weight, is_kind }) // a range that excludes a kind leaves the others
     }
 
-    /// How closely it names `offer`; `None` where it does not.
+    /// How closely the range names `offer`; `None` if it does not.
     fn closeness_to(&self, offer: &str) -> Option<Closeness> {
         if self.name.eq_ignore_ascii_case(offer) {
             return Some(if self.is_kind { Closeness::Kind } else { Closeness::Itself });

@@ -4,7 +4,7 @@ use crate::exchange::Refusal;
 use crate::http::head::{Facts, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
 use crate::http::request::Request;
 
-/// The longest line that says a chunk's length.
+/// The longest line with a chunk's length, in bytes.
 const CHUNK_LINE_LIMIT: usize = 256;
 
 /// A whole request.
@@ -12,13 +12,13 @@ const CHUNK_LINE_LIMIT: usize = 256;
 pub struct Arrived {
     /// Its head.
     pub request: Request,
-    /// What it says of its connection.
+    /// The facts about its connection.
     pub facts: Facts,
-    /// Its body, out of its chunks.
+    /// Its body, without chunk framing.
     pub body: Vec<u8>,
 }
 
-/// How far the request that comes next has come.
+/// How much of the next request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing of it is there.
@@ -29,21 +29,21 @@ pub enum Stage {
     Body,
 }
 
-/// What is there.
+/// The result of reading what has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A whole request.
     Whole(Arrived),
-    /// Not all of one.
+    /// Only a part of a request.
     NotYet(Stage),
 }
 
 /// Bytes of one connection on their way to requests.
 #[derive(Default)]
 pub struct Intake {
-    /// What has come and is not read yet.
+    /// Bytes that have come and are not read yet.
     received: Vec<u8>,
-    /// So many of these bytes are a head that is known not to be whole.
+    /// The first so many of these bytes are known to be an incomplete head.
     seen: usize,
     /// Whether the empty line that may come before a request has come.
     skipped: bool,
@@ -61,36 +61,36 @@ struct Pending {
     content: Vec<u8>,
 }
 
-/// What of a chunked body comes next (RFC 9112 section 7.1).
+/// The part of a chunked body that comes next (RFC 9112 section 7.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chunk {
-    /// The line that says a chunk's length.
+    /// The line with a chunk's length.
     Size,
     /// So many bytes of a chunk.
     Content(usize),
-    /// The line break behind a chunk.
+    /// The line break after a chunk.
     Break,
-    /// The lines behind the last chunk, of which there were so many bytes.
+    /// The lines after the last chunk, of which there were so many bytes.
     Trailers(usize),
 }
 
 impl Intake {
-    /// Where to append what has come.
+    /// The buffer to append arriving bytes to.
     pub fn received(&mut self) -> &mut Vec<u8> {
         &mut self.received
     }
 
-    /// Whether nothing has come that was not given out.
+    /// Whether all that has come was given out.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty() && self.pending.is_none()
     }
 
-    /// How many bytes are held of what is not whole.
+    /// How many bytes of an incomplete request are held.
     pub fn held(&self) -> usize {
         self.received.len() + self.pending.as_ref().map_or(0, |pending| pending.content.capacity())
     }
 
-    /// True once for each request whose client waits to be asked for the body, of which nothing has come.
+    /// True once for each request whose client waits to be asked for the body, if none of the body has come.
     pub fn is_to_be_asked(&mut self) -> bool {
         let nothing_came = self.received.is_empty();
         self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.expects) && nothing_came)
@@ -99,7 +99,7 @@ impl Intake {
     /// The next request, as far as it has come. `most_body` is the longest body for a path, in bytes.
     ///
     /// # Errors
-    /// Why the request is refused. What comes behind it can no longer be told apart.
+    /// The refusal of the request. The bytes after it can no longer be told apart.
     pub fn next(&mut self, most_body: &dyn Fn(&str) -> usize) -> Result<Progress, Refusal> {
         let mut pending = match self.pending.take() {
             Some(pending) => *pending,
@@ -130,7 +130,7 @@ impl Intake {
         if self.received.is_empty() || may_be_first_break {
             return Ok(None);
         }
-        // What comes byte by byte is parsed once a line.
+        // A head that comes byte by byte is parsed only once a line.
         if self.seen > 0 && memchr::memchr(b'\n', &self.received[self.seen..]).is_none() {
             check_bounds(&self.received)?;
             return Ok(None);
@@ -148,7 +148,7 @@ impl Intake {
 }
 
 impl Pending {
-    /// Takes what `bytes` hold of the body; returns how many they were, and whether the body is whole.
+    /// Takes the part of the body that `bytes` hold. Returns its length, and whether the body is whole.
     fn take_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
         match self.framing {
             Framing::Sized(length) => {
@@ -176,7 +176,8 @@ impl Pending {
         }
     }
 
-    /// Takes one piece of a chunked body; `None` where it is not there. Returns its length, and whether it was the last.
+    /// Takes one piece of a chunked body; `None` while it is incomplete. Returns its length, and whether it was the
+    /// last.
     fn take_chunk(&mut self, bytes: &[u8], most: usize) -> Result<Option<(usize, bool)>, Refusal> {
         match self.chunk {
             Chunk::Size => {
@@ -219,7 +220,7 @@ impl Pending {
     }
 }
 
-/// The first line of `bytes`, without its line break; `None` while it is not whole.
+/// The first line of `bytes`, without its line break; `None` while it is incomplete.
 fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
     let Some(end) = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit + 2)]) else {
         return if bytes.len() < limit + 2 { Ok(None) } else { Err(bad_chunk()) };
@@ -230,7 +231,7 @@ fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
     }
 }
 
-/// Hexadecimal digits, then perhaps blanks, and an extension, which nobody uses and everybody has to ignore.
+/// Reads hexadecimal digits, then perhaps blanks and an extension, which nobody uses and every reader has to ignore.
 fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
@@ -243,7 +244,8 @@ fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     Ok(digits.iter().fold(0, |size: usize, digit| size.saturating_mul(16).saturating_add(value(digit))))
 }
 
-/// Trailers are read and left out (RFC 9110 section 6.5.1). What is none could be the next request to somebody else.
+/// Checks a trailer line. Trailers are read and left out (RFC 9110 section 6.5.1). A line that is no trailer is
+/// refused, because another reader could take it for the next request.
 fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
     let mut fields = [httparse::EMPTY_HEADER];
     match httparse::parse_headers(&[line, b"\r\n\r\n"].concat(), &mut fields) {
@@ -265,7 +267,7 @@ mod tests {
 
     const LIMIT: usize = 1000;
 
-    /// What comes of `bytes`: how far the first request has come, or why it is refused.
+    /// The result of reading `bytes`: how much of the first request has come, or its refusal.
     fn progress(bytes: impl AsRef<[u8]>) -> Result<Progress, Refusal> {
         let mut intake = Intake::default();
         intake.received().extend_from_slice(bytes.as_ref());
@@ -284,7 +286,7 @@ mod tests {
 
     fn check(request: &str, given: &str, body: &str) {
         assert_eq!(first(request), (given.to_owned(), body.to_owned()), "{request:?}");
-        // What comes behind it is not its business, and without its last byte it is a part.
+        // Bytes after the request change nothing, and without its last byte it is incomplete.
         assert_eq!(first(format!("{request}GET")), (given.to_owned(), body.to_owned()), "{request:?}");
         for length in 0..request.len() {
             assert!(matches!(progress(&request.as_bytes()[..length]), Ok(Progress::NotYet(_))), "{length} {request:?}");

@@ -1,8 +1,8 @@
-//! The gate: it takes what a client sends, and only a whole, well-formed request goes on. tiny_http, which trusts its
-//! clients, reads none of it.
+//! The gate: it reads a client's bytes, and lets only whole, well-formed requests through. tiny_http, which trusts its
+//! clients, reads none of them.
 //!
-//! A thread never waits for a client here: what is not whole yet is kept with its connection, which waits without a
-//! thread. What a client sends ahead (pipelining) waits in the same place, and is answered in order.
+//! No thread waits for a client here. An incomplete request stays with its connection, which waits without a thread.
+//! Requests sent ahead (pipelining) stay there too, and are answered in order.
 
 use std::io::{self, ErrorKind};
 
@@ -16,28 +16,29 @@ use crate::socket::Socket;
 /// Bytes taken from a socket at once.
 const BLOCK: usize = 16 * 1024;
 
-/// What a look has found.
+/// The result of a look at a connection.
 pub enum Look {
-    /// Nothing yet, or not everything.
+    /// No whole request yet.
     NotYet(Stage),
     /// A whole request.
     Whole(Arrived),
-    /// To be answered with this and closed; without a body, if that is set.
+    /// A request to be answered with this refusal, and the connection to be closed. The answer has no body if the flag
+    /// is set.
     Refused(Refusal, bool),
     /// The client has closed the connection.
     Ended,
 }
 
-/// The buffer of one thread for what comes from a socket, lent to one connection after the other.
+/// A thread's buffer for bytes from a socket, lent to one connection after the other.
 pub type Hand = Vec<u8>;
 
-/// What the gate knows of one connection.
+/// The gate's state of one connection.
 #[derive(Default)]
 pub struct Gate {
     intake: Intake,
-    /// Whether everything was taken that the kernel had: the last time it gave less than there was room for.
+    /// Whether the kernel had no more bytes: the last time it gave less than there was room for.
     drained: bool,
-    /// For what is held of a body that is not whole.
+    /// The memory claimed for an incomplete body.
     claim: Claim,
 }
 
@@ -68,7 +69,7 @@ impl Gate {
             match received {
                 Some(0) if stage == Stage::Idle => return Ok(Look::Ended),
                 Some(0) => return Ok(Look::Refused(cut_off(), is_head)),
-                // The end of a connection is told once, so now is the time to look for it.
+                // The end of a connection is told once, so it has to be looked for now.
                 Some(_) if self.drained && !socket.has_peer_left() => return Ok(self.not_yet(socket, stage)),
                 _ => {}
             }
@@ -89,7 +90,7 @@ impl Gate {
         Look::NotYet(stage)
     }
 
-    /// Whether there may be something that no new arrival will be told of.
+    /// Whether there may be bytes that no new arrival will be told of.
     pub fn may_hold_more(&self) -> bool {
         !self.drained || !self.intake.is_empty()
     }
@@ -113,7 +114,7 @@ impl Gate {
         Ok(length)
     }
 
-    /// Keeps what is left in a buffer of its own size, and gives the thread's back.
+    /// Keeps the remaining bytes in a buffer of their own size, and gives the thread's buffer back.
     fn lay_down(&mut self, hand: &mut Hand) {
         let received = self.intake.received();
         if received.capacity() == received.len() {

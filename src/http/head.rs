@@ -1,13 +1,13 @@
-//! The head of one request: whether it is well formed, what it says about its body and its connection, and what of it
-//! handlers may read.
+//! The head of one request: whether it is well formed, how its body is framed, whether its connection goes on, and
+//! which of its headers handlers may read.
 //!
-//! **Strict** by RFC 9110 and 9112, with `httparse` for the grammar, where two readers could differ: about line ends,
-//! lengths, encodings and hosts. **Open** where they cannot: a header's value is opaque bytes, a header that nobody here
-//! reads may be called anything, and raw UTF-8 in the URL is as if it were percent-encoded.
+//! **Strict** by RFC 9110 and 9112, with `httparse` for the grammar, if two readers could differ: about line ends,
+//! lengths, encodings and hosts. **Open** if they cannot: a header's value is opaque bytes, a header that nobody here
+//! reads may have any name, and raw UTF-8 in the URL counts as percent-encoded.
 //!
-//! tiny_http reads none of the client's bytes. Its parser is looser than this one, and cannot read all that is right:
-//! handlers get a [`Request`] of our own making instead, with the headers that they may read ([`is_passed_on`]), in plain
-//! ASCII. That tiny_http would read the same in it is tested (`tests/properties.rs`).
+//! tiny_http reads none of the client's bytes. Its parser is looser than this one, and cannot read all that is valid.
+//! So handlers get a [`Request`] of our own making, with the headers that they may read ([`is_passed_on`]), in plain
+//! ASCII. A test checks that tiny_http would read it in this way too (`tests/properties.rs`).
 
 use std::mem::MaybeUninit;
 
@@ -20,22 +20,22 @@ use crate::http::request::Request;
 /// The most header fields; browsers send about twenty, and proxies add some.
 const MOST_HEADERS: usize = 100;
 
-/// The most bytes of header lines. Their names and values are all that a client can say about itself; messages go into
+/// The most bytes of header lines. A client can say little about itself beyond their names and values; messages go into
 /// the body.
 pub const HEADERS_LIMIT: usize = 16 * 1024;
 
-/// A method and a version beside the URL, generously.
+/// Room for the method and the version beside the URL, in bytes. Generous.
 const REQUEST_LINE_EXTRA: usize = 64;
 
 /// The methods of RFC 9110 section 9, and PATCH of RFC 5789.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
-/// What a request says about itself beside its headers.
+/// The facts of a request about its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Whether the client speaks HTTP/1.1, so that it knows chunks.
+    /// Whether the client speaks HTTP/1.1 and so knows chunks.
     pub http11: bool,
-    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or is of HTTP/1.0
+    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
     /// and does not say `keep-alive`.
     pub closes: bool,
 }
@@ -54,9 +54,9 @@ pub enum Framing {
 pub struct Head {
     /// Its length in bytes.
     pub length: usize,
-    /// What a handler reads of it.
+    /// The part of it that a handler reads.
     pub request: Request,
-    /// What it says of its connection.
+    /// The facts about its connection.
     pub facts: Facts,
     /// How its body is framed.
     pub framing: Framing,
@@ -70,7 +70,7 @@ impl Head {
     /// control characters in values to bytes beyond ASCII.
     ///
     /// # Errors
-    /// Why nobody shall read it: 400, 413, 414, 417, 431, 501 or 505.
+    /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
     pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> usize) -> Result<Option<Head>, Refusal> {
         take_for_http11(bytes);
         let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
@@ -106,10 +106,10 @@ impl Head {
     }
 }
 
-/// The lists among the headers that a handler may read: all lines of one are one list (RFC 9110 section 5.3).
+/// The list headers that a handler may read: all lines of one make one list (RFC 9110 section 5.3).
 const LISTS: [&str; 5] = ["Accept", "Access-Control-Request-Headers", "Forwarded", "If-None-Match", "X-Forwarded-For"];
 
-/// The others that a handler may read, beside those that begin with `X-` or `Webhook-`.
+/// The other headers that a handler may read, beside those that begin with `X-` or `Webhook-`.
 const SINGLE: [&str; 8] = [
     "Authorization",
     "Content-Encoding",
@@ -133,7 +133,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// A request of HTTP/1.2 to HTTP/1.9 is to be read as one of HTTP/1.1.
+/// Changes the version of HTTP/1.2 to HTTP/1.9 to HTTP/1.1, as which such a request is to be read.
 fn take_for_http11(bytes: &mut [u8]) {
     let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
     if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut bytes[..line] {
@@ -141,8 +141,8 @@ fn take_for_http11(bytes: &mut [u8]) {
     }
 }
 
-/// A value may hold any byte but CR, LF and NUL (RFC 9110 section 5.5), but `httparse` takes no other control
-/// characters. No name may hold them, before or after.
+/// Replaces control characters in values, which `httparse` does not take. A value may hold any byte but CR, LF and NUL
+/// (RFC 9110 section 5.5). No name may hold them, before or after.
 fn make_controls_opaque(bytes: &mut [u8]) {
     let line = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
@@ -153,7 +153,7 @@ fn make_controls_opaque(bytes: &mut [u8]) {
     }
 }
 
-/// A head, or what is there of it, is within its bounds, and its lines are lines.
+/// Checks that a head, or the part of it that has come, is within its bounds, and that its lines end as they should.
 ///
 /// # Errors
 /// 400, 414 or 431.
@@ -168,8 +168,8 @@ pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     check_lines(head)
 }
 
-/// Lines end with CR LF and nothing else: RFC 9112 section 2.2 leaves the choice, and two readers may differ. And no
-/// line comes before the first.
+/// Checks that lines end with CR LF and nothing else, since two readers may differ (RFC 9112 section 2.2 leaves the
+/// choice), and that no empty line comes first.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::new(400, "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
@@ -184,7 +184,7 @@ fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Says what is wrong with a head that the grammar does not allow.
+/// The refusal of a head that breaks the grammar.
 fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
     let line = String::from_utf8_lossy(line.trim_ascii_end());
@@ -204,8 +204,8 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
     }
 }
 
-/// A method that nobody knows is 501; one that is known but does nothing here is for the router to refuse (RFC 9110
-/// section 9.1).
+/// Checks the method. An unknown method is 501. The router refuses a known one that does nothing here (RFC 9110 section
+/// 9.1).
 fn check_method(method: &str) -> Result<(), Refusal> {
     if METHODS.contains(&method) {
         return Ok(());
@@ -213,7 +213,8 @@ fn check_method(method: &str) -> Result<(), Refusal> {
     Err(Refusal::new(501, format!("{} is no method that is known here; send GET or POST", shown(method))))
 }
 
-/// The target is a path, an absolute URL, or `*` for OPTIONS (RFC 9112 section 3.2), without control characters.
+/// Checks that the target is a path, an absolute URL, or `*` for OPTIONS (RFC 9112 section 3.2), without control
+/// characters.
 fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
     if target.len() > URL_LIMIT {
         return Err(url_too_long());
@@ -228,7 +229,7 @@ fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
     Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(before_query(target)))))
 }
 
-/// What may be shown: there may be a token in the query.
+/// The part of `text` that may be shown: the query may hold a token.
 fn before_query(text: &str) -> &str {
     text.split('?').next().unwrap_or(text)
 }
@@ -248,7 +249,7 @@ pub fn path_of(target: &str) -> &str {
     }
 }
 
-/// What the headers say about framing and the connection.
+/// The headers' statements about framing and the connection.
 #[derive(Default)]
 struct Fields {
     http11: bool,
@@ -261,7 +262,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Reads `headers`, and adds those that are passed on to `request`.
+    /// Reads `headers`, and adds those that handlers may read to `request`.
     fn read(headers: &[Header<'_>], http11: bool, request: &mut Request) -> Result<Fields, Refusal> {
         let mut fields = Fields { http11, ..Fields::default() };
         for (place, header) in headers.iter().enumerate() {
@@ -310,7 +311,7 @@ impl Fields {
         Ok(())
     }
 
-    /// What follows from all headers together; `most` bytes may be in the body.
+    /// The verdict of all headers together. The body may have at most `most` bytes.
     fn verdict(self, most: usize) -> Result<(Facts, Framing, bool), Refusal> {
         let hosts = self.hosts;
         if hosts > 1 || (hosts == 0 && self.http11) {
@@ -329,7 +330,7 @@ impl Fields {
     }
 }
 
-/// `HOST` or `HOST:PORT` (RFC 9110 section 7.2, RFC 3986 section 3.2.2), which may be empty.
+/// Checks `HOST` or `HOST:PORT` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). It may be empty.
 fn check_host(value: &[u8]) -> Result<(), Refusal> {
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
     let in_brackets = |byte: &u8| in_name(byte) || *byte == b':';
@@ -355,7 +356,7 @@ fn no_host(value: &str) -> Refusal {
     Refusal::new(400, format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
 }
 
-/// One decimal number, digits alone (RFC 9110 section 8.6); one too large for any body stays too large.
+/// Reads one decimal number, digits alone (RFC 9110 section 8.6). A number too large for any body stays too large.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     let digits = std::str::from_utf8(value).ok().filter(|text| !text.is_empty());
     match digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {

@@ -1,6 +1,6 @@
-//! HTTP/1.1 as it comes from the wire: which bytes are a request (`head`, `framing`), how the requests of one
-//! connection come in (`gate`), what handlers read of them (`request`), and what a client would rather have (`accept`).
-//! Knows nothing of what is said.
+//! HTTP/1.1 as it comes from the wire. `head` and `framing` decide which bytes are a request, `gate` reads the requests
+//! of one connection, `request` is a request as handlers read it, and `accept` finds the type that a client likes best.
+//! Knows nothing of messages.
 
 #[cfg(not(loom))]
 pub mod accept;

@@ -1,7 +1,7 @@
-//! The head of a request in plain form: what a handler reads of it.
+//! The head of a request in plain form, as handlers read it.
 
-/// Method, path and query, and the headers that a handler may read. All of it is visible ASCII, one line each, as it
-/// could be sent again: whatever reader comes upon it reads the same.
+/// Method, path and query, and the headers that a handler may read. All of it is visible ASCII, one line each, and
+/// could be sent again: every reader reads it alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `METHOD URL HTTP/1.1`, then `NAME: VALUE` for each header, then an empty line.
@@ -11,7 +11,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without headers. What is not visible ASCII in `url` is percent-encoded.
+    /// Makes a request without headers. All but visible ASCII in `url` is percent-encoded.
     pub fn new(method: &str, url: &str) -> Request {
         let mut text = String::with_capacity(256);
         text.extend([method, " "]);
@@ -21,7 +21,7 @@ impl Request {
         Request { text, method, url }
     }
 
-    /// Adds a header, a list that was sent in several `values`. What is not visible ASCII or a blank is percent-encoded.
+    /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and blanks is percent-encoded.
     pub fn add<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a [u8]>) {
         self.text.push_str(name);
         for (place, value) in values.enumerate() {
@@ -36,18 +36,18 @@ impl Request {
         &self.text[..self.method]
     }
 
-    /// Path and query, also where a whole URL was asked for.
+    /// Path and query, also if the request named a whole URL.
     pub fn url(&self) -> &str {
         &self.text[self.method + 1..self.url]
     }
 
-    /// The value of the first header that is called `name`, in whatever case.
+    /// The value of the first header `name`, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.text.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All of it, without the empty line at the end.
+    /// The whole text, without the empty line at the end.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -1,3 +1,3 @@
-//! What the operating system is asked for that no crate asks for safely.
+//! Calls of the operating system for which there is no safe crate.
 
 pub mod raw;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-/// Where address space is limited (`ulimit -v`), has all threads share one heap: glibc reserves 64 MiB for each of the
-/// up to eight for each core that it makes otherwise (mallopt(3), `M_ARENA_MAX`). To be called before threads are
-/// started.
+/// Makes all threads share one heap if address space is limited (`ulimit -v`). Otherwise glibc makes up to eight heaps
+/// for each core and reserves 64 MiB for each (mallopt(3), `M_ARENA_MAX`). Call it before threads are started.
 pub fn spare_address_space() {
     #[cfg(target_env = "gnu")]
     if rustix::process::getrlimit(rustix::process::Resource::As).current.is_some() {

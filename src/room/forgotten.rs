@@ -1,6 +1,6 @@
-//! What was let go of, as far as somebody may ask for it: the newest id on each channel for each event. So a listener of a
-//! quiet channel is not told of a gap because others were busy. Bounded: where there are too many kinds, the oldest half
-//! is summed up in one id, up to which everything may be missing.
+//! The newest forgotten id of each channel and event. So a listener of a quiet channel is not told of a gap because
+//! other channels were busy. Bounded: if there are too many kinds, the oldest half is summed up in one id, up to which
+//! everything may be missing.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ const MOST_KINDS: usize = 1000;
 /// The newest ids that are gone.
 #[derive(Default)]
 pub struct Forgotten {
-    /// Up to this id nothing is known: anything may be gone.
+    /// Anything up to this id may be gone, on any channel.
     unknown: u64,
     /// By channel, then by event.
     newest: HashMap<String, HashMap<Cow<'static, str>, u64>>,
@@ -21,12 +21,12 @@ pub struct Forgotten {
 }
 
 impl Forgotten {
-    /// Anything up to the id `unknown` may be gone, on every channel.
+    /// Starts with an id `unknown`, up to which anything may be gone, on every channel.
     pub fn all_up_to(unknown: u64) -> Forgotten {
         Forgotten { unknown, ..Forgotten::default() }
     }
 
-    /// `message` is gone; it is newer than all before it.
+    /// Notes that `message` is gone. It has to be newer than all before it.
     pub fn add(&mut self, message: &Message) {
         if let Some(newest) = self.newest.get_mut(&message.channel).and_then(|events| events.get_mut(&message.event)) {
             *newest = message.id;
@@ -39,7 +39,7 @@ impl Forgotten {
         self.newest.entry(message.channel.clone()).or_default().insert(message.event.clone(), message.id);
     }
 
-    /// Whether something is gone, or may be, that was said after the id `after` and `is_wanted` by its channel and event.
+    /// Whether a message after the id `after` is gone, or may be, that `is_wanted` takes by channel and event.
     pub fn may_miss(&self, after: u64, is_wanted: impl Fn(&str, &str) -> bool) -> bool {
         let is_missed = |channel: &str, event: &str, id: u64| id > after && is_wanted(channel, event);
         after < self.unknown || self.all().any(|(channel, event, id)| is_missed(channel, event, id))

@@ -1,3 +1,3 @@
-//! The heart: who listens, what is said, and what was said.
+//! The heart: listeners, and messages new and old.
 
 pub mod forgotten;
