@@ -43,7 +43,7 @@
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`beat`] and [`hosts`] know which hosts are alive, and say their changes as messages like any other;
 //! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
-//! is the log, [`clock`] tells the time, [`manager`] tells a service manager that we are ready, [`check`] asks a server
+//! is the log, [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready, [`check`] asks a server
 //! how it is.
 //!
 //! # The threads
@@ -129,10 +129,6 @@ pub mod backing;
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
-#[cfg(not(loom))]
-pub mod manager;
-#[cfg(not(loom))]
-pub mod memory;
 pub mod origin;
 pub mod secret;
 pub mod tokens;

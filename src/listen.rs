@@ -14,7 +14,7 @@ use crate::history::Since;
 use crate::hub::{Hub, Refused};
 use crate::journal;
 use crate::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
-use crate::memory::{self, Claim};
+use crate::os::limits::{self, Claim};
 use crate::route::{RETRY_AFTER, refusal_of};
 use crate::socket::Socket;
 
@@ -138,7 +138,7 @@ fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Forma
 /// Claims the memory that a slow client holds while it is sent earlier messages; `None` if too many such clients hold
 /// some.
 pub fn claim_replay() -> Option<Claim> {
-    Claim::of(PIECE_BYTES + memory::unsent_bytes() as usize)
+    Claim::of(PIECE_BYTES + limits::unsent_bytes() as usize)
 }
 
 /// The refusal of a client for whose answer there is no memory now.

@@ -30,7 +30,7 @@ use crate::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::journal;
 use crate::letterbox::Wire;
 use crate::listen::Listener;
-use crate::memory;
+use crate::os::limits;
 use crate::os::raw::give_memory_back;
 use crate::route::{self, Service};
 use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
@@ -241,7 +241,7 @@ impl Shared {
         stack: usize,
         life: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        if !memory::is_left() {
+        if !limits::is_left() {
             return Err(ErrorKind::OutOfMemory.into());
         }
         let alive = lock(&self.alive).clone();

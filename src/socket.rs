@@ -39,7 +39,7 @@ use tiny_http::Listener;
 
 use crate::config::Bind;
 use crate::letterbox::{STALL_LIMIT, Wire};
-use crate::memory;
+use crate::os::limits;
 use crate::sync::lock;
 
 /// Connections that may wait in the kernel to be accepted. std asks for 128, too few for a thousand listeners that come
@@ -174,7 +174,7 @@ fn prepare(socket: &impl AsFd, tcp: bool) {
         let _ = socket.set_tcp_keepalive(&KEEPALIVE);
         let _ = socket.set_tcp_user_timeout(Some(STALL_LIMIT));
         // A listener that stalls costs this much, not the megabytes to which Linux lets a send buffer grow.
-        let _ = socket.set_tcp_notsent_lowat(memory::unsent_bytes());
+        let _ = socket.set_tcp_notsent_lowat(limits::unsent_bytes());
         let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
     }
 }

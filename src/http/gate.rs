@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use crate::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
 use crate::letterbox::Wire;
-use crate::memory::Claim;
+use crate::os::limits::Claim;
 use crate::route::RETRY_AFTER;
 use crate::socket::Socket;
 
