@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::exchange::{Exchange, Refusal, TEXT, shown};
-use crate::frame::Format;
-use crate::history::{Point, Since};
-use crate::hub::{Events, Subscription};
-use crate::message::is_plain_name;
+use crate::room::frame::Format;
+use crate::room::history::{Point, Since};
+use crate::room::hub::{Events, Subscription};
+use crate::room::message::is_plain_name;
 
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";

@@ -4,17 +4,17 @@
 use crossbeam_channel::Receiver;
 
 use crate::config::Config;
-use crate::hub::{Hub, Limits};
+use crate::room::hub::{Hub, Limits};
 use crate::route::Service;
 
 /// What stands behind the history, opened.
 pub enum Backing {
     /// A file.
     #[cfg(feature = "store")]
-    Store(crate::store::Store, crate::history::Past),
+    Store(crate::store::Store, crate::room::history::Past),
     /// A Redis.
     #[cfg(feature = "redis")]
-    Redis(std::sync::Arc<crate::relay::Relay>, crate::history::Past),
+    Redis(std::sync::Arc<crate::relay::Relay>, crate::room::history::Past),
 }
 
 /// A thread's name, and its life, which ends when the hub is closed.
@@ -55,14 +55,14 @@ pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, 
         }
         #[cfg(feature = "store")]
         Some(Backing::Store(store, past)) => {
-            let (desk, clerk) = crate::desk::Desk::new("store");
+            let (desk, clerk) = crate::room::commit_queue::Desk::new("store");
             let (hub, called) = Hub::resume(limits, past, Some(desk));
             let clerk: Work = ("clerk", Box::new(move |service| crate::store::serve(store, clerk, &service.hub)));
             (hub, called, vec![clerk])
         }
         #[cfg(feature = "redis")]
         Some(Backing::Redis(relay, past)) => {
-            let (desk, clerk) = crate::desk::Desk::new("redis");
+            let (desk, clerk) = crate::room::commit_queue::Desk::new("redis");
             let before = past.messages.clone();
             let (hub, called) = Hub::resume(limits, past, Some(desk));
             let of_reader = relay.clone();

@@ -16,10 +16,10 @@ use crate::counters::Counters;
 use crate::http::accept;
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
-use crate::hub::{Receipt, Refused};
-use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::listen::Listener;
-use crate::message::{Mark, Message};
+use crate::room::hub::{Receipt, Refused};
+use crate::room::letterbox::{STALL_LIMIT, Wire};
+use crate::room::message::{Mark, Message};
 use crate::socket::Socket;
 
 /// The content type of text: of every answer but a stream.
@@ -157,7 +157,7 @@ impl Refusal {
 
 /// Client input, made safe to show: control characters escaped, and no longer than a name may be.
 pub fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(crate::message::NAME_LIMIT).collect();
+    let cut: String = text.chars().take(crate::room::message::NAME_LIMIT).collect();
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::config::FIELDS_LIMIT;
 use crate::exchange::{Refusal, shown};
-use crate::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
+use crate::room::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
 
 /// Keys and values in the order they were sent; those of JSON are sorted by key.
 pub type Pairs = Vec<(String, String)>;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::exchange::{Refusal, shown};
 use crate::form::{Pairs, checked};
-use crate::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
+use crate::room::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
 use crate::sync::lock;
 
 /// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.

@@ -17,25 +17,25 @@
 //!    [`pool`] that waits in [`watch`] hears that something has come. The [`gate`](http::gate) reads it and lets whole,
 //!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`door`] checks
 //!    [`tokens`] and [`origin`], [`exchange`] has the body and sends the answer, and [`form`] makes a
-//!    [`message`](message::Message) of the body.
-//! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
+//!    [`message`](room::message::Message) of the body.
+//! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and puts one shared letter into
 //!    the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
 //!    send, with sends that never wait. This is called carrying. In a big room the keeper lends a second hand from the
-//!    other end, and after a walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each
+//!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter once for each
 //!    format in use.
 //! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`])
-//!    wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
+//!    wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says why no letter is left lying.
 //!
 //! A listener that comes back names the id it heard last ([`ask`]). It joins and gets the messages it missed under the
-//! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`]
+//! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`](room::history)
 //! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
 //!
 //! A letterbox is a bounded subscriber queue, its bell a wake token, its pen a lock with try-lock and recheck. The
 //! clerk's work at the desk is group commit.
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
-//! [`desk`]. The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
+//! [`commit_queue`](room::commit_queue). The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
 //! log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's
 //! connection waits there without a thread. With Redis many servers are one conversation: each reads there the messages
 //! of all.
@@ -55,7 +55,7 @@
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
-//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
+//! | clerk | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
@@ -98,8 +98,8 @@
 //! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
-//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
+//! * No I/O in `room/hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
+//!   wire format outside `room/frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -171,12 +171,7 @@ pub mod hosts;
 #[cfg(not(loom))]
 pub mod page;
 
-pub mod message;
-
 pub mod counters;
-pub mod desk;
-pub mod history;
-pub mod hub;
 pub mod sync;
 
 #[cfg(not(loom))]
@@ -187,9 +182,6 @@ pub mod relay;
 pub mod store;
 #[cfg(all(feature = "store", not(loom)))]
 pub mod wal;
-
-pub mod frame;
-pub mod letterbox;
 
 #[cfg(not(loom))]
 pub mod ask;

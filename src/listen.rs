@@ -1,5 +1,5 @@
 //! `/listen`: a stream of messages, until one side hangs up. The listener's own thread sleeps on its bell, while
-//! speakers carry the messages (see `letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and
+//! speakers carry the messages (see `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and
 //! to go.
 
 use std::io;
@@ -9,12 +9,12 @@ use crate::ask::{Ask, EVENT_STREAM};
 use crate::config::Config;
 use crate::counters::Ended;
 use crate::exchange::{After, Answer, Exchange, Refusal};
-use crate::frame::{self, Format};
-use crate::history::Since;
-use crate::hub::{Hub, Refused};
 use crate::journal;
-use crate::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
 use crate::os::limits::{self, Claim};
+use crate::room::frame::{self, Format};
+use crate::room::history::Since;
+use crate::room::hub::{Hub, Refused};
+use crate::room::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
 use crate::route::{RETRY_AFTER, refusal_of};
 use crate::socket::Socket;
 

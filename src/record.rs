@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::message::{DEFAULT_EVENT, Message};
+use crate::room::message::{DEFAULT_EVENT, Message};
 
 /// Writes `message`, all but its id. Member by member, as everyone who speaks waits for it: a fifth of the time that it
 /// takes by way of a [`Value`].

@@ -35,13 +35,13 @@ use redis::{
 };
 
 use crate::clock::{self, now_micros};
-use crate::desk::{Clerk, Handed};
-use crate::history::Past;
 use crate::hosts::Hosts;
-use crate::hub::{Hub, Receipt, Refused};
 use crate::journal;
-use crate::message::{HOST_EVENT, Mark, Message};
 use crate::record;
+use crate::room::commit_queue::{Clerk, Handed};
+use crate::room::history::Past;
+use crate::room::hub::{Hub, Receipt, Refused};
+use crate::room::message::{HOST_EVENT, Mark, Message};
 use crate::sync::lock;
 
 /// The key of the stream. For two conversations on one Redis, give them two databases: `redis://host/1`.
@@ -443,7 +443,7 @@ fn entry(value: &Value) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::letterbox::tests::message;
+    use crate::room::letterbox::tests::message;
 
     #[test]
     fn what_aloud_has_not_written_is_passed_over() {

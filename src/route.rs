@@ -8,8 +8,8 @@ use crate::door::{self, Door};
 use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
-use crate::hub::{Hub, Refused};
-use crate::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
+use crate::room::hub::{Hub, Refused};
+use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::socket::Socket;
 use crate::{beat, listen, page, said, say, status};
 

@@ -5,11 +5,11 @@ use std::iter;
 
 use crate::ask::Ask;
 use crate::exchange::{After, Exchange};
-use crate::frame::{self, LAST_CHUNK};
-use crate::history::Since;
-use crate::hub::Hub;
-use crate::letterbox::PIECE_BYTES;
 use crate::listen;
+use crate::room::frame::{self, LAST_CHUNK};
+use crate::room::history::Since;
+use crate::room::hub::Hub;
+use crate::room::letterbox::PIECE_BYTES;
 
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.

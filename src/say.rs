@@ -2,8 +2,8 @@
 
 use crate::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
 use crate::form;
-use crate::hub::{Hub, Receipt, Refused};
-use crate::message::{Mark, Message};
+use crate::room::hub::{Hub, Receipt, Refused};
+use crate::room::message::{Mark, Message};
 use crate::route::refusal_of;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the

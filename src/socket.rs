@@ -38,8 +38,8 @@ use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use tiny_http::Listener;
 
 use crate::config::Bind;
-use crate::letterbox::{STALL_LIMIT, Wire};
 use crate::os::limits;
+use crate::room::letterbox::{STALL_LIMIT, Wire};
 use crate::sync::lock;
 
 /// Connections that may wait in the kernel to be accepted. std asks for 128, too few for a thousand listeners that come

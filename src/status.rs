@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 
 use crate::counters::Ended;
 use crate::exchange::Answer;
-use crate::hub::Hub;
+use crate::room::hub::Hub;
 
 /// The text format of Prometheus, version 0.0.4
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
@@ -107,11 +107,11 @@ fn family<L: Display, V: Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Format;
-    use crate::history::Since;
-    use crate::hub::{Events, Limits, Subscription};
-    use crate::letterbox::Owner;
-    use crate::letterbox::tests::{Tape, message};
+    use crate::room::frame::Format;
+    use crate::room::history::Since;
+    use crate::room::hub::{Events, Limits, Subscription};
+    use crate::room::letterbox::Owner;
+    use crate::room::letterbox::tests::{Tape, message};
 
     fn hub() -> Hub {
         Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0

@@ -3,7 +3,7 @@
 //! log](crate::wal), because a commit takes three times as long as one write to the log. One process at a time has the
 //! file open.
 //!
-//! The committer is the [desk's clerk](crate::desk): all that lies on the desk is one record in the log, and one wait
+//! The committer is the [desk's clerk](crate::room::commit_queue): all that lies on the desk is one record in the log, and one wait
 //! for the disk. When the log is full, or there is more than fits into it, one transaction takes over all that is
 //! pending, as one row, because what it costs is pages; and in the same one goes what the history has let go of.
 //!
@@ -27,12 +27,12 @@ use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError};
 
 use crate::clock::now_micros;
-use crate::desk::{Clerk, Handed};
-use crate::history::Past;
-use crate::hub::{Hub, Refused};
 use crate::journal;
-use crate::message::{HOST_EVENT, Message, next_id};
 use crate::record;
+use crate::room::commit_queue::{Clerk, Handed};
+use crate::room::history::Past;
+use crate::room::hub::{Hub, Refused};
+use crate::room::message::{HOST_EVENT, Message, next_id};
 use crate::wal::{self, Behind, Log, Raw};
 
 /// What was kept together, by the id of its newest message; see [`row`].
@@ -403,10 +403,10 @@ impl From<redb::CommitError> for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::Desk;
-    use crate::history::{History, Point, Replay, Since};
-    use crate::hub::{Events, Limits, Subscription};
-    use crate::letterbox::tests::message;
+    use crate::room::commit_queue::Desk;
+    use crate::room::history::{History, Point, Replay, Since};
+    use crate::room::hub::{Events, Limits, Subscription};
+    use crate::room::letterbox::tests::message;
     use crate::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
 
     fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {

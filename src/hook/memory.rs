@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 use crate::hook::Forge;
 use crate::hook::notice::{Notice, status};
-use crate::message::{Mark, mark_of};
+use crate::room::message::{Mark, mark_of};
 use crate::sync::lock;
 
 /// Deliveries remembered. Forges send again within minutes by themselves, within days by hand. A busy forge's hooks

@@ -31,9 +31,9 @@ use serde_json::Value;
 use crate::clock;
 use crate::door::{self, Door};
 use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
-use crate::hub::{Hub, Receipt};
 use crate::journal;
-use crate::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
+use crate::room::hub::{Hub, Receipt};
+use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
 use crate::route::refusal_of;
 use crate::say;
 

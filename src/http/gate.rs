@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind};
 
 use crate::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
-use crate::letterbox::Wire;
 use crate::os::limits::Claim;
+use crate::room::letterbox::Wire;
 use crate::route::RETRY_AFTER;
 use crate::socket::Socket;
 

@@ -1,4 +1,4 @@
-//! A message and its id. A message knows no wire format; `frame.rs` does.
+//! A message and its id. A message knows no wire format; `room/frame.rs` does.
 
 use std::borrow::Cow;
 use std::time::SystemTime;

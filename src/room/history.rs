@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{micros, now_micros};
-use crate::message::{HOST_EVENT, Message};
 use crate::room::forgotten::Forgotten;
+use crate::room::message::{HOST_EVENT, Message};
 
 /// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
 const NEVER_SET: u64 = 1_767_225_600_000_000;

@@ -31,8 +31,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::frame::{self, Format, Letter};
-use crate::history::Replay;
+use crate::room::frame::{self, Format, Letter};
+use crate::room::history::Replay;
 use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
@@ -448,10 +448,10 @@ fn send(wire: &dyn Wire, bytes: &[u8], last_sent: &mut Instant) -> io::Result<us
 
 #[cfg(test)]
 pub(crate) mod tests {
-    //! A wire made of memory, for the tests here and in `hub.rs`.
+    //! A wire made of memory, for the tests here and in `room/hub.rs`.
 
     use super::*;
-    use crate::message::Message;
+    use crate::room::message::Message;
     use std::sync::Mutex as StdMutex;
 
     /// A wire that takes a set number of bytes, then is full until somebody waits for it.
@@ -576,9 +576,10 @@ pub(crate) mod tests {
         let tape = Tape::new(10);
         let owner = Owner::new(tape.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
-        owner
-            .letterbox()
-            .put_before(Replay { gap: Some(crate::history::Gap { after: 7, oldest: None }), messages: past.collect() });
+        owner.letterbox().put_before(Replay {
+            gap: Some(crate::room::history::Gap { after: 7, oldest: None }),
+            messages: past.collect(),
+        });
         let posted = owner.letterbox().post(&letter("live"));
         assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
         owner.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
@@ -620,9 +621,9 @@ mod model {
 
     use super::tests::{Tape, letter};
     use super::*;
-    use crate::frame::Format;
-    use crate::history::Since;
-    use crate::hub::{Events, Hub, Limits, Subscription};
+    use crate::room::frame::Format;
+    use crate::room::history::Since;
+    use crate::room::hub::{Events, Hub, Limits, Subscription};
     use loom::thread;
 
     fn owner(tape: &std::sync::Arc<Tape>) -> Owner {

@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{self, now_micros};
 use crate::counters::Counters;
-use crate::desk::{Desk, Then};
-use crate::frame::Letter;
-use crate::history::{History, Past, Point, Replay, Since};
-use crate::letterbox::{Letterbox, Posted};
-use crate::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
+use crate::room::commit_queue::{Desk, Then};
+use crate::room::frame::Letter;
+use crate::room::history::{History, Past, Point, Replay, Since};
+use crate::room::letterbox::{Letterbox, Posted};
+use crate::room::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a second speaker walks too. The larger, the more letters go out in one send: with
@@ -589,11 +589,11 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::frame::Format;
-    use crate::history::Gap;
-    use crate::letterbox::tests::{Tape, message};
-    use crate::letterbox::{Owner, Wire};
-    use crate::message::HOST_EVENT;
+    use crate::room::frame::Format;
+    use crate::room::history::Gap;
+    use crate::room::letterbox::tests::{Tape, message};
+    use crate::room::letterbox::{Owner, Wire};
+    use crate::room::message::HOST_EVENT;
 
     fn hub(listeners: usize, queue: usize) -> Hub {
         Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
@@ -724,7 +724,7 @@ mod tests {
             .collect();
         // The first hand found the socket full and took all that lay there, one letter; eight more fill the letterbox.
         assert_eq!(reached, [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]);
-        assert_eq!(slow_owner.standing(), crate::letterbox::Standing::HungUp);
+        assert_eq!(slow_owner.standing(), crate::room::letterbox::Standing::HungUp);
         assert!(slow.is_cut());
         assert_eq!(tape.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
     }
@@ -752,7 +752,7 @@ mod tests {
         hub.close();
         assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
-        assert_eq!(owner.standing(), crate::letterbox::Standing::Closing);
+        assert_eq!(owner.standing(), crate::room::letterbox::Standing::Closing);
         owner.finish().unwrap();
         assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
     }

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 // Not those of `sync.rs`: under the model check there is no desk.
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::hub::{Receipt, Refused};
-use crate::message::{Mark, Message};
+use crate::room::hub::{Receipt, Refused};
+use crate::room::message::{Mark, Message};
 
 /// The most messages the clerk takes at once: few enough that writing them costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;
@@ -166,7 +166,7 @@ impl Clerk {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::letterbox::tests::message;
+    use crate::room::letterbox::tests::message;
 
     #[test]
     fn the_clerk_takes_all_that_lies_there_and_ends_when_the_desk_is_closed() {
