@@ -124,8 +124,6 @@ pub mod lesson;
 
 pub mod clock;
 
-#[cfg(not(loom))]
-pub mod backing;
 pub mod config;
 #[cfg(not(loom))]
 pub mod journal;
@@ -175,15 +173,6 @@ pub mod counters;
 pub mod sync;
 
 #[cfg(not(loom))]
-pub mod record;
-#[cfg(all(feature = "redis", not(loom)))]
-pub mod relay;
-#[cfg(all(feature = "store", not(loom)))]
-pub mod store;
-#[cfg(all(feature = "store", not(loom)))]
-pub mod wal;
-
-#[cfg(not(loom))]
 pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
@@ -192,5 +181,7 @@ pub mod said;
 
 #[cfg(not(loom))]
 pub mod check;
+#[cfg(not(loom))]
+pub mod keep;
 #[cfg(not(loom))]
 pub mod status;

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Server, SslContextWrap};
 
-use crate::backing::{self, Backing};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
@@ -27,6 +26,7 @@ use crate::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unan
 use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::journal;
+use crate::keep::storage::{self, Backing};
 use crate::listen::Listener;
 use crate::os::limits;
 use crate::os::raw::give_memory_back;
@@ -177,7 +177,7 @@ impl Pool {
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
         let limits = Limits { listeners, queue, history, history_bytes };
-        let (hub, called, threads) = backing::furnish(limits, backing);
+        let (hub, called, threads) = storage::furnish(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),

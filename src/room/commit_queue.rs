@@ -1,5 +1,5 @@
-//! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`store.rs`), in
-//! Redis (`relay.rs`). The desk knows neither. Who publishes hands its message in, and with it what is to be done once
+//! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`keep/store.rs`), in
+//! Redis (`keep/relay.rs`). The desk knows neither. Who publishes hands its message in, and with it what is to be done once
 //! it is kept; one thread, the clerk, takes all that lie there at once, keeps them together, and only then has the hub
 //! post them and gives each speaker its receipt. So one wait for the disk serves everyone, and the batches grow with
 //! the load.

@@ -11,10 +11,10 @@ use crate::route::Service;
 pub enum Backing {
     /// A file.
     #[cfg(feature = "store")]
-    Store(crate::store::Store, crate::room::history::Past),
+    Store(crate::keep::store::Store, crate::room::history::Past),
     /// A Redis.
     #[cfg(feature = "redis")]
-    Redis(std::sync::Arc<crate::relay::Relay>, crate::room::history::Past),
+    Redis(std::sync::Arc<crate::keep::relay::Relay>, crate::room::history::Past),
 }
 
 /// A thread's name, and its life, which ends when the hub is closed.
@@ -28,7 +28,7 @@ impl Backing {
     pub fn open(config: &Config) -> Result<Option<Backing>, String> {
         #[cfg(feature = "store")]
         if let (Some(file), None) = (&config.store, &config.redis) {
-            let (store, past) = crate::store::Store::open(file)?;
+            let (store, past) = crate::keep::store::Store::open(file)?;
             log::info!("Keeping what is said in {} (messages so far: {})", file.display(), past.messages.len());
             return Ok(Some(Backing::Store(store, past)));
         }
@@ -37,7 +37,7 @@ impl Backing {
             if config.store.is_some() {
                 return Err("--store and --redis both keep what is said; give one of them".to_owned());
             }
-            let (relay, past) = crate::relay::Relay::open(&url.0, config.history)?;
+            let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history)?;
             log::info!("Sharing what is said by Redis at {}", relay.name());
             return Ok(Some(Backing::Redis(relay, past)));
         }
@@ -57,7 +57,7 @@ pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, 
         Some(Backing::Store(store, past)) => {
             let (desk, clerk) = crate::room::commit_queue::Desk::new("store");
             let (hub, called) = Hub::resume(limits, past, Some(desk));
-            let clerk: Work = ("clerk", Box::new(move |service| crate::store::serve(store, clerk, &service.hub)));
+            let clerk: Work = ("clerk", Box::new(move |service| crate::keep::store::serve(store, clerk, &service.hub)));
             (hub, called, vec![clerk])
         }
         #[cfg(feature = "redis")]

@@ -1,6 +1,6 @@
 //! `--store FILE`: what was said outlives the process. `redb` is what keeps it: a commit is there as a whole or not at
 //! all, whenever the process is killed or the power fails. In front of it, in the same file, is a [write-ahead
-//! log](crate::wal), because a commit takes three times as long as one write to the log. One process at a time has the
+//! log](crate::keep::wal), because a commit takes three times as long as one write to the log. One process at a time has the
 //! file open.
 //!
 //! The committer is the [desk's clerk](crate::room::commit_queue): all that lies on the desk is one record in the log, and one wait
@@ -28,12 +28,12 @@ use redb::{BackendError, Builder, Database, DatabaseError, ReadableTable, Storag
 
 use crate::clock::now_micros;
 use crate::journal;
-use crate::record;
+use crate::keep::record;
+use crate::keep::wal::{self, Behind, Log, Raw};
 use crate::room::commit_queue::{Clerk, Handed};
 use crate::room::history::Past;
 use crate::room::hub::{Hub, Refused};
 use crate::room::message::{HOST_EVENT, Message, next_id};
-use crate::wal::{self, Behind, Log, Raw};
 
 /// What was kept together, by the id of its newest message; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
@@ -270,7 +270,7 @@ fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
 }
 
 /// `messages` in a row: for each its id (8 bytes, big end first), its record's length (4 bytes) and its record as
-/// `record.rs` writes it. Two rows, one behind the other, are one.
+/// `keep/record.rs` writes it. Two rows, one behind the other, are one.
 fn row(messages: &[Arc<Message>]) -> Vec<u8> {
     let mut row = vec![];
     for message in messages {
@@ -403,11 +403,11 @@ impl From<redb::CommitError> for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keep::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
     use crate::room::commit_queue::Desk;
     use crate::room::history::{History, Point, Replay, Since};
     use crate::room::hub::{Events, Limits, Subscription};
     use crate::room::letterbox::tests::message;
-    use crate::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
 
     fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {
         Store::open_in(Arc::new(disk.clone()))

@@ -37,7 +37,7 @@ use redis::{
 use crate::clock::{self, now_micros};
 use crate::hosts::Hosts;
 use crate::journal;
-use crate::record;
+use crate::keep::record;
 use crate::room::commit_queue::{Clerk, Handed};
 use crate::room::history::Past;
 use crate::room::hub::{Hub, Receipt, Refused};
