@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::http::framing::Stage;
+use crate::net::socket::Socket;
 use crate::pool::Connection;
-use crate::socket::Socket;
 use crate::sync::lock;
 
 /// How long a request's head may take from its first byte, and its body from the end of the head. A person at a

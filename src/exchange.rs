@@ -17,10 +17,10 @@ use crate::http::accept;
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
 use crate::listen::Listener;
+use crate::net::socket::Socket;
 use crate::room::hub::{Receipt, Refused};
 use crate::room::letterbox::{STALL_LIMIT, Wire};
 use crate::room::message::{Mark, Message};
-use crate::socket::Socket;
 
 /// The content type of text: of every answer but a stream.
 pub const TEXT: &str = "text/plain; charset=utf-8";

@@ -271,7 +271,7 @@
 //! ```
 //!
 //! In aloud the kernel is the lock: many threads wait in one epoll, and it gives each event to one of them
-//! ([`watch`](crate::watch), [`pool`](crate::pool)). A leader never waits for a client there. A conversation that lasts
+//! ([`watch`](crate::net::watch), [`pool`](crate::pool)). A leader never waits for a client there. A conversation that lasts
 //! gets a thread of its own.
 //!
 //! # 5. Stopping: everyone is told, and everyone is waited for
@@ -324,7 +324,7 @@
 //! work that takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core:
 //! `/say` takes 8.9 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a machine of
 //! states that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients
-//! that are silent ([`watch`](crate::watch)).
+//! that are silent ([`watch`](crate::net::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
@@ -345,12 +345,12 @@
 //! | share one, change never | [`frame`](crate::room::frame) | a letter is encoded once for each format, and shared by all |
 //! | try, and leave it to the holder | [`letterbox`](crate::room::letterbox) | `carry`, and the two fences |
 //! | a bell of capacity one | [`letterbox`](crate::room::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
-//! | leader and followers | [`watch`](crate::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
+//! | leader and followers | [`watch`](crate::net::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
 //! | batching that grows with load | [`hub`](crate::room::hub) | `lend_a_hand`: a speaker that finds another one walking, or a rest, goes on |
 //! | back pressure by work | [`hub`](crate::room::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
 //! | a bound, and a decision at it | [`letterbox`](crate::room::letterbox), [`history`](crate::room::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
 //! | look and act under one lock | [`hub`](crate::room::hub) | `join`: history and list |
-//! | a name that is not reused | [`socket`](crate::socket) | the key of a descriptor whose number will be reused |
+//! | a name that is not reused | [`socket`](crate::net::socket) | the key of a descriptor whose number will be reused |
 //! | the end as a disconnection | [`pool`](crate::pool), `main.rs` | `Pool::ended` |
 //! | a panic ends one conversation | [`pool`](crate::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
 //! | count where it happens, read when asked | [`counters`](crate::counters) | one relaxed instruction |

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come. The [`gate`](http::gate) reads it and lets whole,
+//!    [`pool`] that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
 //!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`door`] checks
 //!    [`tokens`] and [`origin`], [`exchange`] has the body and sends the answer, and [`form`] makes a
 //!    [`message`](room::message::Message) of the body.
@@ -99,7 +99,7 @@
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
 //! * No I/O in `room/hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `room/frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
+//!   wire format outside `room/frame.rs`; no HTTP in `net/socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -130,12 +130,6 @@ pub mod journal;
 pub mod origin;
 pub mod secret;
 pub mod tokens;
-
-#[cfg(not(loom))]
-pub mod socket;
-
-#[cfg(not(loom))]
-pub mod watch;
 
 #[cfg(not(loom))]
 pub mod connections;
@@ -183,5 +177,7 @@ pub mod said;
 pub mod check;
 #[cfg(not(loom))]
 pub mod keep;
+#[cfg(not(loom))]
+pub mod net;
 #[cfg(not(loom))]
 pub mod status;

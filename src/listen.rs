@@ -10,13 +10,13 @@ use crate::config::Config;
 use crate::counters::Ended;
 use crate::exchange::{After, Answer, Exchange, Refusal};
 use crate::journal;
+use crate::net::socket::Socket;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
 use crate::room::history::Since;
 use crate::room::hub::{Hub, Refused};
 use crate::room::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
 use crate::route::{RETRY_AFTER, refusal_of};
-use crate::socket::Socket;
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;

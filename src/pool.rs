@@ -1,5 +1,5 @@
 //! A pool of threads on which tiny_http accepts and answers. Whoever waits for a client waits here, in one place (see
-//! `watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken
+//! `net/watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken
 //! its place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that
 //! lasts gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
 //!
@@ -28,14 +28,14 @@ use crate::http::gate::{Gate, Hand, Look};
 use crate::journal;
 use crate::keep::storage::{self, Backing};
 use crate::listen::Listener;
+use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
+use crate::net::watch::{Event, Watch};
 use crate::os::limits;
 use crate::os::raw::give_memory_back;
 use crate::room::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::room::letterbox::Wire;
 use crate::route::{self, Service};
-use crate::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::sync::{lock, sleep_until_rung};
-use crate::watch::{Event, Watch};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as
 /// deep as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
@@ -347,7 +347,7 @@ impl Shared {
 
 /// Newcomers.
 impl Shared {
-    /// Accepts connections until nobody waits. One thread at a time: see `watch.rs`.
+    /// Accepts connections until nobody waits. One thread at a time: see `net/watch.rs`.
     fn accept_newcomers(self: &Arc<Shared>) {
         while !self.stopping() {
             if !self.make_room() {

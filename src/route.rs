@@ -8,9 +8,9 @@ use crate::door::{self, Door};
 use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
+use crate::net::socket::Socket;
 use crate::room::hub::{Hub, Refused};
 use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
-use crate::socket::Socket;
 use crate::{beat, listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.

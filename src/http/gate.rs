@@ -8,10 +8,10 @@ use std::io::{self, ErrorKind};
 
 use crate::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
+use crate::net::socket::Socket;
 use crate::os::limits::Claim;
 use crate::room::letterbox::Wire;
 use crate::route::RETRY_AFTER;
-use crate::socket::Socket;
 
 /// Bytes taken from a socket at once.
 const BLOCK: usize = 16 * 1024;

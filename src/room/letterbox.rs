@@ -242,7 +242,7 @@ impl Letterbox {
 }
 
 #[cfg(not(loom))]
-impl crate::socket::Watcher for Letterbox {
+impl crate::net::socket::Watcher for Letterbox {
     fn peer_left(&self) {
         self.let_leave();
     }

@@ -13,7 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-use crate::socket::{Listening, Socket};
+use crate::net::socket::{Listening, Socket};
 
 /// Keys that no socket has; sockets are counted up from one.
 const NEWCOMER: u64 = u64::MAX;
