@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
-use crate::form::{self, Pairs};
 use crate::hosts::{self, Beat, News, Standing};
+use crate::http::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::http::form::{self, Pairs};
 use crate::journal;
 use crate::room::hub::Receipt;
 use crate::room::message::Message;

@@ -15,8 +15,8 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::exchange::{Refusal, shown};
-use crate::form::{Pairs, checked};
+use crate::http::exchange::{Refusal, shown};
+use crate::http::form::{Pairs, checked};
 use crate::room::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
 use crate::sync::lock;
 
@@ -463,7 +463,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Pairs {
-        crate::form::pairs(text, None, b"").unwrap()
+        crate::http::form::pairs(text, None, b"").unwrap()
     }
 
     /// What happens at a second.

@@ -15,8 +15,8 @@
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
 //!    [`pool`] that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
-//!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`door`] checks
-//!    [`tokens`] and [`origin`], [`exchange`] has the body and sends the answer, and [`form`] makes a
+//!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`auth`](http::auth) checks
+//!    [`tokens`] and [`origin`], [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
 //!    [`message`](room::message::Message) of the body.
 //! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and puts one shared letter into
 //!    the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
@@ -27,7 +27,7 @@
 //! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`])
 //!    wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says why no letter is left lying.
 //!
-//! A listener that comes back names the id it heard last ([`ask`]). It joins and gets the messages it missed under the
+//! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the messages it missed under the
 //! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`](room::history)
 //! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
 //!
@@ -143,14 +143,8 @@ pub mod os;
 pub mod room;
 
 #[cfg(not(loom))]
-pub mod door;
-#[cfg(not(loom))]
-pub mod exchange;
-#[cfg(not(loom))]
 pub mod route;
 
-#[cfg(not(loom))]
-pub mod form;
 #[cfg(not(loom))]
 pub mod hook;
 #[cfg(not(loom))]
@@ -166,8 +160,6 @@ pub mod page;
 pub mod counters;
 pub mod sync;
 
-#[cfg(not(loom))]
-pub mod ask;
 #[cfg(not(loom))]
 pub mod listen;
 #[cfg(not(loom))]

@@ -5,10 +5,10 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::ask::{Ask, EVENT_STREAM};
 use crate::config::Config;
 use crate::counters::Ended;
-use crate::exchange::{After, Answer, Exchange, Refusal};
+use crate::http::exchange::{After, Answer, Exchange, Refusal};
+use crate::http::listen_query::{Ask, EVENT_STREAM};
 use crate::journal;
 use crate::net::socket::Socket;
 use crate::os::limits::{self, Claim};

@@ -22,7 +22,7 @@ use tiny_http::{Server, SslContextWrap};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
-use crate::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unanswered, refusal_alone};
+use crate::http::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unanswered, refusal_alone};
 use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::journal;

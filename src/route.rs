@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::config::{Bind, Config};
-use crate::door::{self, Door};
-use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::Hosts;
+use crate::http::auth::{self, Door};
+use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::net::socket::Socket;
 use crate::room::hub::{Hub, Refused};
 use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
@@ -142,7 +142,7 @@ impl Service {
     /// Answers one request.
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
         if log::log_enabled!(log::Level::Debug) {
-            let url = door::without_token(exchange.url());
+            let url = auth::without_token(exchange.url());
             log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method()), shown(&url));
         }
         let path = exchange.path().to_owned();
@@ -165,8 +165,8 @@ impl Service {
         let door = route.door(&self.config);
         // The page is opened by links from anywhere, and loads its own files.
         let is_page = matches!(route, Route::Help | Route::Page(_));
-        let origin = if is_page { Ok(()) } else { door::check_origin(door, &exchange) };
-        if let Err(refusal) = origin.and_then(|()| door::admit(door, route.channel(), &exchange)) {
+        let origin = if is_page { Ok(()) } else { auth::check_origin(door, &exchange) };
+        if let Err(refusal) = origin.and_then(|()| auth::admit(door, route.channel(), &exchange)) {
             return exchange.refuse(&refusal).into();
         }
         match route {
@@ -196,7 +196,7 @@ impl Service {
             Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
             _ => "curl".to_owned(),
         };
-        let guarded = [Door::Say, Door::Listen].iter().any(|door| door::is_guarded(*door, &self.config));
+        let guarded = [Door::Say, Door::Listen].iter().any(|door| auth::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
         format!(
             "aloud: say it once, everyone listening hears it\n\n\

@@ -3,8 +3,8 @@
 
 use std::iter;
 
-use crate::ask::Ask;
-use crate::exchange::{After, Exchange};
+use crate::http::exchange::{After, Exchange};
+use crate::http::listen_query::Ask;
 use crate::listen;
 use crate::room::frame::{self, LAST_CHUNK};
 use crate::room::history::Since;

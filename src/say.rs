@@ -1,7 +1,7 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
-use crate::form;
+use crate::http::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
+use crate::http::form;
 use crate::room::hub::{Hub, Receipt, Refused};
 use crate::room::message::{Mark, Message};
 use crate::route::refusal_of;

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::clock;
-use crate::door::{self, Door};
-use crate::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::http::auth::{self, Door};
+use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::journal;
 use crate::room::hub::{Hub, Receipt};
 use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
@@ -173,7 +173,7 @@ fn receive(
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
         && !proof::holds(forge, secret, &header, &body, clock::machine_micros() / 1_000_000)
-        && !door::shows_token(Door::Say, channel, exchange)
+        && !auth::shows_token(Door::Say, channel, exchange)
     {
         journal::HOOKS
             .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));

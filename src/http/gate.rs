@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::exchange::Refusal;
+use crate::http::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
 use crate::net::socket::Socket;
 use crate::os::limits::Claim;

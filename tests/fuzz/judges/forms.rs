@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use aloud::config::FIELDS_LIMIT;
-use aloud::form;
+use aloud::http::form;
 use aloud::room::message::{Message, is_invisible, is_plain_name};
 
 /// A boundary as curl makes them.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::exchange::{Exchange, Refusal, TEXT, shown};
+use crate::http::exchange::{Exchange, Refusal, TEXT, shown};
 use crate::room::frame::Format;
 use crate::room::history::{Point, Since};
 use crate::room::hub::{Events, Subscription};

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Config;
-use crate::exchange::{Exchange, Refusal, shown};
+use crate::http::exchange::{Exchange, Refusal, shown};
 use crate::origin;
 use crate::tokens::Rights;
 

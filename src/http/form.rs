@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::config::FIELDS_LIMIT;
-use crate::exchange::{Refusal, shown};
+use crate::http::exchange::{Refusal, shown};
 use crate::room::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
 
 /// Keys and values in the order they were sent; those of JSON are sorted by key.
