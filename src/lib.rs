@@ -41,7 +41,7 @@
 //! of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`beat`] and [`hosts`] know which hosts are alive, and say their changes as messages like any other;
+//! the journey: [`handlers`](hosts::handlers) and [`known`](hosts::known::known) know which hosts are alive, and say their changes as messages like any other;
 //! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
 //! is the log, [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready, [`check`] asks a server
 //! how it is.
@@ -151,10 +151,6 @@ pub mod hook;
 pub mod say;
 
 #[cfg(not(loom))]
-pub mod beat;
-#[cfg(not(loom))]
-pub mod hosts;
-#[cfg(not(loom))]
 pub mod page;
 
 pub mod counters;
@@ -167,6 +163,8 @@ pub mod said;
 
 #[cfg(not(loom))]
 pub mod check;
+#[cfg(not(loom))]
+pub mod hosts;
 #[cfg(not(loom))]
 pub mod keep;
 #[cfg(not(loom))]

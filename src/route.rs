@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use crate::config::{Bind, Config};
 use crate::hook::{self, Forge, Memory};
-use crate::hosts::Hosts;
+use crate::hosts::handlers;
+use crate::hosts::known::Hosts;
 use crate::http::auth::{self, Door};
 use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::net::socket::Socket;
 use crate::room::hub::{Hub, Refused};
 use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
-use crate::{beat, listen, page, said, say, status};
+use crate::{listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -181,9 +182,9 @@ impl Service {
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
-            Route::Beat(host) if exchange.method() == "DELETE" => beat::forget(exchange, host, self),
-            Route::Beat(host) => beat::beat(exchange, host, self),
-            Route::Hosts => beat::list(exchange, self).into(),
+            Route::Beat(host) if exchange.method() == "DELETE" => handlers::forget(exchange, host, self),
+            Route::Beat(host) => handlers::beat(exchange, host, self),
+            Route::Hosts => handlers::list(exchange, self).into(),
             Route::Page(file) => page::serve(exchange, file).into(),
         }
     }

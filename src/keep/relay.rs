@@ -11,7 +11,7 @@
 //! time, or one more than the newest id if that is larger, so ids are one order for all servers. The reader waits for
 //! new messages, posts them, and gives receipts to the speakers of this server. A server that starts reads the end of
 //! the stream into its history; replay is from there, and so alike at every server. Beats take this way too, so each
-//! server knows every [host](crate::hosts), at whichever server it beats.
+//! server knows every [host](crate::hosts::known), at whichever server it beats.
 //!
 //! **While Redis is away**, messages are refused at once, listeners stay, and the reader goes on later after the last
 //! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees if
@@ -35,7 +35,7 @@ use redis::{
 };
 
 use crate::clock::{self, now_micros};
-use crate::hosts::Hosts;
+use crate::hosts::known::Hosts;
 use crate::journal;
 use crate::keep::record;
 use crate::room::commit_queue::{Clerk, Handed};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::hosts::{self, Beat, News, Standing};
+use crate::hosts::known::{self, Beat, News, Standing};
 use crate::http::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::http::form::{self, Pairs};
 use crate::journal;
@@ -135,7 +135,7 @@ fn object(standing: &Standing) -> Value {
 /// A figure that is a number by its name, where it is one; any other as text.
 fn value(key: &str, text: &str) -> Value {
     match text.parse::<Number>() {
-        Ok(number) if hosts::NUMBERS.contains(&key) => Value::Number(number),
+        Ok(number) if known::NUMBERS.contains(&key) => Value::Number(number),
         _ => Value::String(text.to_owned()),
     }
 }
@@ -158,15 +158,15 @@ fn table(standings: &[Standing]) -> String {
 fn row(standing: &Standing) -> [String; 8] {
     let figures: &Pairs = &standing.figures;
     let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    let up = figure("up").and_then(|up| hosts::seconds(&up)).map(hosts::spoken);
+    let up = figure("up").and_then(|up| known::seconds(&up)).map(known::spoken);
     let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
     [
         standing.host.clone(),
         standing.state.word().to_owned(),
-        format!("{} ago", hosts::spoken(standing.ago)),
+        format!("{} ago", known::spoken(standing.ago)),
         figure("load1").unwrap_or_default(),
-        hosts::share(figures, "mem").unwrap_or_default(),
-        hosts::share(figures, "disk").unwrap_or_default(),
+        known::share(figures, "mem").unwrap_or_default(),
+        known::share(figures, "disk").unwrap_or_default(),
         up.unwrap_or_default(),
         note.replace(char::is_control, " "),
     ]
@@ -177,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hosts::State;
+    use crate::hosts::known::State;
 
     fn standing(host: &str, figures: &str) -> Standing {
         let figures = form::pairs(figures, None, b"").unwrap();
