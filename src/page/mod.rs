@@ -25,13 +25,13 @@ pub struct File {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const FILES: [File; 7] = [
-    File { name: "", content_type: "text/html; charset=utf-8", text: include_str!("page/index.html") },
-    File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: include_str!("page/aloud.css") },
-    File { name: "aloud.js", content_type: SCRIPT, text: include_str!("page/aloud.js") },
-    File { name: "model.js", content_type: SCRIPT, text: include_str!("page/model.js") },
-    File { name: "stream.js", content_type: SCRIPT, text: include_str!("page/stream.js") },
-    File { name: "views.js", content_type: SCRIPT, text: include_str!("page/views.js") },
-    File { name: "icon.svg", content_type: "image/svg+xml", text: include_str!("page/icon.svg") },
+    File { name: "", content_type: "text/html; charset=utf-8", text: include_str!("index.html") },
+    File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: include_str!("aloud.css") },
+    File { name: "aloud.js", content_type: SCRIPT, text: include_str!("aloud.js") },
+    File { name: "model.js", content_type: SCRIPT, text: include_str!("model.js") },
+    File { name: "stream.js", content_type: SCRIPT, text: include_str!("stream.js") },
+    File { name: "views.js", content_type: SCRIPT, text: include_str!("views.js") },
+    File { name: "icon.svg", content_type: "image/svg+xml", text: include_str!("icon.svg") },
 ];
 
 /// The page itself, for `/`.
