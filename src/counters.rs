@@ -1,4 +1,4 @@
-//! The counters of the server, for `/metrics` (`status.rs`), all in one place. The code that does a thing counts it, by
+//! The counters of the server, for `/metrics` (`api/status.rs`), all in one place. The code that does a thing counts it, by
 //! one relaxed instruction. Nothing but the report depends on these numbers, so they order nothing and may be a moment
 //! old.
 

@@ -51,7 +51,7 @@
 //! |---|---|---|---|---|
 //! | 1 | two listeners hear two orders | two speakers walk along the list at once and overtake each other | [`hub`](crate::room::hub): number and post under one lock | `order` |
 //! | 2 | nobody hears anything any more | `listener <- line` waits for the slowest listener, one whose laptop is shut | [`letterbox`](crate::room::letterbox): post and send without ever waiting | `speaker` |
-//! | 3 | memory grows, each message takes longer | nobody removes the listeners that have left | [`hub`](crate::room::hub) and [`listen`](crate::listen): a thread that finds a listener gone says so | `dead` |
+//! | 3 | memory grows, each message takes longer | nobody removes the listeners that have left | [`hub`](crate::room::hub) and [`listen`](crate::api::listen): a thread that finds a listener gone says so | `dead` |
 //! | 4 | memory is gone | the first cure of 2 that comes to mind, a queue without an end | `Letterbox::limit`: a bound, and a decision at the bound | `queue` |
 //! | 5 | somebody listens and hears nothing | two newcomers append at once, and one of the two is lost | a [`lock`](crate::sync::lock) around the list; and more than that, around *look and act* | `list` |
 //!

@@ -15,7 +15,7 @@
 //!
 //! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
 //!    [`pool`] that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
-//!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`auth`](http::auth) checks
+//!    well-formed requests through ([`http::request`]). [`route`](api::route) finds the function that answers, [`auth`](http::auth) checks
 //!    [`tokens`] and [`origin`], [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
 //!    [`message`](room::message::Message) of the body.
 //! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and puts one shared letter into
@@ -24,12 +24,12 @@
 //!    send, with sends that never wait. This is called carrying. In a big room the keeper lends a second hand from the
 //!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter once for each
 //!    format in use.
-//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`])
+//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`](api::listen))
 //!    wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says why no letter is left lying.
 //!
 //! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the messages it missed under the
 //! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`](room::history)
-//! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
+//! knows, and the listener is told first: this is the gap. [`said`](api::said) gives the kept messages without joining.
 //!
 //! A letterbox is a bounded subscriber queue, its bell a wake token, its pen a lock with try-lock and recheck. The
 //! clerk's work at the desk is group commit.
@@ -85,7 +85,7 @@
 //!
 //! # The counters
 //!
-//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction. [`status`]
+//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction. [`status`](api::status)
 //! reports them as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
@@ -98,7 +98,7 @@
 //! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
-//! * No I/O in `room/hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
+//! * No I/O in `room/hub.rs`, and no waiting under its lock; no waiting in [`say`](api::say) but on a thread of its own; no
 //!   wire format outside `room/frame.rs`; no HTTP in `net/socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
@@ -143,12 +143,7 @@ pub mod os;
 pub mod room;
 
 #[cfg(not(loom))]
-pub mod route;
-
-#[cfg(not(loom))]
 pub mod hook;
-#[cfg(not(loom))]
-pub mod say;
 
 #[cfg(not(loom))]
 pub mod page;
@@ -157,10 +152,7 @@ pub mod counters;
 pub mod sync;
 
 #[cfg(not(loom))]
-pub mod listen;
-#[cfg(not(loom))]
-pub mod said;
-
+pub mod api;
 #[cfg(not(loom))]
 pub mod check;
 #[cfg(not(loom))]
@@ -169,5 +161,3 @@ pub mod hosts;
 pub mod keep;
 #[cfg(not(loom))]
 pub mod net;
-#[cfg(not(loom))]
-pub mod status;

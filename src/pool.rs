@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Server, SslContextWrap};
 
+use crate::api::listen::Listener;
+use crate::api::route::{self, Service};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
@@ -27,14 +29,12 @@ use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::journal;
 use crate::keep::storage::{self, Backing};
-use crate::listen::Listener;
 use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::net::watch::{Event, Watch};
 use crate::os::limits;
 use crate::os::raw::give_memory_back;
 use crate::room::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::room::letterbox::Wire;
-use crate::route::{self, Service};
 use crate::sync::{lock, sleep_until_rung};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as

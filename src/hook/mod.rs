@@ -28,14 +28,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::route::refusal_of;
+use crate::api::say;
 use crate::clock;
 use crate::http::auth::{self, Door};
 use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::journal;
 use crate::room::hub::{Hub, Receipt};
 use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
-use crate::route::refusal_of;
-use crate::say;
 
 pub use memory::Memory;
 use memory::News;

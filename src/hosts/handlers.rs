@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
+use crate::api::route::{Service, refusal_of};
+use crate::api::say;
 use crate::hosts::known::{self, Beat, News, Standing};
 use crate::http::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::http::form::{self, Pairs};
 use crate::journal;
 use crate::room::hub::Receipt;
 use crate::room::message::Message;
-use crate::route::{Service, refusal_of};
-use crate::say;
 use crate::sync::lock;
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use tiny_http::StatusCode;
 
+use crate::api::listen::Listener;
 use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::accept;
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
-use crate::listen::Listener;
 use crate::net::socket::Socket;
 use crate::room::hub::{Receipt, Refused};
 use crate::room::letterbox::{STALL_LIMIT, Wire};

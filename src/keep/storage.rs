@@ -3,9 +3,9 @@
 
 use crossbeam_channel::Receiver;
 
+use crate::api::route::Service;
 use crate::config::Config;
 use crate::room::hub::{Hub, Limits};
-use crate::route::Service;
 
 /// What stands behind the history, opened.
 pub enum Backing {

@@ -3,9 +3,9 @@
 
 use std::iter;
 
+use crate::api::listen;
 use crate::http::exchange::{After, Exchange};
 use crate::http::listen_query::Ask;
-use crate::listen;
 use crate::room::frame::{self, LAST_CHUNK};
 use crate::room::history::Since;
 use crate::room::hub::Hub;

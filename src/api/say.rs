@@ -1,10 +1,10 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
+use crate::api::route::refusal_of;
 use crate::http::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
 use crate::http::form;
 use crate::room::hub::{Hub, Receipt, Refused};
 use crate::room::message::{Mark, Message};
-use crate::route::refusal_of;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.

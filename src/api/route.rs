@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::api::{listen, said, say, status};
 use crate::config::{Bind, Config};
 use crate::hook::{self, Forge, Memory};
 use crate::hosts::handlers;
@@ -10,9 +11,9 @@ use crate::hosts::known::Hosts;
 use crate::http::auth::{self, Door};
 use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
 use crate::net::socket::Socket;
+use crate::page;
 use crate::room::hub::{Hub, Refused};
 use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
-use crate::{listen, page, said, say, status};
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::api::route::{RETRY_AFTER, refusal_of};
 use crate::config::Config;
 use crate::counters::Ended;
 use crate::http::exchange::{After, Answer, Exchange, Refusal};
@@ -16,7 +17,6 @@ use crate::room::frame::{self, Format};
 use crate::room::history::Since;
 use crate::room::hub::{Hub, Refused};
 use crate::room::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
-use crate::route::{RETRY_AFTER, refusal_of};
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;
