@@ -91,7 +91,7 @@
 //!
 //! In aloud: the letters of a [`letterbox`](crate::room::letterbox), its bell, the keeper's call in [`hub`](crate::room::hub), the
 //! messages on the [`desk`](crate::room::commit_queue), the first signal in `main.rs`, and the end of all threads in
-//! [`pool`](crate::pool). The comment on a field that is a channel says who sends, who receives, how much it holds, and
+//! [`pool`](crate::serve::pool). The comment on a field that is a channel says who sends, who receives, how much it holds, and
 //! what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
@@ -271,7 +271,7 @@
 //! ```
 //!
 //! In aloud the kernel is the lock: many threads wait in one epoll, and it gives each event to one of them
-//! ([`watch`](crate::net::watch), [`pool`](crate::pool)). A leader never waits for a client there. A conversation that lasts
+//! ([`watch`](crate::net::watch), [`pool`](crate::serve::pool)). A leader never waits for a client there. A conversation that lasts
 //! gets a thread of its own.
 //!
 //! # 5. Stopping: everyone is told, and everyone is waited for
@@ -345,13 +345,13 @@
 //! | share one, change never | [`frame`](crate::room::frame) | a letter is encoded once for each format, and shared by all |
 //! | try, and leave it to the holder | [`letterbox`](crate::room::letterbox) | `carry`, and the two fences |
 //! | a bell of capacity one | [`letterbox`](crate::room::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
-//! | leader and followers | [`watch`](crate::net::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
+//! | leader and followers | [`watch`](crate::net::watch), [`pool`](crate::serve::pool) | `Watch::wait`, one event at a time, edge-triggered |
 //! | batching that grows with load | [`hub`](crate::room::hub) | `lend_a_hand`: a speaker that finds another one walking, or a rest, goes on |
 //! | back pressure by work | [`hub`](crate::room::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
 //! | a bound, and a decision at it | [`letterbox`](crate::room::letterbox), [`history`](crate::room::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
 //! | look and act under one lock | [`hub`](crate::room::hub) | `join`: history and list |
 //! | a name that is not reused | [`socket`](crate::net::socket) | the key of a descriptor whose number will be reused |
-//! | the end as a disconnection | [`pool`](crate::pool), `main.rs` | `Pool::ended` |
-//! | a panic ends one conversation | [`pool`](crate::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
+//! | the end as a disconnection | [`pool`](crate::serve::pool), `main.rs` | `Pool::ended` |
+//! | a panic ends one conversation | [`pool`](crate::serve::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
 //! | count where it happens, read when asked | [`counters`](crate::counters) | one relaxed instruction |
 //! | every order, not a thousand runs | [`sync`](crate::sync), tests of `letterbox` and `hub` | the model check |

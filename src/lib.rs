@@ -13,8 +13,8 @@
 //!                                                                history
 //! ```
 //!
-//! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
+//! 1. A connection that waits for its client is parked with the [`connections`](serve::connections) and has no thread. A thread of the
+//!    [`pool`](serve::pool) that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
 //!    well-formed requests through ([`http::request`]). [`route`](api::route) finds the function that answers, [`auth`](http::auth) checks
 //!    [`tokens`] and [`origin`], [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
 //!    [`message`](room::message::Message) of the body.
@@ -131,11 +131,6 @@ pub mod origin;
 pub mod secret;
 pub mod tokens;
 
-#[cfg(not(loom))]
-pub mod connections;
-#[cfg(not(loom))]
-pub mod pool;
-
 pub mod http;
 
 pub mod os;
@@ -161,3 +156,5 @@ pub mod hosts;
 pub mod keep;
 #[cfg(not(loom))]
 pub mod net;
+#[cfg(not(loom))]
+pub mod serve;

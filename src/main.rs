@@ -8,7 +8,7 @@ use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
 use aloud::http::auth;
 use aloud::os::raw::{ignore, spare_address_space};
 use aloud::os::service_manager;
-use aloud::pool::Pool;
+use aloud::serve::pool::Pool;
 use aloud::{check, journal};
 use crossbeam_channel::{Receiver, bounded};
 

@@ -6,7 +6,7 @@
 //!
 //! **No thread that others need waits here.** One that does costs two changes of threads for each message, a quarter of all
 //! the work. So a speaker's connection is left here with its message, and its thread takes the next request
-//! (`pool.rs`). Only a thread that serves one client alone waits ([`Desk::hand_in_and_wait`]).
+//! (`serve/pool.rs`). Only a thread that serves one client alone waits ([`Desk::hand_in_and_wait`]).
 //!
 //! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
 //! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The clerk

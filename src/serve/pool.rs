@@ -22,7 +22,6 @@ use tiny_http::{Server, SslContextWrap};
 use crate::api::listen::Listener;
 use crate::api::route::{self, Service};
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
-use crate::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::counters::Counters;
 use crate::http::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unanswered, refusal_alone};
 use crate::http::framing::Stage;
@@ -35,6 +34,7 @@ use crate::os::limits;
 use crate::os::raw::give_memory_back;
 use crate::room::hub::{BIG_ROOM, Limits, Receipt, Refused};
 use crate::room::letterbox::Wire;
+use crate::serve::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::sync::{lock, sleep_until_rung};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::framing::Stage;
 use crate::net::socket::Socket;
-use crate::pool::Connection;
+use crate::serve::pool::Connection;
 use crate::sync::lock;
 
 /// How long a request's head may take from its first byte, and its body from the end of the head. A person at a
