@@ -41,7 +41,7 @@
 //! of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`handlers`](hosts::handlers) and [`known`](hosts::known::known) know which hosts are alive, and say their changes as messages like any other;
+//! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other;
 //! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
 //! is the log, [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready, [`check`] asks a server
 //! how it is.
@@ -122,39 +122,37 @@
 
 pub mod lesson;
 
-pub mod clock;
-
-pub mod config;
 #[cfg(not(loom))]
-pub mod journal;
-pub mod origin;
-pub mod secret;
-pub mod tokens;
-
-pub mod http;
-
-pub mod os;
-
-pub mod room;
-
-#[cfg(not(loom))]
-pub mod hook;
-
-#[cfg(not(loom))]
-pub mod page;
-
-pub mod counters;
-pub mod sync;
+pub mod serve;
 
 #[cfg(not(loom))]
 pub mod api;
 #[cfg(not(loom))]
-pub mod check;
+pub mod hook;
 #[cfg(not(loom))]
 pub mod hosts;
+#[cfg(not(loom))]
+pub mod page;
+
+#[cfg(not(loom))]
+pub mod http;
 #[cfg(not(loom))]
 pub mod keep;
 #[cfg(not(loom))]
 pub mod net;
+
+pub mod room;
+
 #[cfg(not(loom))]
-pub mod serve;
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod counters;
+#[cfg(not(loom))]
+pub mod journal;
+pub mod origin;
+pub mod secret;
+pub mod sync;
+pub mod tokens;
+
+pub mod os;
