@@ -143,7 +143,7 @@
 //! each `write` is a system call of about 6 us, and a thousand listeners are a thousand of them. Measured with 1,000
 //! listeners: a server that writes to all before it answers needs 10 ms for the answer to `/say`; one that posts and
 //! answers needs 0.5 ms. And that is while all goes well. One socket whose buffer is full would hold the lock until its
-//! listener reads, or is given up after [12 s](crate::room::letterbox::STALL_LIMIT). All who speak, join or leave would wait
+//! listener reads, or is given up after [12 s](crate::room::wire::STALL_LIMIT). All who speak, join or leave would wait
 //! with it.
 //!
 //! Two locks are more than twice as hard as one: a thread that holds the first and waits for the second stands still

@@ -150,9 +150,11 @@ pub mod config;
 pub mod counters;
 #[cfg(not(loom))]
 pub mod journal;
+pub mod names;
 pub mod origin;
 pub mod secret;
 pub mod sync;
+pub mod text;
 pub mod tokens;
 
 pub mod os;

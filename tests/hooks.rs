@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use aloud::hook::{self, Forge, Notice};
-use aloud::room::message::{Message, is_plain_name};
+use aloud::names::is_plain_name;
+use aloud::room::message::Message;
 use serde_json::{Value, json};
 
 use crate::support::Server;

@@ -11,6 +11,7 @@ mod front_door;
 mod hooks;
 mod hostile;
 mod hosts;
+mod layers;
 mod listen;
 mod log;
 mod machine;

@@ -2,35 +2,21 @@
 //! speakers carry the messages (see `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and
 //! to go.
 
-use std::io;
-use std::sync::Arc;
-
-use crate::api::route::{RETRY_AFTER, refusal_of};
-use crate::config::Config;
-use crate::counters::Ended;
-use crate::http::exchange::{After, Answer, Exchange, Refusal};
+use crate::http::answer::Answer;
+use crate::http::exchange::{After, Exchange};
 use crate::http::listen_query::{Ask, EVENT_STREAM};
+use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::journal;
-use crate::net::socket::Socket;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
 use crate::room::history::Since;
-use crate::room::hub::{Hub, Refused};
-use crate::room::letterbox::{Owner, PIECE_BYTES, STALL_LIMIT, Standing};
+use crate::room::hub::Hub;
+use crate::room::letterbox::{Owner, PIECE_BYTES};
+use crate::room::listener::Listener;
+use crate::room::message::Refused;
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;
-
-/// A listener that has joined and whose stream is yet to be written. It has all that its own thread needs, and nothing
-/// of the request, whose memory would be kept for as long as it listens.
-pub struct Listener {
-    owner: Owner,
-    number: u64,
-    socket: Arc<Socket>,
-    peer: String,
-    /// Held until all earlier messages are sent.
-    claim: Option<Claim>,
-}
 
 /// Lets a listener join on `channel`. It first gets the earlier messages that it asks for. New messages reach its
 /// letterbox from now on; its stream begins when [`Listener::listen`] is called.
@@ -55,73 +41,14 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
         Ok(number) => number,
         Err(Refused::Full) => {
             journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
-            return turn_away(exchange, &refusal_of(Refused::Full), "full", ask.format, hub);
+            return turn_away(exchange, &Refusal::from(Refused::Full), "full", ask.format, hub);
         }
-        Err(refused) => return turn_away(exchange, &refusal_of(refused), "stopping", ask.format, hub),
+        Err(refused) => return turn_away(exchange, &Refusal::from(refused), "stopping", ask.format, hub),
     };
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     drop(exchange); // from here on only the holder of the pen writes
-    socket.watch(Some(owner.letterbox().clone()));
-    After::Listen(Box::new(Listener { owner, number, socket, peer, claim }))
-}
-
-impl Listener {
-    /// Streams messages until the listener leaves, is hung up on, or the server stops.
-    pub fn listen(&mut self, hub: &Hub, config: &Config) {
-        let ended = self.hear(config);
-        self.leave(hub);
-        hub.counters().ended(self.say_why(ended, config));
-    }
-
-    /// Undoes the join of a listener that gets no thread.
-    pub fn leave(&self, hub: &Hub) {
-        self.socket.watch(None);
-        hub.leave(self.number);
-    }
-
-    fn hear(&mut self, config: &Config) -> io::Result<()> {
-        let owner = &self.owner;
-        owner.write_out()?; // the head leaves at once, then earlier messages
-        self.claim = None;
-        loop {
-            owner.sleep(owner.silence_left(config.heartbeat));
-            match owner.standing() {
-                Standing::Listening => owner.break_silence(config.heartbeat)?,
-                Standing::Closing => return owner.finish(),
-                Standing::Left => return owner.why_left(),
-                Standing::HungUp => return Ok(()),
-            }
-        }
-    }
-
-    fn say_why(&self, ended: io::Result<()>, config: &Config) -> Ended {
-        let peer = &self.peer;
-        match (self.owner.standing(), ended) {
-            (Standing::HungUp, _) => {
-                journal::SLOW_LISTENERS
-                    .warn(format_args!("hung up on {peer}: {} messages waited for it", config.queue));
-                Ended::QueueFull
-            }
-            (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                let seconds = STALL_LIMIT.as_secs();
-                journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
-                Ended::Stalled
-            }
-            (_, Err(error)) => {
-                log::debug!("{peer} has left: {error}");
-                Ended::Left
-            }
-            (Standing::Left, Ok(())) => {
-                log::debug!("{peer} has left");
-                Ended::Left
-            }
-            (_, Ok(())) => {
-                log::debug!("{peer} heard everything");
-                Ended::Stopped
-            }
-        }
-    }
+    After::Listen(Box::new(Listener::new(owner, number, socket, peer, claim)))
 }
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it

@@ -4,4 +4,5 @@ pub mod listen;
 pub mod route;
 pub mod said;
 pub mod say;
+pub mod service;
 pub mod status;

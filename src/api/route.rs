@@ -1,42 +1,23 @@
 //! From a request to the one function that answers it, and to the refusals that help where there is none.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
+use crate::api::service::Service;
 use crate::api::{listen, said, say, status};
 use crate::config::{Bind, Config};
-use crate::hook::{self, Forge, Memory};
+use crate::hook::{self, Forge};
 use crate::hosts::handlers;
-use crate::hosts::known::Hosts;
+use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
-use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
-use crate::net::socket::Socket;
+use crate::http::exchange::{Exchange, Outcome};
+use crate::http::refusal::Refusal;
+use crate::names::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::page;
-use crate::room::hub::{Hub, Refused};
-use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
-
-/// Seconds after which a client that found no room is asked to come back.
-pub const RETRY_AFTER: &str = "5";
+use crate::text::shown;
 
 /// The methods that do something somewhere.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
-
-/// What every request can reach.
-pub struct Service {
-    /// What the user set.
-    pub config: Config,
-    /// Who listens and what was said.
-    pub hub: Hub,
-    /// What the forges have said lately.
-    pub hooks: Arc<Memory>,
-    /// Which hosts are alive.
-    pub hosts: Arc<Hosts>,
-    /// Held from a change among the hosts until it is handed in or published; taken before the hub's lock, never under it.
-    pub hosts_turn: Mutex<()>,
-}
 
 /// Whether the answer to a request for `url` may be long, so that its sender has to wait for the client.
 pub fn answers_at_length(url: &str) -> bool {
@@ -128,19 +109,6 @@ impl Route<'_> {
 }
 
 impl Service {
-    /// A service to which nothing was said yet.
-    pub fn new(config: Config, mut hub: Hub) -> Service {
-        let hosts = Arc::<Hosts>::default();
-        let followed = hosts.clone();
-        hub.show_to(Box::new(move |message| followed.follow(message, message.id, Instant::now())));
-        Service { config, hub, hooks: Arc::default(), hosts, hosts_turn: Mutex::default() }
-    }
-
-    /// A request that came on `socket`, on its way to its answer.
-    pub fn exchange<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
-        Exchange::new(unanswered, socket, &self.config, self.hub.counters())
-    }
-
     /// Answers one request.
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
         if log::log_enabled!(log::Level::Debug) {
@@ -183,9 +151,11 @@ impl Service {
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
-            Route::Beat(host) if exchange.method() == "DELETE" => handlers::forget(exchange, host, self),
-            Route::Beat(host) => handlers::beat(exchange, host, self),
-            Route::Hosts => handlers::list(exchange, self).into(),
+            Route::Beat(host) if exchange.method() == "DELETE" => {
+                handlers::forget(exchange, host, &self.hosts, &self.hub)
+            }
+            Route::Beat(host) => handlers::beat(exchange, host, &self.hosts, &self.hub),
+            Route::Hosts => handlers::list(exchange, &self.hosts).into(),
             Route::Page(file) => page::serve(exchange, file).into(),
         }
     }
@@ -246,24 +216,6 @@ fn preflight(allow: &str, asked: &str) -> Answer {
         .with("Access-Control-Allow-Methods", allow)
         .with("Access-Control-Allow-Headers", headers)
         .with("Access-Control-Max-Age", 86400)
-}
-
-/// The hub's no, in HTTP.
-pub fn refusal_of(refused: Refused) -> Refusal {
-    match refused {
-        Refused::Full => {
-            Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER)
-        }
-        Refused::Stopping => {
-            Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
-        }
-        Refused::NoRoom => {
-            Refusal::new(507, "no room is left to keep the message; make room on the server's disk and say it again")
-        }
-        Refused::CannotKeep => {
-            Refusal::new(503, "the message cannot be kept now; try again in a moment").with("Retry-After", RETRY_AFTER)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::api::route::refusal_of;
-use crate::http::exchange::{After, Answer, Answering, Exchange, HandIn, Outcome, Refusal, TEXT};
+use crate::http::answer::{Answer, TEXT};
+use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
-use crate::room::hub::{Hub, Receipt, Refused};
-use crate::room::message::{Mark, Message};
+use crate::http::refusal::Refusal;
+use crate::room::hub::Hub;
+use crate::room::message::{Message, Receipt, Refused};
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.
@@ -13,33 +14,14 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    publish(exchange, hub, message, None, Box::new(answer))
-}
-
-/// Publishes `message`, with its mark if it is to be said `once`, and has the request answered. Where the message has to
-/// be kept first, the caller hands it in and no thread waits, but for one that serves this client alone. Once the hub is
-/// closed the message is refused at once. Handed in, its answer would be sent from here, and what was sent ahead behind
-/// it answered too, and so on, each on the stack of the one before.
-pub fn publish(
-    exchange: Exchange<'_>,
-    hub: &Hub,
-    message: Message,
-    once: Option<Mark>,
-    answering: Answering,
-) -> Outcome {
-    if hub.desk().is_some() && !exchange.is_patient() && !hub.is_closed() {
-        let unanswered = exchange.leave();
-        return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
-    }
-    let said = hub.publish_once(message, once);
-    answering(exchange, said)
+    exchange.publish(hub, message, None, Box::new(answer))
 }
 
 /// Answers with what became of the message.
 fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome {
     let receipt = match said {
         Ok(receipt) => receipt,
-        Err(refused) => return exchange.refuse(&refusal_of(refused)).into(),
+        Err(refused) => return exchange.refuse(&Refusal::from(refused)).into(),
     };
     let answer = if exchange.wants_json() {
         let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}\n", receipt.id, receipt.listeners);

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 
 use crate::counters::Ended;
-use crate::http::exchange::Answer;
+use crate::http::answer::Answer;
 use crate::room::hub::Hub;
 
 /// The text format of Prometheus, version 0.0.4

@@ -28,14 +28,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::api::route::refusal_of;
-use crate::api::say;
 use crate::clock;
+use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
-use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::http::exchange::{Exchange, Outcome};
+use crate::http::refusal::Refusal;
 use crate::journal;
-use crate::room::hub::{Hub, Receipt};
+use crate::room::hub::Hub;
+use crate::room::message::Receipt;
 use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
+use crate::text::shown;
 
 pub use memory::Memory;
 use memory::News;
@@ -146,10 +148,10 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hu
         }
         Err(refused) => {
             memory.take_back(delivery, forge, &notice, news);
-            exchange.refuse(&refusal_of(refused)).into()
+            exchange.refuse(&Refusal::from(refused)).into()
         }
     };
-    say::publish(exchange, hub, message, delivery, Box::new(answering))
+    exchange.publish(hub, message, delivery, Box::new(answering))
 }
 
 /// A delivery that says something.

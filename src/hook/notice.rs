@@ -2,9 +2,11 @@
 //! names.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::hook::Forge;
 use crate::room::message::Message;
+use crate::text::spoken;
 
 /// The kinds of notices, in the field `kind`.
 pub mod kind {
@@ -151,7 +153,7 @@ impl Notice {
             self.duration = None;
         }
         let mut sentence = subject.to_owned();
-        let duration = self.duration.map(spoken);
+        let duration = self.duration.map(|seconds| spoken(Duration::from_secs(seconds)));
         let parts = [
             (" of ", &self.reference),
             (" by ", &self.who),
@@ -173,21 +175,6 @@ impl Notice {
     }
 }
 
-/// A duration in words: `3 s`, `2 min 3 s`, `1 h 2 min`, `3 d 4 h`.
-fn spoken(seconds: u64) -> String {
-    let units = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)];
-    let first = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
-    let mut rest = seconds;
-    let mut words = vec![];
-    for (unit, length) in units.iter().skip(first).take(2) {
-        if rest >= *length || words.is_empty() {
-            words.push(format!("{} {unit}", rest / length));
-        }
-        rest %= length;
-    }
-    words.join(" ")
-}
-
 /// The short name of a branch, a tag or a request, out of the full name in git.
 pub fn short_ref(reference: &str) -> String {
     let numbered = |rest: &str, sign: &str| rest.split_once('/').map(|(number, _)| format!("{sign}{number}"));
@@ -207,19 +194,6 @@ pub fn around(before: &str, text: Option<&str>, after: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_in_words() {
-        let check = |seconds: u64, expected: &str| assert_eq!(spoken(seconds), expected);
-        check(1, "1 s");
-        check(59, "59 s");
-        check(60, "1 min");
-        check(123, "2 min 3 s");
-        check(3600, "1 h");
-        check(3661, "1 h 1 min");
-        check(3605, "1 h");
-        check(86400 * 3 + 4 * 3600 + 5, "3 d 4 h");
-    }
 
     #[test]
     fn references_are_named_as_people_do() {
@@ -251,6 +225,6 @@ mod tests {
         };
         let fields = notice.fields(Forge::GitLab);
         assert!(fields.len() <= crate::config::FIELDS_LIMIT);
-        assert!(fields.iter().all(|(key, _)| crate::room::message::is_plain_name(key)));
+        assert!(fields.iter().all(|(key, _)| crate::names::is_plain_name(key)));
     }
 }

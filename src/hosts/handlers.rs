@@ -1,30 +1,31 @@
 //! `/beat/HOST` and `/hosts`: beats in, a list out.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::api::route::{Service, refusal_of};
-use crate::api::say;
-use crate::hosts::known::{self, Beat, News, Standing};
-use crate::http::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::hosts::known::{self, Beat, Hosts, News, Standing};
+use crate::http::answer::{Answer, TEXT};
+use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::form::{self, Pairs};
+use crate::http::refusal::Refusal;
 use crate::journal;
-use crate::room::hub::Receipt;
-use crate::room::message::Message;
-use crate::sync::lock;
+use crate::room::hub::Hub;
+use crate::room::message::{Message, Receipt};
+use crate::text::{shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
 const NOTE_WIDTH: usize = 60;
 
 /// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
-pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
+pub fn beat(mut exchange: Exchange<'_>, host: &str, hosts: &Arc<Hosts>, hub: &Hub) -> Outcome {
     let read = exchange.body().and_then(|body| {
         let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
         Beat::read(pairs)
     });
-    let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), service.hear(host, beat)?)));
+    let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, hub)?)));
     let (complaint, message) = match taken_in {
         Ok(taken_in) => taken_in,
         Err(refusal) => {
@@ -44,13 +45,13 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcom
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
         (false, None) => Answer::new(200, TEXT, "ok."),
     };
-    publish(exchange, service, message, answer)
+    publish(exchange, hub, message, answer)
 }
 
 /// Forgets `host` and tells those who follow the beats.
-pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
-    match service.hosts.forget(host) {
-        Some(message) => publish(exchange, service, message, |_| Answer::new(200, TEXT, "ok.")),
+pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> Outcome {
+    match hosts.forget(host) {
+        Some(message) => publish(exchange, hub, message, |_| Answer::new(200, TEXT, "ok.")),
         None => {
             let line = format!("no host {} is known; GET /hosts lists them", shown(host));
             exchange.refuse(&Refusal::new(404, line)).into()
@@ -61,7 +62,7 @@ pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome 
 /// Publishes what is said of a host, and answers with `answer` where it could be said.
 fn publish(
     exchange: Exchange<'_>,
-    service: &Service,
+    hub: &Hub,
     message: Message,
     answer: impl FnOnce(&Exchange<'_>) -> Answer + Send + 'static,
 ) -> Outcome {
@@ -70,14 +71,14 @@ fn publish(
             let answer = answer(&exchange);
             Outcome { after: exchange.answer(answer), reached: listeners }
         }
-        Err(refused) => exchange.refuse(&refusal_of(refused)).into(),
+        Err(refused) => exchange.refuse(&Refusal::from(refused)).into(),
     };
-    say::publish(exchange, &service.hub, message, None, Box::new(answering))
+    exchange.publish(hub, message, None, Box::new(answering))
 }
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
-pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
-    let standings = service.hosts.list(Instant::now());
+pub fn list(exchange: Exchange<'_>, hosts: &Hosts) -> After {
+    let standings = hosts.list(Instant::now());
     let answer = if exchange.wants_json() || exchange.query_value("as").as_deref() == Some("json") {
         let hosts: Vec<Value> = standings.iter().map(object).collect();
         Answer::new(200, "application/json", Value::Array(hosts).to_string() + "\n")
@@ -87,36 +88,31 @@ pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
     exchange.answer(answer)
 }
 
-impl Service {
-    /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
-    ///
-    /// # Errors
-    /// 503 where the host is new and as many are known as may be.
-    fn hear(&self, host: &str, beat: Beat) -> Result<Message, Refusal> {
-        let _turn = lock(&self.hosts_turn);
-        let (change, message) = self.hosts.beat(host, beat, Instant::now())?;
-        change.into_iter().for_each(|change| self.announce(change));
-        Ok(message)
-    }
+/// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
+fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message, Refusal> {
+    let _turn = hosts.turn();
+    let (change, message) = hosts.beat(host, beat, Instant::now())?;
+    change.into_iter().for_each(|change| announce(change, hosts, hub));
+    Ok(message)
+}
 
-    /// Says which hosts have fallen silent. The keeper calls it about once a second.
-    pub fn tick(&self) {
-        let _turn = lock(&self.hosts_turn);
-        for change in self.hosts.tick(Instant::now()) {
-            self.announce(change);
-            // Where a network fails, ten thousand hosts are late in one second. No listener is to lose its stream by that.
-            self.hub.catch_up(usize::MAX);
-        }
+/// Says which hosts have fallen silent. The keeper calls it about once a second.
+pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) {
+    let _turn = hosts.turn();
+    for change in hosts.tick(Instant::now()) {
+        announce(change, hosts, hub);
+        // If a network fails, ten thousand hosts are late in one second. No listener is to lose its stream by that.
+        hub.catch_up(usize::MAX);
     }
+}
 
-    /// Publishes what has changed with a host, without waiting until it is kept. To be called in one's turn, so that
-    /// changes are said in the order in which they happen: a host that is heard just as it is found to be down is not
-    /// left for dead. The keeper carries them.
-    fn announce(&self, News { message, once }: News) {
-        let (hosts, host) = (self.hosts.clone(), message.name.clone());
-        self.hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
-        self.hub.call_keeper();
-    }
+/// Publishes what has changed with a host, without waiting until it is kept. The keeper carries it. The caller has the
+/// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is not
+/// left for dead.
+fn announce(News { message, once }: News, hosts: &Arc<Hosts>, hub: &Hub) {
+    let (hosts, host) = (hosts.clone(), message.name.clone());
+    hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
+    hub.call_keeper();
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
@@ -158,12 +154,12 @@ fn table(standings: &[Standing]) -> String {
 fn row(standing: &Standing) -> [String; 8] {
     let figures: &Pairs = &standing.figures;
     let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    let up = figure("up").and_then(|up| known::seconds(&up)).map(known::spoken);
+    let up = figure("up").and_then(|up| known::seconds(&up)).map(spoken);
     let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
     [
         standing.host.clone(),
         standing.state.word().to_owned(),
-        format!("{} ago", known::spoken(standing.ago)),
+        format!("{} ago", spoken(standing.ago)),
         figure("load1").unwrap_or_default(),
         known::share(figures, "mem").unwrap_or_default(),
         known::share(figures, "disk").unwrap_or_default(),

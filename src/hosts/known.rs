@@ -11,14 +11,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::http::exchange::{Refusal, shown};
 use crate::http::form::{Pairs, checked};
-use crate::room::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
+use crate::http::refusal::Refusal;
+use crate::names::is_plain_name;
+use crate::room::message::{HOST_EVENT, Mark, Message, mark_of};
 use crate::sync::lock;
+use crate::text::{shown, spoken};
 
 /// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.
 pub const MOST_HOSTS: usize = 10_000;
@@ -141,6 +142,8 @@ fn number(text: &str) -> Option<f64> {
 #[derive(Default)]
 pub struct Hosts {
     known: Mutex<Known>,
+    /// Held from a change among the hosts until it is handed in or published. It is taken before the hub's lock.
+    turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -193,6 +196,11 @@ pub struct Standing {
 }
 
 impl Hosts {
+    /// The turn to say what changes among the hosts.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
+    }
+
     /// Hears a beat of `host`. Returns what is to be said, in this order: what has changed, if anything, and the beat.
     ///
     /// # Errors
@@ -438,22 +446,6 @@ pub fn share(figures: &Pairs, what: &str) -> Option<String> {
 /// Seconds as a host writes them.
 pub fn seconds(text: &str) -> Option<Duration> {
     number(text).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-}
-
-/// A duration as one says it, to the second below an hour: `45 s`, `2 min 3 s`, `3 h 5 min`, `4 d 2 h`.
-pub fn spoken(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (large, small) = match seconds {
-        0..120 => return format!("{seconds} s"),
-        120..3600 => ((seconds / 60, "min"), (seconds % 60, "s")),
-        3600..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
-        _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
-    };
-    let mut text = format!("{} {}", large.0, large.1);
-    if small.0 > 0 {
-        let _ = write!(text, " {} {}", small.0, small.1);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -769,18 +761,5 @@ mod tests {
         let other = message(HOST_EVENT, "too-many", String::new(), vec![(STATE.to_owned(), "up".to_owned())]);
         follow(&other);
         assert_eq!(hosts.list(now).len(), MOST_HOSTS, "nor may another server bring more");
-    }
-
-    #[test]
-    fn durations_as_one_says_them() {
-        let check = |seconds: u64, text: &str| assert_eq!(spoken(Duration::from_secs(seconds)), text);
-        check(0, "0 s");
-        check(90, "90 s");
-        check(120, "2 min");
-        check(123, "2 min 3 s");
-        check(3600, "1 h");
-        check(11_100, "3 h 5 min");
-        check(86_399, "23 h 59 min");
-        check(352_800, "4 d 2 h");
     }
 }

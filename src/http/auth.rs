@@ -8,8 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Config;
-use crate::http::exchange::{Exchange, Refusal, shown};
+use crate::http::exchange::Exchange;
+use crate::http::refusal::Refusal;
 use crate::origin;
+use crate::text::shown;
 use crate::tokens::Rights;
 
 /// The challenge for a request without a token (RFC 6750 section 3). Not `Basic`, though its password is taken: a

@@ -3,27 +3,26 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Write};
 use std::iter;
 use std::sync::Arc;
 
 use tiny_http::StatusCode;
 
-use crate::api::listen::Listener;
 use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::accept;
+use crate::http::answer::Answer;
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
+use crate::http::refusal::Refusal;
 use crate::net::socket::Socket;
-use crate::room::hub::{Receipt, Refused};
-use crate::room::letterbox::{STALL_LIMIT, Wire};
-use crate::room::message::{Mark, Message};
-
-/// The content type of text: of every answer but a stream.
-pub const TEXT: &str = "text/plain; charset=utf-8";
+use crate::room::hub::Hub;
+use crate::room::listener::Listener;
+use crate::room::message::{Mark, Message, Receipt, Refused};
+use crate::room::wire::{STALL_LIMIT, Wire};
+use crate::text::shown;
 
 /// The next step of a connection after an answer.
 pub enum After {
@@ -84,83 +83,6 @@ impl Unanswered {
     }
 }
 
-/// An answer whose whole body is in memory. aloud writes it itself, because tiny_http's `Response` drops `Connection`
-/// headers and builds each head from a dozen small allocations.
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// Headers beside `Date`, `Cache-Control`, `Vary`, `Content-Length`, `Connection` and CORS, each ended by a line break.
-    pub headers: String,
-    /// The value of `Cache-Control`: by default no cache may keep the answer, since `GET /say` speaks.
-    pub caching: &'static str,
-    /// The body; it is not sent if the method is HEAD.
-    pub body: String,
-}
-
-impl Answer {
-    /// An answer with a body and its type.
-    pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Answer {
-        let mut answer = Answer::empty(status);
-        answer.headers.reserve(192); // an answer of `/say` fits
-        answer.headers.extend(["Content-Type: ", content_type, "\r\n"]);
-        Answer { body: body.into(), ..answer }
-    }
-
-    /// An answer without a body.
-    pub fn empty(status: u16) -> Answer {
-        Answer { status, headers: String::new(), caching: "no-store", body: String::new() }
-    }
-
-    /// Adds a header to the answer. Neither part may hold a line break.
-    pub fn with(mut self, name: &str, value: impl Display) -> Answer {
-        let _ = write!(self.headers, "{name}: {value}\r\n");
-        self
-    }
-}
-
-/// The refusal of a request, for the client to read: what is wrong, and what to send instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status code.
-    pub status: u16,
-    /// `WHAT is wrong; WHAT to send instead`, one line.
-    pub line: String,
-    /// One more header: `Allow` for 405, `Retry-After` for 503.
-    pub header: Option<(&'static str, Cow<'static, str>)>,
-}
-
-impl Refusal {
-    /// A refusal without further headers.
-    pub fn new(status: u16, line: impl Into<String>) -> Refusal {
-        Refusal { status, line: line.into(), header: None }
-    }
-
-    /// Adds a header to the refusal.
-    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refusal {
-        self.header = Some((name, value.into()));
-        self
-    }
-
-    fn answer(&self, json: bool) -> Answer {
-        let answer = if json {
-            let body = serde_json::json!({ "error": self.line }).to_string() + "\n";
-            Answer::new(self.status, "application/json", body)
-        } else {
-            Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
-        };
-        match &self.header {
-            Some((name, value)) => answer.with(name, value),
-            None => answer,
-        }
-    }
-}
-
-/// Client input, made safe to show: control characters escaped, and no longer than a name may be.
-pub fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(crate::room::message::NAME_LIMIT).collect();
-    format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
-}
-
 /// A request on its way to an answer.
 pub struct Exchange<'a> {
     unanswered: Unanswered,
@@ -186,16 +108,6 @@ impl<'a> Exchange<'a> {
     /// Gives the exchange a thread of its own, which may wait for the client to take the answer.
     pub fn patient(self) -> Exchange<'a> {
         Exchange { patient: true, ..self }
-    }
-
-    /// Whether the exchange has a thread of its own, which may wait.
-    pub fn is_patient(&self) -> bool {
-        self.patient
-    }
-
-    /// Leaves the request to be answered later.
-    pub fn leave(self) -> Unanswered {
-        self.unanswered
     }
 
     /// The configuration of the server.
@@ -292,6 +204,19 @@ impl<'a> Exchange<'a> {
 
     fn closes(&self) -> bool {
         self.unanswered.arrived.facts.closes
+    }
+
+    /// Publishes `message`, with its mark if it is to be said `once`, and has the request answered. If it has to be
+    /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After
+    /// the hub is closed the message is refused at once: `answering` would run on this stack and answer the next request
+    /// that was sent ahead, one frame each.
+    pub fn publish(self, hub: &Hub, message: Message, once: Option<Mark>, answering: Answering) -> Outcome {
+        if hub.desk().is_some() && !self.patient && !hub.is_closed() {
+            let unanswered = self.unanswered;
+            return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
+        }
+        let said = hub.publish_once(message, once);
+        answering(self, said)
     }
 
     /// Sends `answer`, and the connection ends after it.

@@ -8,8 +8,10 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::config::FIELDS_LIMIT;
-use crate::http::exchange::{Refusal, shown};
-use crate::room::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
+use crate::http::refusal::Refusal;
+use crate::names::{NAME_LIMIT, is_invisible, is_plain_name};
+use crate::room::message::{DEFAULT_EVENT, Message};
+use crate::text::shown;
 
 /// Keys and values in the order they were sent; those of JSON are sorted by key.
 pub type Pairs = Vec<(String, String)>;

@@ -1,7 +1,7 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::exchange::Refusal;
 use crate::http::head::{Facts, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
+use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
 /// The longest line with a chunk's length, in bytes.

@@ -14,8 +14,9 @@ use std::mem::MaybeUninit;
 use httparse::{Error as Grammar, Header, Status};
 
 use crate::config::URL_LIMIT;
-use crate::http::exchange::{Refusal, shown};
+use crate::http::refusal::Refusal;
 use crate::http::request::Request;
+use crate::text::shown;
 
 /// The most header fields; browsers send about twenty, and proxies add some.
 const MOST_HEADERS: usize = 100;

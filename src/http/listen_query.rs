@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::http::exchange::{Exchange, Refusal, TEXT, shown};
+use crate::http::answer::TEXT;
+use crate::http::exchange::Exchange;
+use crate::http::refusal::Refusal;
+use crate::names::is_plain_name;
 use crate::room::frame::Format;
 use crate::room::history::{Point, Since};
 use crate::room::hub::{Events, Subscription};
-use crate::room::message::is_plain_name;
+use crate::text::shown;
 
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";

@@ -3,6 +3,7 @@
 //! `form`, `listen_query`). Knows nothing of who listens.
 
 pub mod accept;
+pub mod answer;
 pub mod auth;
 pub mod exchange;
 pub mod form;
@@ -10,4 +11,5 @@ pub mod framing;
 pub mod gate;
 pub mod head;
 pub mod listen_query;
+pub mod refusal;
 pub mod request;

@@ -27,7 +27,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{
     Client, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd,
@@ -35,13 +35,13 @@ use redis::{
 };
 
 use crate::clock::{self, now_micros};
-use crate::hosts::known::Hosts;
 use crate::journal;
 use crate::keep::record;
 use crate::room::commit_queue::{Clerk, Handed};
 use crate::room::history::Past;
-use crate::room::hub::{Hub, Receipt, Refused};
+use crate::room::hub::Hub;
 use crate::room::message::{HOST_EVENT, Mark, Message};
+use crate::room::message::{Receipt, Refused};
 use crate::sync::lock;
 
 /// The key of the stream. For two conversations on one Redis, give them two databases: `redis://host/1`.
@@ -312,11 +312,11 @@ impl Relay {
 
 /// The reader's side.
 impl Relay {
-    /// The reader's life: posts what is new until everything was sent and the hub is closed. `hosts` are told when they
-    /// could not be heard.
-    pub fn read_all(&self, hub: &Hub, hosts: &Hosts) {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. Calls `back` when
+    /// others can be heard again after they could not.
+    pub fn read_all(&self, hub: &Hub, back: &dyn Fn()) {
         loop {
-            let gone = self.read(hub, hosts);
+            let gone = self.read(hub, back);
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
             self.answer_kept(u64::MAX);
@@ -344,12 +344,12 @@ impl Relay {
     }
 
     /// Connects and reads until the server stops, or an error.
-    fn read(&self, hub: &Hub, hosts: &Hosts) -> RedisResult<()> {
+    fn read(&self, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
         let mut connection = self.connect()?;
         // Messages that came while nobody read are heard before anybody is answered again.
         while self.read_once(&mut connection, None, hub)? > 0 {}
         if !self.connected.load(Ordering::SeqCst) {
-            hosts.listen_anew(Instant::now());
+            back();
         }
         if !self.set_connected(true, hub) {
             log::info!("Redis is back");

@@ -1,11 +1,13 @@
 //! What stands behind the history, as the user wants it: nothing but memory, a store, or Redis. The one place that
 //! knows which there are; with neither built in there is nothing here but memory.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Receiver;
 
-use crate::api::route::Service;
 use crate::config::Config;
 use crate::room::hub::{Hub, Limits};
+use crate::room::message::Message;
 
 /// What stands behind the history, opened.
 pub enum Backing {
@@ -14,11 +16,16 @@ pub enum Backing {
     Store(crate::keep::store::Store, crate::room::history::Past),
     /// A Redis.
     #[cfg(feature = "redis")]
-    Redis(std::sync::Arc<crate::keep::relay::Relay>, crate::room::history::Past),
+    Redis(Arc<crate::keep::relay::Relay>, crate::room::history::Past),
 }
 
-/// A thread's name, and its life, which ends when the hub is closed.
-pub type Work = (&'static str, Box<dyn FnOnce(&Service) + Send>);
+/// A thread's name, and its life, which ends when the hub is closed. The function is called when what others said can be
+/// heard again after it could not.
+pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn()) + Send>);
+
+/// A hub, the receiver on which its keeper is called, the threads that the storage needs, and the messages from before
+/// that are still to be followed: with Redis, hosts beat at other servers too.
+pub type Furnished = (Hub, Receiver<()>, Vec<Work>, Vec<Arc<Message>>);
 
 impl Backing {
     /// Opens what `config` names; `None` where that is nothing.
@@ -46,19 +53,19 @@ impl Backing {
     }
 }
 
-/// A hub with `backing` behind it, the receiver on which its keeper is called, and the threads that the backing needs.
-pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, Vec<Work>) {
+/// A hub with `backing` behind it.
+pub fn furnish(limits: Limits, backing: Option<Backing>) -> Furnished {
     match backing {
         None => {
             let (hub, called) = Hub::new(limits);
-            (hub, called, vec![])
+            (hub, called, vec![], vec![])
         }
         #[cfg(feature = "store")]
         Some(Backing::Store(store, past)) => {
             let (desk, clerk) = crate::room::commit_queue::Desk::new("store");
             let (hub, called) = Hub::resume(limits, past, Some(desk));
-            let clerk: Work = ("clerk", Box::new(move |service| crate::keep::store::serve(store, clerk, &service.hub)));
-            (hub, called, vec![clerk])
+            let clerk: Work = ("clerk", Box::new(move |hub, _| crate::keep::store::serve(store, clerk, hub)));
+            (hub, called, vec![clerk], vec![])
         }
         #[cfg(feature = "redis")]
         Some(Backing::Redis(relay, past)) => {
@@ -66,14 +73,9 @@ pub fn furnish(limits: Limits, backing: Option<Backing>) -> (Hub, Receiver<()>, 
             let before = past.messages.clone();
             let (hub, called) = Hub::resume(limits, past, Some(desk));
             let of_reader = relay.clone();
-            let clerk: Work = ("clerk", Box::new(move |service| relay.send_all(clerk, &service.hub)));
-            let read_all = move |service: &Service| {
-                let now = std::time::Instant::now();
-                before.into_iter().for_each(|message| service.hosts.follow(&message, message.id, now));
-                of_reader.read_all(&service.hub, &service.hosts);
-            };
-            let reader: Work = ("reader", Box::new(read_all));
-            (hub, called, vec![clerk, reader])
+            let clerk: Work = ("clerk", Box::new(move |hub, _| relay.send_all(clerk, hub)));
+            let reader: Work = ("reader", Box::new(move |hub, back| of_reader.read_all(hub, back)));
+            (hub, called, vec![clerk, reader], before)
         }
     }
 }

@@ -32,7 +32,8 @@ use crate::keep::record;
 use crate::keep::wal::{self, Behind, Log, Raw};
 use crate::room::commit_queue::{Clerk, Handed};
 use crate::room::history::Past;
-use crate::room::hub::{Hub, Refused};
+use crate::room::hub::Hub;
+use crate::room::message::Refused;
 use crate::room::message::{HOST_EVENT, Message, next_id};
 
 /// What was kept together, by the id of its newest message; see [`row`].

@@ -39,7 +39,7 @@ use tiny_http::Listener;
 
 use crate::config::Bind;
 use crate::os::limits;
-use crate::room::letterbox::{STALL_LIMIT, Wire};
+use crate::room::wire::{STALL_LIMIT, Watcher, Wire};
 use crate::sync::lock;
 
 /// Connections that may wait in the kernel to be accepted. std asks for 128, too few for a thousand listeners that come
@@ -263,12 +263,6 @@ pub struct Socket {
     watcher: Mutex<Option<Arc<dyn Watcher>>>,
 }
 
-/// A receiver of the news that the peer has left.
-pub trait Watcher: Send + Sync {
-    /// The peer has closed its sending side, or the connection. Any thread may call it; it must not wait.
-    fn peer_left(&self);
-}
-
 impl Socket {
     /// A key that no other connection has. A descriptor's number is not enough: it is reused as soon as it was given
     /// back, while a thread may still be about to act on an event.
@@ -339,14 +333,6 @@ impl Socket {
         self.peer_left.load(Ordering::SeqCst)
     }
 
-    /// Tells `watcher` when the peer leaves, at once if it has left already; `None` ends that.
-    pub fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
-        *lock(&self.watcher) = watcher;
-        if self.has_peer_left() {
-            self.note_peer_left();
-        }
-    }
-
     /// The peer's address, or `None` for a socket file. It is known also when the peer has gone.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.peer
@@ -390,6 +376,13 @@ fn put_in_place_of(number: RawFd, other: &OwnedFd) {
 }
 
 impl Wire for Socket {
+    fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
+        *lock(&self.watcher) = watcher;
+        if self.has_peer_left() {
+            self.note_peer_left();
+        }
+    }
+
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         self.call(|socket| send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
     }

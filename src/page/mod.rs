@@ -4,7 +4,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::http::exchange::{After, Answer, Exchange};
+use crate::http::answer::Answer;
+use crate::http::exchange::{After, Exchange};
 
 /// The page's content security policy: it may load its own files and talk to its own server, nothing else. No inline
 /// script or style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 // Not those of `sync.rs`: under the model check there is no desk.
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::room::hub::{Receipt, Refused};
 use crate::room::message::{Mark, Message};
+use crate::room::message::{Receipt, Refused};
 
 /// The most messages the clerk takes at once: few enough that writing them costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;

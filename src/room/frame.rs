@@ -6,8 +6,9 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::names::is_invisible;
 use crate::room::history::{Gap, Replay};
-use crate::room::message::{Message, is_invisible};
+use crate::room::message::Message;
 
 /// The format in which a listener wants its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

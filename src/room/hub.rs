@@ -27,11 +27,12 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{self, now_micros};
 use crate::counters::Counters;
+use crate::names::is_within;
 use crate::room::commit_queue::{Desk, Then};
 use crate::room::frame::Letter;
 use crate::room::history::{History, Past, Point, Replay, Since};
 use crate::room::letterbox::{Letterbox, Posted};
-use crate::room::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
+use crate::room::message::{Mark, Message, QUIET_EVENTS, Receipt, Refused, next_id};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
 
 /// Messages not yet carried at which a second speaker walks too. The larger, the more letters go out in one send: with
@@ -147,28 +148,6 @@ pub enum Events {
     All,
     /// The named ones.
     Only(Vec<String>),
-}
-
-/// The result of publishing a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its id.
-    pub id: u64,
-    /// How many letterboxes it was put in.
-    pub listeners: usize,
-}
-
-/// Why the hub refuses a listener or a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The room has as many listeners as it may.
-    Full,
-    /// The server stops.
-    Stopping,
-    /// The store or Redis has no room left for the message.
-    NoRoom,
-    /// The store or Redis cannot keep the message now.
-    CannotKeep,
 }
 
 impl Hub {
@@ -591,9 +570,10 @@ mod tests {
     use super::*;
     use crate::room::frame::Format;
     use crate::room::history::Gap;
+    use crate::room::letterbox::Owner;
     use crate::room::letterbox::tests::{Tape, message};
-    use crate::room::letterbox::{Owner, Wire};
     use crate::room::message::HOST_EVENT;
+    use crate::room::wire::{Watcher, Wire};
 
     fn hub(listeners: usize, queue: usize) -> Hub {
         Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
@@ -659,6 +639,8 @@ mod tests {
     }
 
     impl Wire for Witness {
+        fn watch(&self, _: Option<std::sync::Arc<dyn Watcher>>) {}
+
         fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
             self.was_called.lock().unwrap().push(!self.called.is_empty());
             Ok(bytes.len())

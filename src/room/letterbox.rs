@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use crate::room::frame::{self, Format, Letter};
 use crate::room::history::Replay;
+use crate::room::wire::{STALL_LIMIT, Watcher, Wire};
 use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
 };
@@ -43,35 +44,6 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// Earlier messages encoded at a time, in bytes. A listener that reads slowly holds no more of them than this.
 pub const PIECE_BYTES: usize = 16 * 1024;
-
-/// How long a socket may take nothing at all before its listener is given up. The listener's own thread applies it
-/// while it waits for the socket; the kernel applies it while sent data stays unacknowledged (`TCP_USER_TIMEOUT`,
-/// tcp(7)). It is less than the heartbeat, so that a machine that vanished in silence is missed at the second one.
-pub const STALL_LIMIT: Duration = Duration::from_secs(12);
-
-/// The sending side of a connection, as the pen sees it: a socket, or a stand-in in tests.
-pub trait Wire: Send + Sync {
-    /// Sends as many of `bytes` as the socket takes at once and returns their number.
-    ///
-    /// # Errors
-    /// `WouldBlock` if the socket takes nothing now; anything else means that the connection is over.
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// Waits until the socket takes something again. Only the listener's own thread calls it.
-    ///
-    /// # Errors
-    /// `TimedOut` if it takes nothing within `limit`; anything else means that the connection is over.
-    fn wait_until_writable(&self, limit: Duration) -> io::Result<()>;
-
-    /// Asks why the connection has failed, if it has. The kernel says it once.
-    ///
-    /// # Errors
-    /// The failure.
-    fn failure(&self) -> io::Result<()>;
-
-    /// Ends the connection. Any thread may call it: a wait for the socket ends, and sends fail.
-    fn cut(&self);
-}
 
 /// The side of a listener that the hub and the speakers hold.
 pub struct Letterbox {
@@ -242,7 +214,7 @@ impl Letterbox {
 }
 
 #[cfg(not(loom))]
-impl crate::net::socket::Watcher for Letterbox {
+impl Watcher for Letterbox {
     fn peer_left(&self) {
         self.let_leave();
     }
@@ -360,6 +332,11 @@ impl Owner {
             Some(kind) => Err(kind.into()),
             None => self.letterbox.wire.failure(),
         }
+    }
+
+    /// The most letters that may wait.
+    pub fn limit(&self) -> i64 {
+        self.letterbox.limit
     }
 
     /// Sleeps until the bell is rung, at most for `limit`. If it was rung before, the sleep ends at once.
@@ -497,6 +474,8 @@ pub(crate) mod tests {
     }
 
     impl Wire for Tape {
+        fn watch(&self, _: Option<std::sync::Arc<dyn Watcher>>) {}
+
         fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
             let mut taken = self.0.lock().unwrap();
             if taken.broken {

@@ -6,4 +6,7 @@ pub mod frame;
 pub mod history;
 pub mod hub;
 pub mod letterbox;
+#[cfg(not(loom))]
+pub mod listener;
 pub mod message;
+pub mod wire;

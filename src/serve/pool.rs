@@ -19,21 +19,25 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{Server, SslContextWrap};
 
-use crate::api::listen::Listener;
-use crate::api::route::{self, Service};
+use crate::api::route;
+use crate::api::service::Service;
 use crate::config::{Config, MOST_FROM_ONE_ADDRESS, MOST_LISTENERS};
 use crate::counters::Counters;
-use crate::http::exchange::{After, Answering, Exchange, HandIn, Outcome, Refusal, Unanswered, refusal_alone};
+use crate::hosts::handlers;
+use crate::http::exchange::{After, Answering, Exchange, HandIn, Outcome, Unanswered, refusal_alone};
 use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
+use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::journal;
 use crate::keep::storage::{self, Backing};
 use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::net::watch::{Event, Watch};
 use crate::os::limits;
 use crate::os::raw::give_memory_back;
-use crate::room::hub::{BIG_ROOM, Limits, Receipt, Refused};
-use crate::room::letterbox::Wire;
+use crate::room::hub::{BIG_ROOM, Limits};
+use crate::room::listener::Listener;
+use crate::room::message::{Receipt, Refused};
+use crate::room::wire::Wire;
 use crate::serve::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
 use crate::sync::{lock, sleep_until_rung};
 
@@ -177,7 +181,7 @@ impl Pool {
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
         let limits = Limits { listeners, queue, history, history_bytes };
-        let (hub, called, threads) = storage::furnish(limits, backing);
+        let (hub, called, threads, before) = storage::furnish(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),
@@ -195,10 +199,15 @@ impl Pool {
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
+        let now = Instant::now();
+        before.iter().for_each(|message| shared.service.hosts.follow(message, message.id, now));
         shared.start_keeper(called)?;
         for (name, life) in threads {
             let of_thread = shared.clone();
-            shared.start_thread(name, STACK_BYTES, move || life(&of_thread.service))?;
+            shared.start_thread(name, STACK_BYTES, move || {
+                let service = &of_thread.service;
+                life(&service.hub, &|| service.hosts.listen_anew(Instant::now()));
+            })?;
         }
         shared.start_waiting_thread()?;
         shared.replenish();
@@ -333,7 +342,7 @@ impl Shared {
                     shared.replenish();
                     shared.look_for_newcomers_again();
                     shared.end_overdue();
-                    shared.service.tick();
+                    handlers::tick(&shared.service.hosts, &shared.service.hub);
                     journal::settle_all();
                     ticks += 1;
                     if ticks % TICKS_TO_GIVE_BACK == 0 {
@@ -434,7 +443,7 @@ impl Shared {
         }
         if self.connections().open_from(address) > most {
             let line = format!("{most} connections come from your address, as many as may; close some");
-            let refusal = Refusal::new(503, line).with("Retry-After", route::RETRY_AFTER);
+            let refusal = Refusal::new(503, line).with("Retry-After", RETRY_AFTER);
             let Some((connection, awaited)) = self.refuse(connection, &refusal, false) else { return };
             slot.park(connection, awaited, Instant::now());
         } else {
@@ -620,7 +629,7 @@ impl Shared {
         let (connection, task) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
         let refusal = Refusal::new(503, "no thread is left; try again in a moment");
-        let refusal = refusal.with("Retry-After", route::RETRY_AFTER);
+        let refusal = refusal.with("Retry-After", RETRY_AFTER);
         match task {
             Task::Answer(unanswered) => {
                 drop(unanswered);
@@ -640,7 +649,7 @@ impl Shared {
             Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
         };
         if let After::Listen(listener) = &mut after {
-            listener.listen(&self.service.hub, &self.service.config);
+            listener.listen(&self.service.hub, self.service.config.heartbeat);
         }
         self.go_on(slot, connection, after);
     }

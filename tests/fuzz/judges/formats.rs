@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use aloud::names::is_invisible;
 use aloud::room::frame::{Format, LAST_CHUNK, Letter, encode, heartbeat, opening};
-use aloud::room::message::{Message, is_invisible};
+use aloud::room::message::Message;
 use serde_json::{Map, Value};
 
 use super::agree::dechunk;

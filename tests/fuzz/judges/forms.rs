@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use aloud::config::FIELDS_LIMIT;
 use aloud::http::form;
-use aloud::room::message::{Message, is_invisible, is_plain_name};
+use aloud::names::{is_invisible, is_plain_name};
+use aloud::room::message::Message;
 
 /// A boundary as curl makes them.
 pub const BOUNDARY: &str = "------------------------d74496d66958873e";

@@ -1,0 +1,38 @@
+//! The things that every request can reach.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::hook::Memory;
+use crate::hosts::known::Hosts;
+use crate::http::exchange::{Exchange, Unanswered};
+use crate::net::socket::Socket;
+use crate::room::hub::Hub;
+
+/// The things that every request can reach.
+pub struct Service {
+    /// The user's settings.
+    pub config: Config,
+    /// The listeners and the messages.
+    pub hub: Hub,
+    /// The newest deliveries and pipelines of the forges.
+    pub hooks: Arc<Memory>,
+    /// The hosts that are known.
+    pub hosts: Arc<Hosts>,
+}
+
+impl Service {
+    /// A service to which nothing was said yet.
+    pub fn new(config: Config, mut hub: Hub) -> Service {
+        let hosts = Arc::<Hosts>::default();
+        let followed = hosts.clone();
+        hub.show_to(Box::new(move |message| followed.follow(message, message.id, Instant::now())));
+        Service { config, hub, hooks: Arc::default(), hosts }
+    }
+
+    /// A request that came on `socket`, on its way to its answer.
+    pub fn exchange<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::new(unanswered, socket, &self.config, self.hub.counters())
+    }
+}

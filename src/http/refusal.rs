@@ -1,0 +1,67 @@
+//! Why a request is refused, in one line.
+
+use std::borrow::Cow;
+
+use crate::http::answer::{Answer, TEXT};
+use crate::room::message::Refused;
+
+/// Seconds after which a client that found no room is asked to come back.
+pub const RETRY_AFTER: &str = "5";
+
+/// The refusal of a request, for the client to read: what is wrong, and what to send instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// `WHAT is wrong; WHAT to send instead`, one line.
+    pub line: String,
+    /// One more header: `Allow` for 405, `Retry-After` for 503.
+    pub header: Option<(&'static str, Cow<'static, str>)>,
+}
+
+impl Refusal {
+    /// A refusal without further headers.
+    pub fn new(status: u16, line: impl Into<String>) -> Refusal {
+        Refusal { status, line: line.into(), header: None }
+    }
+
+    /// Adds a header to the refusal.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refusal {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    /// The answer that says it, as a line of text or as JSON.
+    pub fn answer(&self, json: bool) -> Answer {
+        let answer = if json {
+            let body = serde_json::json!({ "error": self.line }).to_string() + "\n";
+            Answer::new(self.status, "application/json", body)
+        } else {
+            Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
+        };
+        match &self.header {
+            Some((name, value)) => answer.with(name, value),
+            None => answer,
+        }
+    }
+}
+
+/// The hub's no, in HTTP.
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Full => {
+                Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER)
+            }
+            Refused::Stopping => {
+                Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
+            }
+            Refused::NoRoom => Refusal::new(
+                507,
+                "no room is left to keep the message; make room on the server's disk and say it again",
+            ),
+            Refused::CannotKeep => Refusal::new(503, "the message cannot be kept now; try again in a moment")
+                .with("Retry-After", RETRY_AFTER),
+        }
+    }
+}
