@@ -65,7 +65,7 @@ const FIRST_ALONE: usize = 32;
 /// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
 const MOST_BEHIND: u64 = 10_000_000;
 
-/// The room: listeners, history and ids behind one lock, and the count of what was carried.
+/// The room: listeners, history and ids behind one lock, and the count of carried messages.
 pub struct Hub {
     /// The lock. Held for as long as it takes to put one shared letter into every letterbox; nothing blocks under it.
     room: Mutex<Room>,
@@ -173,7 +173,7 @@ impl Hub {
         Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
     }
 
-    /// Makes a room that goes on after a restart with what was kept, `past`. With a `desk`, messages are handed in
+    /// Makes a room that goes on after a restart with the kept messages, `past`. With a `desk`, messages are handed in
     /// there before they are posted. Returns it, and the receiver on which the keeper is called.
     pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
@@ -376,8 +376,8 @@ impl Hub {
         lock(&self.room).history.would_forget(coming)
     }
 
-    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts what was
-    /// said elsewhere.
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts messages
+    /// of other servers.
     pub fn catch_up(&self, reached: usize) {
         if self.behind() >= self.far_behind {
             self.lend_a_hand(reached);
@@ -421,7 +421,7 @@ impl Hub {
             None => return self.walk(Hand::Second), // the holder of the turn looks when it puts it down
         }
         if self.behind() > 0 {
-            self.call_keeper(); // that is the caller, who has other things to see to in between
+            self.call_keeper(); // the keeper is the caller; it sees to other things in between
         }
     }
 
@@ -443,7 +443,7 @@ impl Hub {
     }
 
     /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
-    /// check whether more was posted meanwhile. It is the rule of the pen (try-lock and recheck): a poster that finds
+    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
     /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
     /// `second_hand`, calls one if this walker is alone.
     fn walk_if_free(&self, second_hand: bool) -> bool {

@@ -135,8 +135,7 @@ fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Forma
     exchange.refuse(refusal)
 }
 
-/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if too many such clients hold
-/// some.
+/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if the budget is used up.
 pub fn claim_replay() -> Option<Claim> {
     Claim::of(PIECE_BYTES + memory::unsent_bytes() as usize)
 }

@@ -633,7 +633,7 @@ pub(crate) mod tests {
         let (mut client, mut descriptors, mut found, connection) = accept();
         let theirs = found.numbers.clone();
         let ours = descriptors.take_over(&mut found).unwrap();
-        drop(connection); // shuts down what is no socket
+        drop(connection); // shuts down the blank, which is no socket
         assert_eq!(found.numbers, [ours.as_raw_fd()]);
         let taken = |numbers: &[RawFd]| numbers.iter().any(|number| descriptors.taken[*number as usize]);
         assert!(taken(&found.numbers) && !taken(&theirs));

@@ -133,7 +133,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Changes the version of HTTP/1.2 to HTTP/1.9 to HTTP/1.1, as which such a request is to be read.
+/// Changes a version from HTTP/1.2 to HTTP/1.9 into HTTP/1.1, because such a request is read as one.
 fn take_for_http11(bytes: &mut [u8]) {
     let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
     if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut bytes[..line] {
