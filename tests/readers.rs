@@ -177,7 +177,7 @@ fn chromium_comes_in_when_there_is_room_and_hears_nothing_before() {
     comes_in_when_there_is_room(&["node", "chromium.mjs"]);
 }
 
-/// What a text may hold that a careless frame, escape or line splitter breaks at.
+/// Texts that break a careless frame, escape or line splitter.
 fn nasty_texts() -> Vec<String> {
     let controls: String = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32).collect();
     let mut texts = vec![controls, "\u{1F600}\u{E9}".repeat(8_000)];
@@ -223,10 +223,10 @@ fn heartbeats_go_by(server: &Server) {
 /// A program that listens and prints what it hears, one line an event; it ends when dropped.
 pub struct Reader {
     process: Child,
-    /// What it printed, from a thread that reads it; disconnected when the program closed its output.
+    /// The lines it printed, from a thread that reads them; disconnected when the program closed its output.
     lines: Receiver<String>,
     name: String,
-    /// Where it may leave what it likes, as browsers do.
+    /// A folder for its files, as browsers leave some.
     pub temporary: Folder,
 }
 

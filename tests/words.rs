@@ -3,26 +3,31 @@
 
 use std::path::{Path, PathBuf};
 
-/// Files that are being rewritten: their comments follow.
-const BEING_REWRITTEN: [&str; 10] = [
-    "src/backing.rs",
-    "src/beat.rs",
-    "src/desk.rs",
-    "src/hosts.rs",
-    "src/pool.rs",
-    "src/record.rs",
-    "src/route.rs",
-    "src/say.rs",
-    "src/store.rs",
-    "src/wal.rs",
+/// Files of `src` that are being rewritten, by the names they have and get: their comments follow.
+const BEING_REWRITTEN: [&str; 14] = [
+    "backing.rs",
+    "beat.rs",
+    "commit_queue.rs",
+    "desk.rs",
+    "handlers.rs",
+    "hosts.rs",
+    "known.rs",
+    "pool.rs",
+    "record.rs",
+    "route.rs",
+    "say.rs",
+    "storage.rs",
+    "store.rs",
+    "wal.rs",
 ];
 
 const OPENERS: [&str; 7] = ["The same", "Who", "Whose", "Whoever", "What", "Whatever", "Where"];
 
-/// All Rust files below `folder`.
+/// All Rust files below `folder`, but what a build has left there.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
+        .filter(|path| !path.ends_with("target"))
         .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .collect()
@@ -68,8 +73,8 @@ fn faults(source: &str) -> Vec<(usize, String)> {
 #[test]
 fn no_comment_opens_with_a_relative_clause() {
     let mut found = vec![];
-    for path in sources(Path::new("src")) {
-        if BEING_REWRITTEN.iter().any(|exception| path == Path::new(exception)) {
+    for path in ["src", "tests", "scripts"].iter().flat_map(|folder| sources(Path::new(folder))) {
+        if path.starts_with("src") && BEING_REWRITTEN.iter().any(|name| path.ends_with(name)) {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
