@@ -57,9 +57,9 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 pub const BIG_ROOM: usize = 48;
 
 /// Letters that a speaker carries before it calls a second hand. If it called at once, the keeper would take the
-/// processor that has just woken for the speaker's client, and the client would read its answer only after the keeper's
-/// walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios
-/// paced-100 and paced-1000).
+/// processor that has just woken for the speaker's client. The client would then read its answer only after the
+/// keeper's walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the
+/// scenarios paced-100 and paced-1000).
 const FIRST_ALONE: usize = 32;
 
 /// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.

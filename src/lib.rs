@@ -112,7 +112,7 @@
 //!   event.
 //! * After a crash, with `--store`, a listener that heard a host's beat last is told of a gap that is none: beats are
 //!   not kept, and the newest id is noted when the server stops.
-//! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused, and
+//! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused. And
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.

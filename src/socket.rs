@@ -189,8 +189,8 @@ pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The addresses that `HOST:PORT` stands for: numbers, and `localhost`. This is the version for a static binary. There,
-/// glibc would look other names up with libraries of the machine it runs on, which may lack them, and would add a third
-/// of a megabyte for it.
+/// glibc would look other names up with libraries of the machine it runs on. They may be missing, and the code for them
+/// takes a third of a megabyte.
 #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
 pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {

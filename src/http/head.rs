@@ -66,8 +66,8 @@ pub struct Head {
 
 impl Head {
     /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the longest body for a
-    /// path, in bytes. A minor version of HTTP that we do not know is changed to 1.1 in place (RFC 9110 section 2.5), and
-    /// control characters in values to bytes beyond ASCII.
+    /// path, in bytes. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
+    /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
@@ -168,8 +168,8 @@ pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     check_lines(head)
 }
 
-/// Checks that lines end with CR LF and nothing else, since two readers may differ (RFC 9112 section 2.2 leaves the
-/// choice), and that no empty line comes first.
+/// Checks that lines end with CR LF and nothing else, and that no empty line comes first. RFC 9112 section 2.2 leaves
+/// the choice, so two readers may differ.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::new(400, "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
