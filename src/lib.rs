@@ -32,10 +32,10 @@
 //! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
-//! [`desk`]. The desk's clerk keeps all that lies there together (group commit), in the file of the `store` (which has
-//! a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then
-//! the speaker's connection waits there without a thread. With Redis many servers are one conversation: each reads
-//! there the messages of all.
+//! [`desk`]. The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
+//! log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's
+//! connection waits there without a thread. With Redis many servers are one conversation: each reads there the messages
+//! of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`beat`] and [`hosts`] know which hosts are alive, and say their changes as messages like any other;
@@ -95,8 +95,8 @@
 //! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
-//! * No I/O in `hub.rs`, and no waiting under its lock. No waiting in [`say`] but on a thread of its own. No wire
-//!   format outside `frame.rs`. No HTTP in `socket.rs`. No `unsafe` outside it and `os/raw.rs`, and there six lines.
+//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
+//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters

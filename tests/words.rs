@@ -3,22 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-/// Files of `src` that are being rewritten, by the names they have and get: their comments follow.
-const BEING_REWRITTEN: [&str; 14] = [
-    "backing.rs",
-    "beat.rs",
-    "commit_queue.rs",
-    "desk.rs",
-    "handlers.rs",
-    "hosts.rs",
-    "known.rs",
-    "pool.rs",
-    "record.rs",
-    "route.rs",
-    "say.rs",
-    "storage.rs",
-    "store.rs",
-    "wal.rs",
+/// Files that are being rewritten: their comments follow.
+const BEING_REWRITTEN: [&str; 10] = [
+    "src/backing.rs",
+    "src/beat.rs",
+    "src/desk.rs",
+    "src/hosts.rs",
+    "src/pool.rs",
+    "src/record.rs",
+    "src/route.rs",
+    "src/say.rs",
+    "src/store.rs",
+    "src/wal.rs",
 ];
 
 const OPENERS: [&str; 7] = ["The same", "Who", "Whose", "Whoever", "What", "Whatever", "Where"];
@@ -74,7 +70,7 @@ fn faults(source: &str) -> Vec<(usize, String)> {
 fn no_comment_opens_with_a_relative_clause() {
     let mut found = vec![];
     for path in ["src", "tests", "scripts"].iter().flat_map(|folder| sources(Path::new(folder))) {
-        if path.starts_with("src") && BEING_REWRITTEN.iter().any(|name| path.ends_with(name)) {
+        if BEING_REWRITTEN.iter().any(|exception| path == Path::new(exception)) {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
