@@ -49,9 +49,9 @@
 //!
 //! | | what happens | why | the answer in aloud | see it fail |
 //! |---|---|---|---|---|
-//! | 1 | two listeners hear two orders | two speakers walk along the list at once and overtake each other | [`hub`](crate::hub): number and post under one lock | `order` |
-//! | 2 | nobody hears anything any more | `listener <- line` waits for the slowest listener, one whose laptop is shut | [`letterbox`](crate::letterbox): post and send without ever waiting | `speaker` |
-//! | 3 | memory grows, each message takes longer | nobody removes the listeners that have left | [`hub`](crate::hub) and [`listen`](crate::listen): a thread that finds a listener gone says so | `dead` |
+//! | 1 | two listeners hear two orders | two speakers walk along the list at once and overtake each other | [`hub`](crate::room::hub): number and post under one lock | `order` |
+//! | 2 | nobody hears anything any more | `listener <- line` waits for the slowest listener, one whose laptop is shut | [`letterbox`](crate::room::letterbox): post and send without ever waiting | `speaker` |
+//! | 3 | memory grows, each message takes longer | nobody removes the listeners that have left | [`hub`](crate::room::hub) and [`listen`](crate::api::listen): a thread that finds a listener gone says so | `dead` |
 //! | 4 | memory is gone | the first cure of 2 that comes to mind, a queue without an end | `Letterbox::limit`: a bound, and a decision at the bound | `queue` |
 //! | 5 | somebody listens and hears nothing | two newcomers append at once, and one of the two is lost | a [`lock`](crate::sync::lock) around the list; and more than that, around *look and act* | `list` |
 //!
@@ -89,17 +89,17 @@
 //! assert_eq!(hears.recv(), Err(RecvError)); // an end, and not a wait for ever
 //! ```
 //!
-//! In aloud: the letters of a [`letterbox`](crate::letterbox), its bell, the keeper's call in [`hub`](crate::hub), the
-//! messages on the [`desk`](crate::desk), the first signal in `main.rs`, and the end of all threads in
-//! [`pool`](crate::pool). The comment on a field that is a channel says who sends, who receives, how much it holds, and
-//! what it means when it is disconnected.
+//! In aloud: the letters of a [`letterbox`](crate::room::letterbox), its bell, the keeper's call in
+//! [`hub`](crate::room::hub), the messages on the [`desk`](crate::room::commit_queue), the first signal in `main.rs`,
+//! and the end of all threads in [`pool`](crate::serve::pool). The comment on a field that is a channel says who sends,
+//! who receives, how much it holds, and what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
 //! for each listener, and most listeners never have more than one letter waiting. The letterbox takes the unbounded one
 //! and counts itself, so it has the bound without its price. The bound is what matters. Without it, one listener that
 //! sleeps through an hour at the rate of the benchmark's paced scenario (200 messages a second) would keep 720,000
 //! messages alive. With it, 256: then the listener is hung up on. It can come back with its last id, and gets the
-//! messages it missed from the [`history`](crate::history), where a message lies once for everyone.
+//! messages it missed from the [`history`](crate::room::history), where a message lies once for everyone.
 //!
 //! # 2. A lock: look and act as one
 //!
@@ -135,16 +135,16 @@
 //! ```
 //!
 //! In aloud one lock, `Hub::room`, makes three promises at once. Ids and letterboxes have one order
-//! ([`Hub::publish`](crate::hub::Hub::publish)). A listener that comes back hears everything once
-//! ([`Hub::join`](crate::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is accepted
-//! after the stop. Under the lock nothing waits and no system call is made.
+//! ([`Hub::publish`](crate::room::hub::Hub::publish)). A listener that comes back hears everything once
+//! ([`Hub::join`](crate::room::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is
+//! accepted after the stop. Under the lock nothing waits and no system call is made.
 //!
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
 //! each `write` is a system call of about 6 us, and a thousand listeners are a thousand of them. Measured with 1,000
 //! listeners: a server that writes to all before it answers needs 10 ms for the answer to `/say`; one that posts and
 //! answers needs 0.5 ms. And that is while all goes well. One socket whose buffer is full would hold the lock until its
-//! listener reads, or is given up after [12 s](crate::letterbox::STALL_LIMIT). All who speak, join or leave would wait
-//! with it.
+//! listener reads, or is given up after [12 s](crate::room::letterbox::STALL_LIMIT). All who speak, join or leave would
+//! wait with it.
 //!
 //! Two locks are more than twice as hard as one: a thread that holds the first and waits for the second stands still
 //! for ever if another does the reverse. So their order is written down where everyone looks, on the [first
@@ -221,10 +221,10 @@
 //! assert_eq!(pen.into_inner().unwrap().len(), 4000); // no letter is left lying
 //! ```
 //!
-//! A test that has passed a thousand times does not prove that no letter is left lying. [`letterbox`](crate::letterbox)
-//! says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync)) runs the unchanged code through every
-//! order in which its threads can meet. Take one of the two fences away, and the check shows you the order that loses a
-//! letter.
+//! A test that has passed a thousand times does not prove that no letter is left lying.
+//! [`letterbox`](crate::room::letterbox) says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync))
+//! runs the unchanged code through every order in which its threads can meet. Take one of the two fences away, and the
+//! check shows you the order that loses a letter.
 //!
 //! **The gain.** CPU for each delivery with 1,000 listeners, on one machine: 42 us with every listener woken by its own
 //! channel, 20 us with letterbox and bell, 7 us with the speakers' hands.
@@ -271,8 +271,8 @@
 //! ```
 //!
 //! In aloud the kernel is the lock: many threads wait in one epoll, and it gives each event to one of them
-//! ([`watch`](crate::watch), [`pool`](crate::pool)). A leader never waits for a client there. A conversation that lasts
-//! gets a thread of its own.
+//! ([`watch`](crate::net::watch), [`pool`](crate::serve::pool)). A leader never waits for a client there. A
+//! conversation that lasts gets a thread of its own.
 //!
 //! # 5. Stopping: everyone is told, and everyone is waited for
 //!
@@ -324,7 +324,7 @@
 //! work that takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core:
 //! `/say` takes 8.9 ms (p50, 1,000 listeners) against 0.5 ms. And every function has to be written as a machine of
 //! states that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients
-//! that are silent ([`watch`](crate::watch)).
+//! that are silent ([`watch`](crate::net::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
@@ -341,17 +341,17 @@
 //!
 //! | pattern | where | what to look at |
 //! |---|---|---|
-//! | one lock, one sentence | [`hub`](crate::hub) | `Room`: its fields change together, and nothing waits under the lock |
-//! | share one, change never | [`frame`](crate::frame) | a letter is encoded once for each format, and shared by all |
-//! | try, and leave it to the holder | [`letterbox`](crate::letterbox) | `carry`, and the two fences |
-//! | a bell of capacity one | [`letterbox`](crate::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
-//! | leader and followers | [`watch`](crate::watch), [`pool`](crate::pool) | `Watch::wait`, one event at a time, edge-triggered |
-//! | batching that grows with load | [`hub`](crate::hub) | `lend_a_hand`: a speaker that finds another one walking, or a rest, goes on |
-//! | back pressure by work | [`hub`](crate::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
-//! | a bound, and a decision at it | [`letterbox`](crate::letterbox), [`history`](crate::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
-//! | look and act under one lock | [`hub`](crate::hub) | `join`: history and list |
-//! | a name that is not reused | [`socket`](crate::socket) | the key of a descriptor whose number will be reused |
-//! | the end as a disconnection | [`pool`](crate::pool), `main.rs` | `Pool::ended` |
-//! | a panic ends one conversation | [`pool`](crate::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
+//! | one lock, one sentence | [`hub`](crate::room::hub) | `Room`: its fields change together, and nothing waits under the lock |
+//! | share one, change never | [`frame`](crate::room::frame) | a letter is encoded once for each format, and shared by all |
+//! | try, and leave it to the holder | [`letterbox`](crate::room::letterbox) | `carry`, and the two fences |
+//! | a bell of capacity one | [`letterbox`](crate::room::letterbox), [`sync`](crate::sync) | `ring`, `sleep_until_rung` |
+//! | leader and followers | [`watch`](crate::net::watch), [`pool`](crate::serve::pool) | `Watch::wait`, one event at a time, edge-triggered |
+//! | batching that grows with load | [`hub`](crate::room::hub) | `lend_a_hand`: a speaker that finds another one walking, or a rest, goes on |
+//! | back pressure by work | [`hub`](crate::room::hub) | `FAR_BEHIND`: a speaker is slowed by exactly the work it causes |
+//! | a bound, and a decision at it | [`letterbox`](crate::room::letterbox), [`history`](crate::room::history), [`gate`](crate::http::gate) | hang up, forget the oldest, refuse |
+//! | look and act under one lock | [`hub`](crate::room::hub) | `join`: history and list |
+//! | a name that is not reused | [`socket`](crate::net::socket) | the key of a descriptor whose number will be reused |
+//! | the end as a disconnection | [`pool`](crate::serve::pool), `main.rs` | `Pool::ended` |
+//! | a panic ends one conversation | [`pool`](crate::serve::pool) | `catch_unwind` around a thread's work, and the values dropped inside |
 //! | count where it happens, read when asked | [`counters`](crate::counters) | one relaxed instruction |
 //! | every order, not a thousand runs | [`sync`](crate::sync), tests of `letterbox` and `hub` | the model check |

@@ -13,35 +13,38 @@
 //!                                                                history
 //! ```
 //!
-//! 1. A connection that waits for its client is parked with the [`connections`] and has no thread. A thread of the
-//!    [`pool`] that waits in [`watch`] hears that something has come. The [`gate`](http::gate) reads it and lets whole,
-//!    well-formed requests through ([`http::request`]). [`route`] finds the function that answers, [`door`] checks
-//!    [`tokens`] and [`origin`], [`exchange`] has the body and sends the answer, and [`form`] makes a
-//!    [`message`](message::Message) of the body.
-//! 2. [`hub`] takes its one lock, gives the message its id, keeps it in the [`history`] and puts one shared letter into
-//!    the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
+//! 1. A connection that waits for its client is parked with the [`connections`](serve::connections) and has no thread.
+//!    A thread of the [`pool`](serve::pool) that waits in [`watch`](net::watch) hears that something has come. The
+//!    [`gate`](http::gate) reads it and lets whole, well-formed requests through ([`http::request`]).
+//!    [`route`](api::route) finds the function that answers, [`auth`](http::auth) checks [`tokens`] and [`origin`],
+//!    [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
+//!    [`message`](room::message::Message) of the body.
+//! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and
+//!    puts one shared letter into the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
 //!    send, with sends that never wait. This is called carrying. In a big room the keeper lends a second hand from the
-//!    other end, and after a walk there is a rest, in which letters gather. [`frame`] encodes a letter once for each
-//!    format in use.
-//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`])
-//!    wakes, waits for its socket and writes the rest. [`letterbox`] says why no letter is left lying.
+//!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter
+//!    once for each format in use.
+//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
+//!    ([`listen`](api::listen)) wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says
+//!    why no letter is left lying.
 //!
-//! A listener that comes back names the id it heard last ([`ask`]). It joins and gets the messages it missed under the
-//! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`]
-//! knows, and the listener is told first: this is the gap. [`said`] gives the kept messages without joining.
+//! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the
+//! messages it missed under the one lock, so there is no hole between the two and nothing comes twice. If messages may
+//! be missing, [`history`](room::history) knows, and the listener is told first: this is the gap. [`said`](api::said)
+//! gives the kept messages without joining.
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
-//! [`desk`]. The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
-//! log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's
-//! connection waits there without a thread. With Redis many servers are one conversation: each reads there the messages
-//! of all.
+//! [`commit_queue`](room::commit_queue). The desk's clerk keeps all that lies there together (group commit), in the
+//! file of the `store` (which has a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub posts it and its
+//! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
+//! one conversation: each reads there the messages of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`beat`] and [`hosts`] know which hosts are alive, and say their changes as messages like any other;
-//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
-//! is the log, [`clock`] tells the time, [`manager`] tells a service manager that we are ready, [`check`] asks a server
-//! how it is.
+//! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is
+//! the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
+//! [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready,
+//! [`check`] asks a server how it is.
 //!
 //! # The threads
 //!
@@ -50,11 +53,11 @@
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for the lines that are left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd; up to 64 where webhooks and beats wait to be kept | epoll; for those, the desk | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
-//! | clerk | 1 with `--store` or `--redis`, else none | the [`desk`]; the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
+//! | clerk | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
-//! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most; the desk, where a host has fallen silent | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
+//! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The waiting threads are leader and followers: the kernel gives an event to one of them, which serves it while the
 //! next one waits. Serving never waits for a client; longer work gets a thread of its own. If a client asks again as
@@ -82,8 +85,8 @@
 //!
 //! # The counters
 //!
-//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction. [`status`]
-//! reports them as `/health` and `/metrics`.
+//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction.
+//! [`status`](api::status) reports them as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
 //!
@@ -95,8 +98,9 @@
 //! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
-//! * No I/O in `hub.rs`, and no waiting under its lock; no waiting in [`say`] but on a thread of its own; no
-//!   wire format outside `frame.rs`; no HTTP in `socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
+//! * No I/O in `room/hub.rs`, and no waiting under its lock. No waiting in [`say`](api::say) but on a thread of its
+//!   own. No wire format outside `room/frame.rs`. No HTTP in `net/socket.rs`. No `unsafe` outside it and `os/raw.rs`,
+//!   and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -119,87 +123,37 @@
 
 pub mod lesson;
 
-pub mod clock;
+#[cfg(not(loom))]
+pub mod serve;
 
 #[cfg(not(loom))]
-pub mod backing;
-pub mod config;
-#[cfg(not(loom))]
-pub mod journal;
-#[cfg(not(loom))]
-pub mod manager;
-#[cfg(not(loom))]
-pub mod memory;
-pub mod origin;
-pub mod secret;
-pub mod tokens;
-
-#[cfg(not(loom))]
-pub mod socket;
-
-#[cfg(not(loom))]
-pub mod watch;
-
-#[cfg(not(loom))]
-pub mod connections;
-#[cfg(not(loom))]
-pub mod pool;
-
-pub mod http;
-
-pub mod os;
-
-pub mod room;
-
-#[cfg(not(loom))]
-pub mod door;
-#[cfg(not(loom))]
-pub mod exchange;
-#[cfg(not(loom))]
-pub mod route;
-
-#[cfg(not(loom))]
-pub mod form;
+pub mod api;
 #[cfg(not(loom))]
 pub mod hook;
-#[cfg(not(loom))]
-pub mod say;
-
-#[cfg(not(loom))]
-pub mod beat;
 #[cfg(not(loom))]
 pub mod hosts;
 #[cfg(not(loom))]
 pub mod page;
 
-pub mod message;
-
-pub mod counters;
-pub mod desk;
-pub mod history;
-pub mod hub;
-pub mod sync;
-
 #[cfg(not(loom))]
-pub mod record;
-#[cfg(all(feature = "redis", not(loom)))]
-pub mod relay;
-#[cfg(all(feature = "store", not(loom)))]
-pub mod store;
-#[cfg(all(feature = "store", not(loom)))]
-pub mod wal;
+pub mod http;
+#[cfg(not(loom))]
+pub mod keep;
+#[cfg(not(loom))]
+pub mod net;
 
-pub mod frame;
-pub mod letterbox;
-
-#[cfg(not(loom))]
-pub mod ask;
-#[cfg(not(loom))]
-pub mod listen;
-#[cfg(not(loom))]
-pub mod said;
+pub mod room;
 
 #[cfg(not(loom))]
 pub mod check;
+pub mod clock;
+pub mod config;
+pub mod counters;
 #[cfg(not(loom))]
-pub mod status;
+pub mod journal;
+pub mod origin;
+pub mod secret;
+pub mod sync;
+pub mod tokens;
+
+pub mod os;

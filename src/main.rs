@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
+use aloud::http::auth;
 use aloud::os::raw::{ignore, spare_address_space};
-use aloud::pool::Pool;
-use aloud::{check, door, journal, manager};
+use aloud::os::service_manager;
+use aloud::serve::pool::Pool;
+use aloud::{check, journal};
 use crossbeam_channel::{Receiver, bounded};
 
 /// How long the end waits for the log to be read; a part of the time to stop.
@@ -64,12 +66,12 @@ fn serve(config: Config, signals: Receiver<()>) -> Exit {
         }
     };
     log::info!("Running at {}", pool.name());
-    if let Some(line) = door::warning(&config, pool.address()) {
+    if let Some(line) = auth::warning(&config, pool.address()) {
         log::warn!("{line}");
     }
-    manager::tell("READY=1");
+    service_manager::tell("READY=1");
     let _ = signals.recv();
-    manager::tell("STOPPING=1");
+    service_manager::tell("STOPPING=1");
     drop(signals); // the next signal finds no receiver
     log::info!("Stopping");
     let all = pool.stop(STOP_LIMIT - LOG_LIMIT);

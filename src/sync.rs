@@ -1,5 +1,5 @@
 //! The primitives of the hand-over (letterbox, bell, pen, hub), under one name each, so that the model check can put
-//! its own in their place. Built with `--cfg loom`, the unchanged `letterbox.rs` and `hub.rs` run under
+//! its own in their place. Built with `--cfg loom`, the unchanged `room/letterbox.rs` and `room/hub.rs` run under
 //! [loom](https://docs.rs/loom), which tries every order in which threads can meet.
 
 #[cfg(not(loom))]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::message::{is_channel, is_within};
+use crate::room::message::{is_channel, is_within};
 use crate::secret::Secret;
 
 /// How often the file is looked at, at most.

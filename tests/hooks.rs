@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use aloud::hook::{self, Forge, Notice};
-use aloud::message::{Message, is_plain_name};
+use aloud::room::message::{Message, is_plain_name};
 use serde_json::{Value, json};
 
 use crate::support::Server;

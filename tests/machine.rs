@@ -94,7 +94,7 @@ impl Drop for Group {
     }
 }
 
-/// If a group cannot be made, as by anybody but root, only a unit test of `memory.rs` tries its files.
+/// If a group cannot be made, as by anybody but root, only a unit test of `os/limits.rs` tries its files.
 #[test]
 fn a_control_groups_limit_turns_listeners_away_before_it_is_reached() {
     let Some((_group, server)) = in_a_group(16 << 20) else { return };

@@ -5,7 +5,7 @@
 //! is said is found again by who listens, in every format.
 
 use aloud::http::framing::Stage;
-use aloud::message::Message;
+use aloud::room::message::Message;
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -1,7 +1,9 @@
 //! Promise: the readers people use for server-sent events understand a listener's stream. The npm package
 //! `eventsource`, the PyPI package `httpx-sse` and Chromium's own EventSource each report exactly what was said, in
 //! order: id, event and data, whatever characters a name or a message holds. Nothing else is an event: not the opening
-//! of the stream, not a heartbeat, neither before the first message nor after one.
+//! of the stream, not a heartbeat, neither before the first message nor after one. If the server is full they hear
+//! nothing, and come in when there is room. The polyfills of npm, event-source-polyfill and reconnecting-eventsource,
+//! miss nothing over a kill, a stop and a gateway's 502.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

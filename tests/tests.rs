@@ -27,6 +27,8 @@ mod say;
 mod service;
 mod siege;
 mod small;
+#[cfg(feature = "store")]
+mod stalled;
 mod status;
 mod stop;
 #[cfg(feature = "store")]

@@ -24,16 +24,18 @@ mod proof;
 mod push;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::route::refusal_of;
+use crate::api::say;
 use crate::clock;
-use crate::door::{self, Door};
-use crate::exchange::{Answer, Exchange, Refusal, TEXT, shown};
-use crate::hub::Hub;
+use crate::http::auth::{self, Door};
+use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, shown};
 use crate::journal;
-use crate::message::{CI_EVENT, CI_UPDATE_EVENT};
-use crate::route::{Outcome, refusal_of};
+use crate::room::hub::{Hub, Receipt};
+use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
 
 pub use memory::Memory;
 use memory::News;
@@ -127,28 +129,51 @@ pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
     }
 }
 
-/// Serves a delivery to `/hook/EXPECTED/CHANNEL`: publishes its line and answers with an empty 200.
-pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Memory) -> Outcome {
-    match receive(&mut exchange, expected, channel, hub, memory) {
-        Ok(reached) => Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached },
-        Err(refusal) => exchange.refuse(&refusal).into(),
-    }
+/// Takes a delivery for `/hook/EXPECTED/CHANNEL`, publishes what it says, and answers at once, with nothing.
+pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
+    let taken_in = match receive(&mut exchange, expected, channel, memory) {
+        Ok(Some(taken_in)) => taken_in,
+        Ok(None) => return exchange.answer(Answer::new(200, TEXT, "")).into(),
+        Err(refusal) => return exchange.refuse(&refusal).into(),
+    };
+    let TakenIn { forge, notice, news, delivery } = taken_in;
+    let event = if news == News::Said { CI_EVENT } else { CI_UPDATE_EVENT };
+    let message = notice.clone().into_message(forge, event, channel);
+    let memory = memory.clone();
+    let answering = move |exchange: Exchange<'_>, said| match said {
+        Ok(Receipt { listeners, .. }) => {
+            Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached: listeners }
+        }
+        Err(refused) => {
+            memory.take_back(delivery, forge, &notice, news);
+            exchange.refuse(&refusal_of(refused)).into()
+        }
+    };
+    say::publish(exchange, hub, message, delivery, Box::new(answering))
 }
 
-/// Publishes a delivery and returns the number of listeners' letterboxes that its message was put in.
+/// A delivery that says something.
+struct TakenIn {
+    forge: Forge,
+    notice: Notice,
+    news: News,
+    /// The mark of the delivery, if it has a name.
+    delivery: Option<Mark>,
+}
+
+/// Takes a delivery in; `None` where it says nothing, or nothing new.
 fn receive(
     exchange: &mut Exchange<'_>,
     expected: Forge,
     channel: &str,
-    hub: &Hub,
     memory: &Memory,
-) -> Result<usize, Refusal> {
+) -> Result<Option<TakenIn>, Refusal> {
     let body = exchange.body()?;
     let header = |name: &str| exchange.header(name);
     let forge = Forge::of(&header, expected);
     if let Some(secret) = &exchange.config().hook_secret
         && !proof::holds(forge, secret, &header, &body, clock::machine_micros() / 1_000_000)
-        && !door::shows_token(Door::Say, channel, exchange)
+        && !auth::shows_token(Door::Say, channel, exchange)
     {
         journal::HOOKS
             .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));
@@ -159,24 +184,15 @@ fn receive(
     let delivery = memory::mark(&delivery(forge, channel, &header, &body));
     if memory.has_heard(delivery) {
         log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
-        return Ok(0);
+        return Ok(None);
     }
     let event = forge.event_headers().iter().find_map(|name| header(name)).unwrap_or("");
     let Some(notice) = read(forge, event, &payload) else {
         log::debug!("{} sent a delivery that is no message: {} {}", exchange.peer(), forge.name(), shown(event));
-        return Ok(0);
+        return Ok(None);
     };
     let news = memory.news(forge, &notice);
-    let event = match news {
-        News::Said => CI_EVENT,
-        News::Updated => CI_UPDATE_EVENT,
-        News::Late => return Ok(0),
-    };
-    let said = hub.publish_once(notice.clone().into_message(forge, event, channel), delivery);
-    said.map(|receipt| receipt.listeners).map_err(|refused| {
-        memory.take_back(delivery, forge, &notice, news);
-        refusal_of(refused)
-    })
+    Ok((news != News::Late).then_some(TakenIn { forge, notice, news, delivery }))
 }
 
 /// The parts that identify this delivery; empty if nothing does. They include the channel, because a forge may give an

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::hook::Forge;
-use crate::message::Message;
+use crate::room::message::Message;
 
 /// The kinds of notices, in the field `kind`.
 pub mod kind {
@@ -251,6 +251,6 @@ mod tests {
         };
         let fields = notice.fields(Forge::GitLab);
         assert!(fields.len() <= crate::config::FIELDS_LIMIT);
-        assert!(fields.iter().all(|(key, _)| crate::message::is_plain_name(key)));
+        assert!(fields.iter().all(|(key, _)| crate::room::message::is_plain_name(key)));
     }
 }

@@ -1,6 +1,6 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::exchange::Refusal;
+use crate::http::exchange::Refusal;
 use crate::http::head::{Facts, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
 use crate::http::request::Request;
 

@@ -6,12 +6,12 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::exchange::Refusal;
+use crate::api::route::RETRY_AFTER;
+use crate::http::exchange::Refusal;
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
-use crate::letterbox::Wire;
-use crate::memory::Claim;
-use crate::route::RETRY_AFTER;
-use crate::socket::Socket;
+use crate::net::socket::Socket;
+use crate::os::limits::Claim;
+use crate::room::letterbox::Wire;
 
 /// Bytes taken from a socket at once.
 const BLOCK: usize = 16 * 1024;

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use httparse::{Error as Grammar, Header, Status};
 
 use crate::config::URL_LIMIT;
-use crate::exchange::{Refusal, shown};
+use crate::http::exchange::{Refusal, shown};
 use crate::http::request::Request;
 
 /// The most header fields; browsers send about twenty, and proxies add some.

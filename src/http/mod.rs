@@ -1,14 +1,13 @@
-//! HTTP/1.1 as it comes from the wire. `head` and `framing` decide which bytes are a request, `gate` reads the requests
-//! of one connection, `request` is a request as handlers read it, and `accept` finds the type that a client likes best.
-//! Knows nothing of messages.
+//! Requests and answers: which bytes are a request (`head`, `framing`), how the requests of one connection come in
+//! (`gate`), what handlers read of them (`request`) and answer (`exchange`), and what stands in them (`accept`, `auth`,
+//! `form`, `listen_query`). Knows nothing of who listens.
 
-#[cfg(not(loom))]
 pub mod accept;
-#[cfg(not(loom))]
+pub mod auth;
+pub mod exchange;
+pub mod form;
 pub mod framing;
-#[cfg(not(loom))]
 pub mod gate;
-#[cfg(not(loom))]
 pub mod head;
-#[cfg(not(loom))]
+pub mod listen_query;
 pub mod request;

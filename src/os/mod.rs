@@ -1,3 +1,8 @@
-//! Calls of the operating system for which there is no safe crate.
+//! The operating system: what it is asked for that no crate asks for safely (`raw`, with all `unsafe` but two lines), how
+//! much it allows (`limits`), and who has started us (`service_manager`).
 
+#[cfg(not(loom))]
+pub mod limits;
 pub mod raw;
+#[cfg(not(loom))]
+pub mod service_manager;

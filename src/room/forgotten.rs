@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::message::Message;
+use crate::room::message::Message;
 
 /// The most kinds of message, of one channel and one event each, that are told apart.
 const MOST_KINDS: usize = 1000;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn gone(id: u64, channel: &str, event: &'static str) -> Message {
-        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::letterbox::tests::message("") }
+        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::room::letterbox::tests::message("") }
     }
 
     #[test]

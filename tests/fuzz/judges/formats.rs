@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use aloud::frame::{Format, LAST_CHUNK, Letter, encode, heartbeat, opening};
-use aloud::message::{Message, is_invisible};
+use aloud::room::frame::{Format, LAST_CHUNK, Letter, encode, heartbeat, opening};
+use aloud::room::message::{Message, is_invisible};
 use serde_json::{Map, Value};
 
 use super::agree::dechunk;

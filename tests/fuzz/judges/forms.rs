@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use aloud::config::FIELDS_LIMIT;
-use aloud::form;
-use aloud::message::{Message, is_invisible, is_plain_name};
+use aloud::http::form;
+use aloud::room::message::{Message, is_invisible, is_plain_name};
 
 /// A boundary as curl makes them.
 pub const BOUNDARY: &str = "------------------------d74496d66958873e";

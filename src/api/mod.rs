@@ -1,0 +1,7 @@
+//! Everything that a client can ask for, one file a thing. `route` finds the function that answers.
+
+pub mod listen;
+pub mod route;
+pub mod said;
+pub mod say;
+pub mod status;

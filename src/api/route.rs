@@ -1,0 +1,334 @@
+//! From a request to the one function that answers it, and to the refusals that help where there is none.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::api::{listen, said, say, status};
+use crate::config::{Bind, Config};
+use crate::hook::{self, Forge, Memory};
+use crate::hosts::handlers;
+use crate::hosts::known::Hosts;
+use crate::http::auth::{self, Door};
+use crate::http::exchange::{Answer, Exchange, Outcome, Refusal, TEXT, Unanswered, shown};
+use crate::net::socket::Socket;
+use crate::page;
+use crate::room::hub::{Hub, Refused};
+use crate::room::message::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
+
+/// Seconds after which a client that found no room is asked to come back.
+pub const RETRY_AFTER: &str = "5";
+
+/// The methods that do something somewhere.
+const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The headers that a page may want to send.
+const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
+
+/// What every request can reach.
+pub struct Service {
+    /// What the user set.
+    pub config: Config,
+    /// Who listens and what was said.
+    pub hub: Hub,
+    /// What the forges have said lately.
+    pub hooks: Arc<Memory>,
+    /// Which hosts are alive.
+    pub hosts: Arc<Hosts>,
+    /// Held from a change among the hosts until it is handed in or published; taken before the hub's lock, never under it.
+    pub hosts_turn: Mutex<()>,
+}
+
+/// Whether the answer to a request for `url` may be long, so that its sender has to wait for the client.
+pub fn answers_at_length(url: &str) -> bool {
+    let path = url.split('?').next().unwrap_or("");
+    matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
+}
+
+/// The longest body that may be sent to `path`, which may have a query, in bytes.
+pub fn most_body(path: &str, config: &Config) -> usize {
+    match Route::of(path.split('?').next().unwrap_or(path)) {
+        Ok(Route::Hook(..)) => hook::BODY_LIMIT,
+        _ => config.max_body,
+    }
+}
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Help,
+    Say(&'a str),
+    Listen(&'a str),
+    Health,
+    Metrics,
+    Said(&'a str),
+    Hook(Forge, &'a str),
+    Beat(&'a str),
+    Hosts,
+    Page(&'static page::File),
+}
+
+impl Route<'_> {
+    fn of(path: &str) -> Result<Route<'_>, Refusal> {
+        let nowhere = || {
+            let ways = "say at /say, listen at /listen, beat at /beat/HOST, read / for help";
+            Refusal::new(404, format!("there is no {}; {ways}", shown(path)))
+        };
+        let below_root = path.strip_prefix('/').ok_or_else(nowhere)?;
+        match split(below_root) {
+            ("", None) => Ok(Route::Help),
+            ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
+            ("listen", channel) => Ok(Route::Listen(checked_channel(channel)?)),
+            ("said", channel) => Ok(Route::Said(checked_channel(channel)?)),
+            ("health", None) => Ok(Route::Health),
+            ("metrics", None) => Ok(Route::Metrics),
+            ("hook", Some(below)) => {
+                let (forge, channel) = split(below);
+                Ok(Route::Hook(Forge::named(forge).ok_or_else(nowhere)?, checked_channel(channel)?))
+            }
+            ("beat", Some(host)) if is_plain_name(host) => Ok(Route::Beat(host)),
+            ("beat", Some(host)) => {
+                let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
+                Err(Refusal::new(400, line))
+            }
+            ("hosts", None) => Ok(Route::Hosts),
+            ("page", Some(name)) => page::file(name).map(Route::Page).ok_or_else(nowhere),
+            _ => Err(nowhere()),
+        }
+    }
+
+    /// The methods it answers, as in `Allow`.
+    fn allow(&self) -> &'static str {
+        match self {
+            Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
+            Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
+            Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
+            Route::Hook(..) => "POST, OPTIONS",
+        }
+    }
+
+    /// The channel it is about; the empty one where it is about all of them.
+    fn channel(&self) -> &str {
+        match self {
+            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Hook(_, channel) => channel,
+            _ => "",
+        }
+    }
+
+    /// The door it lies behind: what tells nothing of what is said is open.
+    fn door(&self, config: &Config) -> Door {
+        match self {
+            Route::Help | Route::Health | Route::Page(_) => Door::Open,
+            // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
+            Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
+            Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
+            Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
+        }
+    }
+}
+
+impl Service {
+    /// A service to which nothing was said yet.
+    pub fn new(config: Config, mut hub: Hub) -> Service {
+        let hosts = Arc::<Hosts>::default();
+        let followed = hosts.clone();
+        hub.show_to(Box::new(move |message| followed.follow(message, message.id, Instant::now())));
+        Service { config, hub, hooks: Arc::default(), hosts, hosts_turn: Mutex::default() }
+    }
+
+    /// A request that came on `socket`, on its way to its answer.
+    pub fn exchange<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::new(unanswered, socket, &self.config, self.hub.counters())
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
+        if log::log_enabled!(log::Level::Debug) {
+            let url = auth::without_token(exchange.url());
+            log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method()), shown(&url));
+        }
+        let path = exchange.path().to_owned();
+        if path == "*" {
+            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS of the server as a whole
+        }
+        let route = match Route::of(&path) {
+            Ok(route) => route,
+            Err(refusal) => return exchange.refuse(&refusal).into(),
+        };
+        let allow = route.allow();
+        if exchange.method() == "OPTIONS" {
+            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
+            return exchange.answer(preflight(allow, &asked)).into();
+        }
+        if !allow.split(", ").any(|method| method == exchange.method()) {
+            let line = format!("{} does nothing here; send {allow}", shown(exchange.method()));
+            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
+        }
+        let door = route.door(&self.config);
+        // The page is opened by links from anywhere, and loads its own files.
+        let is_page = matches!(route, Route::Help | Route::Page(_));
+        let origin = if is_page { Ok(()) } else { auth::check_origin(door, &exchange) };
+        if let Err(refusal) = origin.and_then(|()| auth::admit(door, route.channel(), &exchange)) {
+            return exchange.refuse(&refusal).into();
+        }
+        match route {
+            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::PAGE).into(),
+            Route::Help => {
+                let help = self.help(exchange.header("Host"));
+                exchange.answer(Answer::new(200, TEXT, help)).into()
+            }
+            Route::Say(channel) => say::say(exchange, channel, &self.hub),
+            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
+            Route::Health => exchange.answer(status::health(&self.hub)).into(),
+            Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
+            Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
+            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
+            Route::Beat(host) if exchange.method() == "DELETE" => handlers::forget(exchange, host, self),
+            Route::Beat(host) => handlers::beat(exchange, host, self),
+            Route::Hosts => handlers::list(exchange, self).into(),
+            Route::Page(file) => page::serve(exchange, file).into(),
+        }
+    }
+
+    /// What curl gets at `/`: commands that work as they stand, with the host that was asked.
+    fn help(&self, host: Option<&str>) -> String {
+        let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:[]-_".contains(&byte));
+        let host = host.filter(plain).filter(|host| !host.is_empty()).unwrap_or("localhost:4000");
+        let curl = match &self.config.bind {
+            Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
+            _ => "curl".to_owned(),
+        };
+        let guarded = [Door::Say, Door::Listen].iter().any(|door| auth::is_guarded(*door, &self.config));
+        let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
+        format!(
+            "aloud: say it once, everyone listening hears it\n\n\
+             hear everything:     {curl} -sN {host}/listen\n\
+             say something:       {curl} {host}/say -d 'name=Florian&message=Hi'\n\
+             say a file:          {curl} -T FILE '{host}/say?name=Florian'\n\
+             on a channel:        {curl} -sN {host}/listen/build\n\
+             \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
+             as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
+             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
+             what was said:       {curl} '{host}/said?last=5'\n\
+             \x20                    {curl} -sN '{host}/listen?since=10m'\n\
+             this machine lives:  {curl} {host}/beat/$(uname -n)\n\
+             which hosts do:      {curl} {host}/hosts\n\
+             all of it, live:     http://{host}/ in a browser\n\
+             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
+        )
+    }
+}
+
+/// The first segment of a path, and what is below it.
+fn split(path: &str) -> (&str, Option<&str>) {
+    path.split_once('/').map_or((path, None), |(first, below)| (first, Some(below)))
+}
+
+/// The channel that a path names; the empty one where it names none.
+fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
+    match channel {
+        None => Ok(""),
+        Some(channel) if is_channel(channel) => Ok(channel),
+        Some(channel) => {
+            let rule = format!("up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /");
+            Err(Refusal::new(400, format!("{} is no channel; send {rule}", shown(channel))))
+        }
+    }
+}
+
+/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever headers
+/// it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
+fn preflight(allow: &str, asked: &str) -> Answer {
+    let is_list = asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~, ".contains(&byte));
+    let headers = if is_list && !asked.is_empty() { asked } else { HEADERS };
+    Answer::empty(204)
+        .with("Allow", allow)
+        .with("Access-Control-Allow-Methods", allow)
+        .with("Access-Control-Allow-Headers", headers)
+        .with("Access-Control-Max-Age", 86400)
+}
+
+/// The hub's no, in HTTP.
+pub fn refusal_of(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => {
+            Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
+        Refused::Stopping => {
+            Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
+        Refused::NoRoom => {
+            Refusal::new(507, "no room is left to keep the message; make room on the server's disk and say it again")
+        }
+        Refused::CannotKeep => {
+            Refusal::new(503, "the message cannot be kept now; try again in a moment").with("Retry-After", RETRY_AFTER)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_routes() {
+        let check = |path: &str, route: Route<'_>| assert_eq!(Route::of(path).unwrap(), route, "{path}");
+        check("/", Route::Help);
+        check("/say", Route::Say(""));
+        check("/say/build/main", Route::Say("build/main"));
+        check("/listen", Route::Listen(""));
+        check("/listen/a", Route::Listen("a"));
+        check("/beat/web-1.example", Route::Beat("web-1.example"));
+        check("/hosts", Route::Hosts);
+        check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
+        check("/health", Route::Health);
+        check("/metrics", Route::Metrics);
+        check("/said", Route::Said(""));
+        check("/said/a/b", Route::Said("a/b"));
+        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
+    }
+
+    #[test]
+    fn other_paths_are_refused_with_what_would_work() {
+        let check = |path: &str, status: u16| assert_eq!(Route::of(path).unwrap_err().status, status, "{path}");
+        for path in ["/beat", "/hosts/a", "/page", "/page/", "/page/x", "/page/index.html"] {
+            check(path, 404);
+        }
+        for path in ["/beat/", "/beat/a/b", "/beat/a%20b"] {
+            check(path, 400);
+        }
+        for path in [
+            "/nothing",
+            "/sayx",
+            "/saids",
+            "/listening",
+            "say",
+            "//say",
+            "/a/b",
+            "/health/a",
+            "/metrics/",
+            "*",
+            "/hook",
+            "/hook/",
+            "/hook/svn",
+            "/hook/svn/a",
+        ] {
+            check(path, 404);
+        }
+        for path in [
+            "/say/",
+            "/listen/",
+            "/said/",
+            "/say//a",
+            "/say/a/",
+            "/say/a%20b",
+            "/say/1/2/3/4/5/6/7/8/9",
+            "/hook/gitlab/",
+        ] {
+            check(path, 400);
+        }
+    }
+}

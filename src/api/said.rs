@@ -1,0 +1,35 @@
+//! `/said`: the newest messages, as a listener would have heard them, then an end. They are gathered under the hub's
+//! lock and encoded outside it, a piece at a time, as the client takes them.
+
+use std::iter;
+
+use crate::api::listen;
+use crate::http::exchange::{After, Exchange};
+use crate::http::listen_query::Ask;
+use crate::room::frame::{self, LAST_CHUNK};
+use crate::room::history::Since;
+use crate::room::hub::Hub;
+use crate::room::letterbox::PIECE_BYTES;
+
+/// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
+/// so it needs a thread of its own.
+pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+    let ask = match Ask::read(&exchange, channel) {
+        Ok(ask) => ask,
+        Err(refusal) => return exchange.refuse(&refusal),
+    };
+    if exchange.method() == "HEAD" {
+        return exchange.answer_head(&ask.headers());
+    }
+    let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };
+    let (format, chunked) = (ask.format, exchange.chunked());
+    let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
+    let opening = frame::framed(frame::opening(format), chunked);
+    let messages = iter::from_fn(|| {
+        let some_left = !replay.is_empty();
+        some_left.then(|| frame::run(&mut replay, format, chunked, PIECE_BYTES))
+    });
+    let end = if chunked { LAST_CHUNK.to_vec() } else { vec![] };
+    let pieces = iter::once(opening).chain(messages).chain([end]);
+    exchange.answer_in_pieces(&ask.headers(), pieces)
+}

@@ -1,0 +1,162 @@
+//! The state of the server: `/health` for a load balancer that decides whether to send it traffic, `/metrics` for
+//! Prometheus. Both read the counters (`counters.rs`) and ask the hub for the rest, which costs its lock for a moment.
+
+use std::fmt::{Display, Write};
+
+use crate::counters::Ended;
+use crate::http::exchange::Answer;
+use crate::room::hub::Hub;
+
+/// The text format of Prometheus, version 0.0.4
+/// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
+/// store or Redis says whether it could keep the last messages. The status stays 200 if it could not, because listeners
+/// are still served.
+pub fn health(hub: &Hub) -> Answer {
+    let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
+    let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
+    let backing = hub.desk().map_or_else(String::new, |desk| {
+        format!(",\"{}\":\"{}\"", desk.kind, if desk.is_well() { "ok" } else { "failing" })
+    });
+    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}\n");
+    Answer::new(status, "application/json", body)
+}
+
+/// Answers `/metrics`.
+pub fn metrics(hub: &Hub) -> Answer {
+    Answer::new(200, EXPOSITION, exposition(hub))
+}
+
+fn exposition(hub: &Hub) -> String {
+    let counters = hub.counters();
+    let (messages, bytes) = hub.kept();
+    let mut text = String::with_capacity(4096); // all of it fits
+    let mut number = |name: &str, value: &dyn Display, meaning: &str| family(&mut text, name, meaning, [("", value)]);
+    number("aloud_listeners", &hub.listeners(), "Listeners now.");
+    number(
+        "aloud_connections",
+        &counters.connections.get(),
+        "Connections open now, those of the listeners among them.",
+    );
+    number("aloud_threads", &counters.threads.get(), "Threads now.");
+    let uptime = counters.uptime();
+    let seconds = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
+    number("aloud_uptime_seconds", &seconds, "Seconds since the start.");
+    number("aloud_messages_total", &counters.messages(), "Messages said.");
+    number(
+        "aloud_deliveries_total",
+        &counters.deliveries(),
+        "Messages put into the queues of listeners, each once for every queue.",
+    );
+    number(
+        "aloud_queue_high_water",
+        &counters.fullest_queue(),
+        "The most messages that waited for one listener since the start.",
+    );
+    number("aloud_history_messages", &messages, "Messages kept for replay.");
+    number("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay.");
+    if let Some(desk) = hub.desk() {
+        let (kept, failed) = desk.counts();
+        let kind = || format!("{{kind=\"{}\"}}", desk.kind);
+        let up = u8::from(desk.is_well());
+        family(
+            &mut text,
+            "aloud_backing_up",
+            "Whether what keeps the messages could keep the last ones.",
+            [(kind(), up)],
+        );
+        family(&mut text, "aloud_backing_batches_total", "Batches of messages kept together.", [(kind(), kept)]);
+        family(&mut text, "aloud_backing_failures_total", "Batches that could not be kept.", [(kind(), failed)]);
+    }
+    let causes = [
+        ("queue_full", Ended::QueueFull),
+        ("stalled", Ended::Stalled),
+        ("left", Ended::Left),
+        ("stopped", Ended::Stopped),
+    ];
+    family(
+        &mut text,
+        "aloud_hang_ups_total",
+        "Streams that ended: the queue was full, the socket took nothing, the listener left, the server stops.",
+        causes.map(|(cause, why)| (format!("{{cause=\"{cause}\"}}"), counters.streams_ended(why))),
+    );
+    let refusals = counters.refusals().map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
+    family(&mut text, "aloud_refusals_total", "Requests refused, by the status they were answered with.", refusals);
+    let build = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    family(&mut text, "aloud_build_info", "Which aloud this is; the value says nothing.", [(build, 1)]);
+    text
+}
+
+/// Writes a metric, its meaning and its type. The type follows from the name: only a counter ends in `_total`. A sample
+/// is its labels in braces, or nothing, and its value.
+fn family<L: Display, V: Display>(
+    text: &mut String,
+    name: &str,
+    meaning: &str,
+    samples: impl IntoIterator<Item = (L, V)>,
+) {
+    let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+    let _ = writeln!(text, "# HELP {name} {meaning}\n# TYPE {name} {kind}");
+    for (labels, value) in samples {
+        let _ = writeln!(text, "{name}{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::frame::Format;
+    use crate::room::history::Since;
+    use crate::room::hub::{Events, Limits, Subscription};
+    use crate::room::letterbox::Owner;
+    use crate::room::letterbox::tests::{Tape, message};
+
+    fn hub() -> Hub {
+        Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0
+    }
+
+    fn join(hub: &Hub, tape: &std::sync::Arc<Tape>) -> Owner {
+        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+        let everything = Subscription { channel: String::new(), events: Events::All };
+        hub.join(everything, Since::NOW, owner.letterbox().clone()).unwrap();
+        owner
+    }
+
+    #[test]
+    fn health_is_ok_until_the_server_stops() {
+        let hub = hub();
+        let _owner = join(&hub, &Tape::new(usize::MAX));
+        let healthy = health(&hub);
+        assert_eq!(healthy.status, 200);
+        assert!(healthy.body.starts_with(r#"{"status":"ok","listeners":1,"uptime_seconds":"#), "{}", healthy.body);
+        hub.close();
+        let stopping = health(&hub);
+        assert_eq!(stopping.status, 503);
+        assert!(stopping.body.starts_with(r#"{"status":"stopping","listeners":0,"#), "{}", stopping.body);
+    }
+
+    #[test]
+    fn what_happened_is_counted() {
+        let hub = hub();
+        let (_quick, _slow) = (join(&hub, &Tape::new(usize::MAX)), join(&hub, &Tape::new(0)));
+        for _ in 0..3 {
+            hub.publish(message("x")).unwrap();
+        }
+        let check =
+            |line: &str| assert!(exposition(&hub).contains(&format!("\n{line}\n")), "{line}: {}", exposition(&hub));
+        check("aloud_listeners 2");
+        check("aloud_messages_total 3");
+        check("aloud_deliveries_total 6");
+        check("aloud_queue_high_water 3");
+        hub.lend_a_hand(2);
+        for _ in 0..9 {
+            hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
+        }
+        check("aloud_queue_high_water 8");
+        check("aloud_listeners 1");
+        check("aloud_history_messages 3");
+        check(&format!("aloud_history_bytes {}", 3 * message("x").weight()));
+    }
+}

@@ -1,0 +1,210 @@
+//! `/beat/HOST` and `/hosts`: beats in, a list out.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use serde_json::{Map, Number, Value, json};
+
+use crate::api::route::{Service, refusal_of};
+use crate::api::say;
+use crate::hosts::known::{self, Beat, News, Standing};
+use crate::http::exchange::{After, Answer, Exchange, Outcome, Refusal, TEXT, shown};
+use crate::http::form::{self, Pairs};
+use crate::journal;
+use crate::room::hub::Receipt;
+use crate::room::message::Message;
+use crate::sync::lock;
+
+/// How wide a note may be in the table, in characters: a terminal's rest of the line.
+const NOTE_WIDTH: usize = 60;
+
+/// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
+pub fn beat(mut exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
+    let read = exchange.body().and_then(|body| {
+        let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
+        Beat::read(pairs)
+    });
+    let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), service.hear(host, beat)?)));
+    let (complaint, message) = match taken_in {
+        Ok(taken_in) => taken_in,
+        Err(refusal) => {
+            if refusal.status == 503 {
+                journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
+            }
+            return exchange.refuse(&refusal).into();
+        }
+    };
+    let host = host.to_owned();
+    let answer = move |exchange: &Exchange<'_>| match (exchange.wants_json(), complaint) {
+        (true, complaint) => {
+            let mut body = json!({ "host": host, "state": "up" });
+            complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
+            Answer::new(200, "application/json", body.to_string() + "\n")
+        }
+        (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
+        (false, None) => Answer::new(200, TEXT, "ok."),
+    };
+    publish(exchange, service, message, answer)
+}
+
+/// Forgets `host` and tells those who follow the beats.
+pub fn forget(exchange: Exchange<'_>, host: &str, service: &Service) -> Outcome {
+    match service.hosts.forget(host) {
+        Some(message) => publish(exchange, service, message, |_| Answer::new(200, TEXT, "ok.")),
+        None => {
+            let line = format!("no host {} is known; GET /hosts lists them", shown(host));
+            exchange.refuse(&Refusal::new(404, line)).into()
+        }
+    }
+}
+
+/// Publishes what is said of a host, and answers with `answer` where it could be said.
+fn publish(
+    exchange: Exchange<'_>,
+    service: &Service,
+    message: Message,
+    answer: impl FnOnce(&Exchange<'_>) -> Answer + Send + 'static,
+) -> Outcome {
+    let answering = move |exchange: Exchange<'_>, said| match said {
+        Ok(Receipt { listeners, .. }) => {
+            let answer = answer(&exchange);
+            Outcome { after: exchange.answer(answer), reached: listeners }
+        }
+        Err(refused) => exchange.refuse(&refusal_of(refused)).into(),
+    };
+    say::publish(exchange, &service.hub, message, None, Box::new(answering))
+}
+
+/// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
+pub fn list(exchange: Exchange<'_>, service: &Service) -> After {
+    let standings = service.hosts.list(Instant::now());
+    let answer = if exchange.wants_json() || exchange.query_value("as").as_deref() == Some("json") {
+        let hosts: Vec<Value> = standings.iter().map(object).collect();
+        Answer::new(200, "application/json", Value::Array(hosts).to_string() + "\n")
+    } else {
+        Answer::new(200, TEXT, table(&standings))
+    };
+    exchange.answer(answer)
+}
+
+impl Service {
+    /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
+    ///
+    /// # Errors
+    /// 503 where the host is new and as many are known as may be.
+    fn hear(&self, host: &str, beat: Beat) -> Result<Message, Refusal> {
+        let _turn = lock(&self.hosts_turn);
+        let (change, message) = self.hosts.beat(host, beat, Instant::now())?;
+        change.into_iter().for_each(|change| self.announce(change));
+        Ok(message)
+    }
+
+    /// Says which hosts have fallen silent. The keeper calls it about once a second.
+    pub fn tick(&self) {
+        let _turn = lock(&self.hosts_turn);
+        for change in self.hosts.tick(Instant::now()) {
+            self.announce(change);
+            // Where a network fails, ten thousand hosts are late in one second. No listener is to lose its stream by that.
+            self.hub.catch_up(usize::MAX);
+        }
+    }
+
+    /// Publishes what has changed with a host, without waiting until it is kept. To be called in one's turn, so that
+    /// changes are said in the order in which they happen: a host that is heard just as it is found to be down is not
+    /// left for dead. The keeper carries them.
+    fn announce(&self, News { message, once }: News) {
+        let (hosts, host) = (self.hosts.clone(), message.name.clone());
+        self.hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
+        self.hub.call_keeper();
+    }
+}
+
+/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
+fn object(standing: &Standing) -> Value {
+    let figures: Map<String, Value> =
+        standing.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
+    json!({
+        "host": standing.host,
+        "state": standing.state.word(),
+        "ago": (standing.ago.as_secs_f64() * 1000.0).round() / 1000.0,
+        "every": standing.every.as_secs_f64(),
+        "figures": figures,
+    })
+}
+
+/// A figure that is a number by its name, where it is one; any other as text.
+fn value(key: &str, text: &str) -> Value {
+    match text.parse::<Number>() {
+        Ok(number) if known::NUMBERS.contains(&key) => Value::Number(number),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// One line a host, in columns.
+fn table(standings: &[Standing]) -> String {
+    let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(standings.iter().map(row)).collect();
+    let widths: Vec<usize> =
+        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+    text
+}
+
+/// No control character gets into it: nobody speaks to the reader's terminal.
+fn row(standing: &Standing) -> [String; 8] {
+    let figures: &Pairs = &standing.figures;
+    let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
+    let up = figure("up").and_then(|up| known::seconds(&up)).map(known::spoken);
+    let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
+    [
+        standing.host.clone(),
+        standing.state.word().to_owned(),
+        format!("{} ago", known::spoken(standing.ago)),
+        figure("load1").unwrap_or_default(),
+        known::share(figures, "mem").unwrap_or_default(),
+        known::share(figures, "disk").unwrap_or_default(),
+        up.unwrap_or_default(),
+        note.replace(char::is_control, " "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hosts::known::State;
+
+    fn standing(host: &str, figures: &str) -> Standing {
+        let figures = form::pairs(figures, None, b"").unwrap();
+        let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
+        Standing { host: host.to_owned(), state: State::Up, ago, every, figures }
+    }
+
+    #[test]
+    fn hosts_are_listed_in_columns_that_no_note_can_break() {
+        let hosts = [
+            standing("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J"),
+            standing("a-longer-name", ""),
+        ];
+        assert_eq!(
+            table(&hosts),
+            "HOST           STATE  HEARD     LOAD  MEMORY  DISK  UP    NOTE\n\
+             a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
+             a-longer-name  up     12 s ago\n"
+        );
+        assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
+    }
+
+    #[test]
+    fn hosts_are_listed_as_json_with_numbers_where_they_are_some() {
+        assert_eq!(
+            object(&standing("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
+            r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
+        );
+    }
+}

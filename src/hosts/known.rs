@@ -1,0 +1,786 @@
+//! Which hosts are alive. A host beats: it says now and then that it is there. One that stays silent for longer than it
+//! announced is late, then down; what changes is said, once. Pure: beats and the time go in, messages come out.
+//!
+//! **Said, then so.** What is known of a host changes when it was said ([`Hosts::follow`]). So a change that cannot be
+//! said now is said later; and where several servers are one conversation, each follows what any of them says: all know
+//! every host, wherever it beats. All see the same change, and a [mark](News::once) makes that one of them says it. A
+//! change that waits to be kept is not said a second time meanwhile ([`Hosts::settle`]).
+//!
+//! The server's monotonic clock alone decides: a host's own clock may be wrong, and often is on a host in trouble. The
+//! caller reads the clock, so that the tests need none. After a restart no host is known, and none is down.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::http::exchange::{Refusal, shown};
+use crate::http::form::{Pairs, checked};
+use crate::room::message::{HOST_EVENT, Mark, Message, is_plain_name, mark_of};
+use crate::sync::lock;
+
+/// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.
+pub const MOST_HOSTS: usize = 10_000;
+
+/// The most bytes of figures one host sends along: names, numbers and a note of a few sentences.
+pub const FIGURES_BYTES: usize = 2048;
+
+/// The event name of what changes with a host: up, late, down, a reboot.
+pub const STATE_EVENT: &str = "host-state";
+
+/// How often a host beats that has not said how often.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// A host cannot promise to beat more often: the keeper looks once a second, and a packet lost takes a second or two.
+const EVERY_FLOOR: Duration = Duration::from_secs(3);
+
+/// Nor less often: what is heard once a month is not monitored.
+const EVERY_CEILING: Duration = Duration::from_secs(31 * 86_400);
+
+/// Late after so many intervals of silence.
+const LATE_AFTER: f64 = 1.5;
+
+/// Down after so many.
+const DOWN_AFTER: f64 = 3.0;
+
+/// Who has not looked for so long was stopped itself, and gives the hosts time to be heard again.
+const STOPPED_AFTER: Duration = Duration::from_secs(5);
+
+/// Figures that are numbers, none below zero: seconds, tasks, bytes.
+pub const NUMBERS: [&str; 9] =
+    ["every", "up", "load1", "load5", "load15", "mem_used", "mem_total", "disk_used", "disk_total"];
+
+/// Ours to say: a host that beats is up.
+const STATE: &str = "state";
+
+/// Said of a host that is to be known no more.
+const FORGOTTEN: &str = "forgotten";
+
+/// What is thought of a host, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Heard in time.
+    Up,
+    /// Silent for longer than announced.
+    Late,
+    /// Silent for so long that something is wrong.
+    Down,
+}
+
+impl State {
+    /// As it is written in messages and lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Late => "late",
+            State::Down => "down",
+        }
+    }
+}
+
+/// One sign of life, with what the host says of itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beat {
+    every: Option<Duration>,
+    up: Option<f64>,
+    /// What is carried along, in the host's order, `every` not among it.
+    figures: Pairs,
+    /// Why something was left out, for the host to read: `load1="x" is no number`.
+    pub complaint: Option<String>,
+}
+
+impl Beat {
+    /// Reads a beat. A figure that should be a number and is none is left out: a host whose `df` fails is alive.
+    ///
+    /// # Errors
+    /// 400 where there are too many figures, one of a name that is not plain, or they take too many bytes.
+    pub fn read(pairs: Pairs) -> Result<Beat, Refusal> {
+        let pairs = checked(pairs)?;
+        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > FIGURES_BYTES {
+            let line = format!("the figures take {bytes} bytes; send at most {FIGURES_BYTES}");
+            return Err(Refusal::new(400, line));
+        }
+        Ok(Beat::of(pairs))
+    }
+
+    /// The same of a beat that was taken already.
+    fn of(pairs: Pairs) -> Beat {
+        let mut beat = Beat::default();
+        for (key, value) in pairs {
+            let number = number(&value);
+            if value.is_empty() || key == STATE {
+                continue;
+            }
+            if NUMBERS.contains(&key.as_str()) && number.is_none() {
+                beat.complaint = Some(format!("{key}={} is left out, as it is no number", shown(&value)));
+                continue;
+            }
+            match (key.as_str(), number) {
+                ("every", Some(seconds)) => {
+                    let seconds = seconds.clamp(EVERY_FLOOR.as_secs_f64(), EVERY_CEILING.as_secs_f64());
+                    beat.every = Some(Duration::from_secs_f64(seconds));
+                    continue;
+                }
+                ("up", seconds) => beat.up = seconds,
+                _ => {}
+            }
+            beat.figures.push((key, value));
+        }
+        beat
+    }
+}
+
+/// A number as a host writes it: finite and not below zero.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+}
+
+/// The hosts that are known. A lock of its own guards them, held for moments and never together with the hub's.
+#[derive(Default)]
+pub struct Hosts {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    hosts: BTreeMap<String, Host>,
+    /// Changes that were handed in: the newest state of each host, and how many changes it has there.
+    waiting: HashMap<String, (State, usize)>,
+    /// Nothing changes by silence before this. It may be too early, because beats do not move it.
+    due: Option<Instant>,
+    /// Silence before this was ours.
+    listening_since: Option<Instant>,
+    /// The last tick.
+    ticked: Option<Instant>,
+}
+
+struct Host {
+    /// What was said of it last.
+    said: State,
+    /// The id of the message that said so, or of its last beat.
+    last: u64,
+    heard: Instant,
+    every: Duration,
+    up: Option<f64>,
+    figures: Pairs,
+}
+
+/// Something to be said of a host.
+#[derive(Debug)]
+pub struct News {
+    /// What is said. Once it has an id, [`Hosts::follow`] is told; when it is known what became of it,
+    /// [`Hosts::settle`].
+    pub message: Message,
+    /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said twice.
+    pub once: Option<Mark>,
+}
+
+/// A host as it stands, for a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Its name.
+    pub host: String,
+    /// What is thought of it.
+    pub state: State,
+    /// How long ago it was heard.
+    pub ago: Duration,
+    /// How often it means to beat.
+    pub every: Duration,
+    /// What it last said of itself.
+    pub figures: Pairs,
+}
+
+impl Hosts {
+    /// Hears a beat of `host`. Returns what is to be said, in this order: what has changed, if anything, and the beat.
+    ///
+    /// # Errors
+    /// 503 where the host is new and as many are known as may be.
+    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<News>, Message), Refusal> {
+        let mut known = lock(&self.known);
+        let is_full = known.hosts.len() >= MOST_HOSTS;
+        let waiting = known.waiting.get(host).map(|(state, _)| *state);
+        let (every, change) = match known.hosts.get_mut(host) {
+            Some(known) => {
+                let said = waiting.unwrap_or(known.said);
+                let change = known.change_by(&beat, said, now).map(|line| known.news(host, State::Up, line));
+                known.heard = now; // whether or not it can be said
+                (known.every, change)
+            }
+            None if waiting.is_some() => (EVERY, None), // that it is up waits to be said
+            None if is_full => {
+                let line =
+                    format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
+                return Err(Refusal::new(503, line));
+            }
+            None => (EVERY, Some(News { message: change(host, State::Up, "is up".to_owned()), once: None })),
+        };
+        let mut fields = vec![
+            (STATE.to_owned(), State::Up.word().to_owned()),
+            ("every".to_owned(), in_seconds(beat.every.unwrap_or(every))),
+        ];
+        let summary = summary(&beat.figures);
+        fields.extend(beat.figures);
+        change.iter().for_each(|change| known.wait(change, State::Up));
+        Ok((change, message(HOST_EVENT, host, summary, fields)))
+    }
+
+    /// Notes that it is known what became of a change that was to be said of `host`.
+    pub fn settle(&self, host: &str) {
+        let known = &mut *lock(&self.known);
+        if let Some((_, changes)) = known.waiting.get_mut(host) {
+            *changes -= 1;
+            if *changes == 0 {
+                known.waiting.remove(host);
+            }
+        }
+    }
+
+    /// Looks who has been silent for too long. Returns what is to be said. To be called about once a second; costs
+    /// nothing while nobody is due.
+    pub fn tick(&self, now: Instant) -> Vec<News> {
+        let mut known = lock(&self.known);
+        let before = known.ticked.replace(now);
+        if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
+            known.listening_since = Some(now);
+        }
+        if known.due.is_none_or(|due| now < due) {
+            return vec![];
+        }
+        let since = known.listening_since;
+        known.due = known.hosts.values().filter_map(|host| host.due(since)).min();
+        let mut changes = vec![];
+        for (name, host) in &known.hosts {
+            let said = known.waiting.get(name).map_or(host.said, |(state, _)| *state);
+            changes.extend(host.news_by_silence(name, said, since, now));
+        }
+        changes.iter().for_each(|(state, change)| known.wait(change, *state));
+        changes.into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// What is to be said where `host` shall be forgotten; `None` where it is not known.
+    pub fn forget(&self, host: &str) -> Option<Message> {
+        lock(&self.known).hosts.get(host)?;
+        let fields = vec![(STATE.to_owned(), FORGOTTEN.to_owned())];
+        Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
+    }
+
+    /// Follows what was said, here or at another server, in `message`, whose id is `id`: the beats of a host, what
+    /// changes with it, that it is forgotten. What is no news of a host, or older than the newest, changes nothing.
+    pub fn follow(&self, message: &Message, id: u64, now: Instant) {
+        let Message { event, name, fields, .. } = message;
+        if ![HOST_EVENT, STATE_EVENT].contains(&event.as_ref()) || !is_plain_name(name) {
+            return;
+        }
+        let mut known = lock(&self.known);
+        let since = known.listening_since;
+        let found = known.hosts.get(name);
+        if found.is_some_and(|host| host.last >= id) || (found.is_none() && known.hosts.len() >= MOST_HOSTS) {
+            return;
+        }
+        let word = fields.iter().find(|(key, _)| key == STATE).map_or("", |(_, word)| word);
+        let state = [State::Up, State::Late, State::Down].into_iter().find(|state| state.word() == word);
+        match (event.as_ref(), state) {
+            (HOST_EVENT, Some(State::Up)) => {
+                let host = known.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
+                host.take(Beat::of(fields.clone()), id, now);
+            }
+            (STATE_EVENT, Some(state)) => {
+                let Some(host) = known.hosts.get_mut(name) else { return };
+                (host.said, host.last) = (state, id);
+                if state == State::Up {
+                    host.heard = now; // its beat comes next, and a tick may come before that
+                }
+            }
+            (HOST_EVENT, _) if word == FORGOTTEN => _ = known.hosts.remove(name),
+            _ => return, // somebody's own words
+        }
+        let due = known.hosts.get(name).and_then(|host| host.due(since));
+        known.due = known.due.into_iter().chain(due).min();
+    }
+
+    /// Notes that nobody could be heard before: silence counts from `now` on.
+    pub fn listen_anew(&self, now: Instant) {
+        lock(&self.known).listening_since = Some(now);
+    }
+
+    /// Every host as it stands, by name.
+    pub fn list(&self, now: Instant) -> Vec<Standing> {
+        let known = lock(&self.known);
+        let standing = |(name, host): (&String, &Host)| Standing {
+            host: name.clone(),
+            state: host.said.max(host.judge(known.listening_since, now)),
+            ago: now.saturating_duration_since(host.heard),
+            every: host.every,
+            figures: host.figures.clone(),
+        };
+        known.hosts.iter().map(standing).collect()
+    }
+}
+
+impl Known {
+    /// Notes a change that is to be said.
+    fn wait(&mut self, change: &News, state: State) {
+        let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
+        *newest = state;
+        *changes += 1;
+    }
+}
+
+impl Host {
+    fn new(now: Instant) -> Host {
+        Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
+    }
+
+    /// What a beat changes after what was `said`, as it is said.
+    fn change_by(&self, beat: &Beat, said: State, now: Instant) -> Option<String> {
+        let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
+        let silence = spoken(now.saturating_duration_since(self.heard));
+        match (said, rebooted) {
+            (State::Up, false) => None,
+            (State::Up, true) => Some("has rebooted".to_owned()),
+            (_, false) => Some(format!("is up again after {silence}")),
+            (_, true) => Some(format!("is up again after {silence}: it has rebooted")),
+        }
+    }
+
+    /// Takes over what it says of itself in the beat with that id.
+    fn take(&mut self, beat: Beat, id: u64, now: Instant) {
+        self.last = id;
+        self.heard = now;
+        self.every = beat.every.unwrap_or(self.every);
+        self.up = beat.up.or(self.up);
+        self.figures = beat.figures;
+    }
+
+    /// From when on its silence counts, where we have been listening `since` then.
+    fn silent_from(&self, since: Option<Instant>) -> Instant {
+        since.map_or(self.heard, |since| since.max(self.heard))
+    }
+
+    /// Judges its silence alone.
+    fn judge(&self, since: Option<Instant>, now: Instant) -> State {
+        let silence = now.saturating_duration_since(self.silent_from(since));
+        if silence >= self.every.mul_f64(DOWN_AFTER) {
+            State::Down
+        } else if silence >= self.every.mul_f64(LATE_AFTER) {
+            State::Late
+        } else {
+            State::Up
+        }
+    }
+
+    /// What its silence changes after what was `said`.
+    fn news_by_silence(&self, name: &str, said: State, since: Option<Instant>, now: Instant) -> Option<(State, News)> {
+        let state = self.judge(since, now);
+        let silence = spoken(now.saturating_duration_since(self.heard));
+        let line = || format!("is {}: last heard {silence} ago", state.word());
+        (state > said).then(|| (state, self.news(name, state, line())))
+    }
+
+    /// When its silence means something new.
+    fn due(&self, since: Option<Instant>) -> Option<Instant> {
+        let intervals = match self.said {
+            State::Up => LATE_AFTER,
+            State::Late => DOWN_AFTER,
+            State::Down => return None,
+        };
+        Some(self.silent_from(since) + self.every.mul_f64(intervals))
+    }
+
+    /// That it is in `state` now: the change is the first of its kind after what was said last.
+    fn news(&self, name: &str, state: State, line: String) -> News {
+        let mark =
+            mark_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
+        News { message: change(name, state, line), once: Some(mark) }
+    }
+}
+
+fn change(name: &str, state: State, line: String) -> Message {
+    message(STATE_EVENT, name, line, vec![(STATE.to_owned(), state.word().to_owned())])
+}
+
+/// `1.5`, `30`. As JSON writes it anyway: the standard library's own way to write a float would make the binary 17 kB
+/// larger.
+fn in_seconds(duration: Duration) -> String {
+    let text = serde_json::Value::from(duration.as_secs_f64()).to_string();
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
+    let (name, channel) = (host.to_owned(), String::new());
+    Message { id: 0, time: 0, event: Cow::Borrowed(event), channel, name, message, fields }
+}
+
+/// A host's figures in one line: `load 0.12, memory 31 %, disk 40 %, up 3 d 4 h, NOTE`.
+fn summary(figures: &Pairs) -> String {
+    let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
+    let mut parts = vec![];
+    parts.extend(figure("load1").map(|load| format!("load {load}")));
+    parts.extend(share(figures, "mem").map(|share| format!("memory {share}")));
+    parts.extend(share(figures, "disk").map(|share| format!("disk {share}")));
+    parts.extend(figure("up").and_then(seconds).map(|up| format!("up {}", spoken(up))));
+    parts.extend(figure("note").map(str::to_owned));
+    parts.join(", ")
+}
+
+/// How much of `what` is used, `31 %`, where `what_used` and `what_total` say so.
+pub fn share(figures: &Pairs, what: &str) -> Option<String> {
+    let figure = |end: &str| {
+        let key = format!("{what}_{end}");
+        figures.iter().find(|(known, _)| *known == key).and_then(|(_, value)| number(value))
+    };
+    let (used, total) = (figure("used")?, figure("total")?);
+    (total > 0.0).then(|| format!("{} %", (100.0 * used / total).round() as u64))
+}
+
+/// Seconds as a host writes them.
+pub fn seconds(text: &str) -> Option<Duration> {
+    number(text).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// A duration as one says it, to the second below an hour: `45 s`, `2 min 3 s`, `3 h 5 min`, `4 d 2 h`.
+pub fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (large, small) = match seconds {
+        0..120 => return format!("{seconds} s"),
+        120..3600 => ((seconds / 60, "min"), (seconds % 60, "s")),
+        3600..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
+        _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
+    };
+    let mut text = format!("{} {}", large.0, large.1);
+    if small.0 > 0 {
+        let _ = write!(text, " {} {}", small.0, small.1);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn pairs(text: &str) -> Pairs {
+        crate::http::form::pairs(text, None, b"").unwrap()
+    }
+
+    /// What happens at a second.
+    enum Happens {
+        Beats(&'static str),
+        Nothing,
+        Forgotten,
+    }
+    use Happens::{Beats, Forgotten, Nothing};
+
+    /// Servers that are one conversation: what is said at one, once, all of them follow.
+    struct Servers {
+        each: Vec<Hosts>,
+        start: Instant,
+        ids: u64,
+        marks: HashSet<Mark>,
+        /// What was said, beats left out, with the second before it.
+        said: Vec<String>,
+    }
+
+    impl Servers {
+        fn new(count: usize) -> Servers {
+            let each = (0..count).map(|_| Hosts::default()).collect();
+            Servers { each, start: Instant::now(), ids: 0, marks: HashSet::new(), said: vec![] }
+        }
+
+        fn at(&self, second: u64) -> Instant {
+            self.start + Duration::from_secs(second)
+        }
+
+        /// One of the servers says these changes.
+        fn announce(&mut self, server: usize, second: u64, changes: impl IntoIterator<Item = News>) {
+            for News { message, once } in changes {
+                let host = message.name.clone();
+                self.say(second, message, once);
+                self.each[server].settle(&host);
+            }
+        }
+
+        fn say(&mut self, second: u64, message: Message, once: Option<Mark>) {
+            if once.is_some_and(|mark| !self.marks.insert(mark)) {
+                return;
+            }
+            self.ids += 1;
+            self.each.iter().for_each(|hosts| hosts.follow(&message, self.ids, self.at(second)));
+            if message.event == STATE_EVENT {
+                self.said.push(format!("{second}: {} {}", message.name, message.message));
+            }
+        }
+
+        /// All find out, then each says it.
+        fn tick(&mut self, second: u64) {
+            let found: Vec<_> = self.each.iter().map(|hosts| hosts.tick(self.at(second))).collect();
+            found.into_iter().enumerate().for_each(|(server, changes)| self.announce(server, second, changes));
+        }
+
+        fn beat(&mut self, server: usize, second: u64, figures: &str) {
+            let beat = Beat::read(pairs(figures)).unwrap();
+            let (change, beat) = self.each[server].beat("web1", beat, self.at(second)).unwrap();
+            assert_eq!(beat.event, HOST_EVENT, "every beat goes out");
+            self.announce(server, second, change);
+            self.say(second, beat, None);
+        }
+
+        fn states(&self, second: u64) -> Vec<State> {
+            self.each.iter().flat_map(|hosts| hosts.list(self.at(second))).map(|host| host.state).collect()
+        }
+    }
+
+    /// Plays `story`, ticking each second, and compares what was said: at one server, and at three, of which another one
+    /// is spoken to each time.
+    fn check(story: &[(u64, Happens)], expected: &[&str]) {
+        for count in [1, 3] {
+            let mut servers = Servers::new(count);
+            let mut second = 0;
+            for (number, (at, happens)) in story.iter().enumerate() {
+                while second < *at {
+                    second += 1;
+                    servers.tick(second);
+                }
+                match happens {
+                    Beats(figures) => servers.beat(number % count, *at, figures),
+                    Nothing => {}
+                    Forgotten => {
+                        let message = servers.each[number % count].forget("web1").unwrap();
+                        servers.say(*at, message, None);
+                    }
+                }
+            }
+            assert_eq!(servers.said, expected, "{count} servers");
+        }
+    }
+
+    #[test]
+    fn each_change_is_said_once() {
+        check(&[(0, Beats("")), (30, Beats("")), (60, Beats("")), (70, Nothing)], &["0: web1 is up"]);
+        check(
+            &[(0, Beats("")), (500, Nothing)],
+            &["0: web1 is up", "45: web1 is late: last heard 45 s ago", "90: web1 is down: last heard 90 s ago"],
+        );
+        check(
+            &[(0, Beats("every=10")), (16, Beats("")), (26, Beats("")), (200, Beats("every=60")), (280, Beats(""))],
+            &[
+                "0: web1 is up",
+                "15: web1 is late: last heard 15 s ago",
+                "16: web1 is up again after 16 s",
+                "41: web1 is late: last heard 15 s ago",
+                "56: web1 is down: last heard 30 s ago",
+                "200: web1 is up again after 2 min 54 s",
+            ],
+        );
+    }
+
+    #[test]
+    fn falling_uptime_is_a_reboot() {
+        check(
+            &[(0, Beats("up=50")), (9, Beats("up=59")), (18, Beats("up=3"))],
+            &["0: web1 is up", "18: web1 has rebooted"],
+        );
+        check(
+            &[(0, Beats("up=50")), (9, Beats("")), (18, Beats("up=3.5"))],
+            &["0: web1 is up", "18: web1 has rebooted"],
+        );
+        check(
+            &[(0, Beats("up=50")), (90, Beats("up=20"))],
+            &[
+                "0: web1 is up",
+                "45: web1 is late: last heard 45 s ago",
+                "90: web1 is down: last heard 90 s ago",
+                "90: web1 is up again after 90 s: it has rebooted",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_interval_has_a_floor_and_nonsense_is_no_interval() {
+        let late_at_5 = ["0: web1 is up", "5: web1 is late: last heard 5 s ago"];
+        check(&[(0, Beats("every=0.001")), (6, Nothing)], &late_at_5);
+        check(&[(0, Beats("every=0")), (6, Nothing)], &late_at_5);
+        for nonsense in ["every=-1", "every=NaN", "every=inf", "every=1e999", "every=x", "every="] {
+            let story = [(0, Beats(nonsense)), (46, Nothing)];
+            check(&story, &["0: web1 is up", "45: web1 is late: last heard 45 s ago"]);
+        }
+        check(&[(0, Beats("every=1e300")), (1000, Nothing)], &["0: web1 is up"]);
+    }
+
+    #[test]
+    fn a_host_that_is_forgotten_is_not_missed() {
+        check(&[(0, Beats("")), (10, Forgotten), (500, Nothing)], &["0: web1 is up"]);
+        check(&[(0, Beats("")), (10, Forgotten), (20, Beats(""))], &["0: web1 is up", "20: web1 is up"]);
+        assert!(Hosts::default().forget("web1").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_said_now_is_said_later_and_the_last_change_only() {
+        let mut servers = Servers::new(1);
+        servers.beat(0, 0, "");
+        for second in 1..7200 {
+            let changes = servers.each[0].tick(servers.at(second));
+            changes.iter().for_each(|change| servers.each[0].settle(&change.message.name)); // nobody takes it
+        }
+        assert_eq!(servers.states(7200), [State::Down], "but it is seen");
+        servers.tick(7200);
+        servers.tick(7201);
+        assert_eq!(servers.said, ["0: web1 is up", "7200: web1 is down: last heard 2 h ago"]);
+        servers.each[0].beat("web1", Beat::default(), servers.at(7210)).unwrap();
+        servers.each[0].settle("web1"); // nor that
+        servers.beat(0, 7220, "");
+        assert_eq!(servers.said[2..], ["7220: web1 is up again after 10 s"]);
+    }
+
+    #[test]
+    fn what_waits_to_be_kept_is_not_said_twice_and_what_happens_meanwhile_follows_it() {
+        let mut servers = Servers::new(1);
+        let beat =
+            |servers: &Servers, second| servers.each[0].beat("web1", Beat::default(), servers.at(second)).unwrap();
+        let (up, first) = beat(&servers, 0);
+        let (none, second) = beat(&servers, 1);
+        assert!(none.is_none(), "that it is up waits to be said");
+        servers.announce(0, 1, up);
+        [first, second].into_iter().for_each(|beat| servers.say(1, beat, None));
+
+        let late = servers.each[0].tick(servers.at(50));
+        assert!(servers.each[0].tick(servers.at(51)).is_empty(), "that it is late waits to be said");
+        let (up, heard) = beat(&servers, 52);
+        servers.announce(0, 53, late);
+        servers.announce(0, 53, up);
+        servers.say(53, heard, None);
+        (54..80).for_each(|second| servers.tick(second));
+        let said = ["1: web1 is up", "53: web1 is late: last heard 49 s ago", "53: web1 is up again after 51 s"];
+        assert_eq!((servers.said.as_slice(), servers.states(80)), (&said.map(str::to_owned)[..], vec![State::Up]));
+        assert!(lock(&servers.each[0].known).waiting.is_empty());
+    }
+
+    #[test]
+    fn who_could_not_hear_gives_hosts_time() {
+        let check = |deaf: fn(&Servers)| {
+            let mut servers = Servers::new(1);
+            servers.beat(0, 0, "every=10");
+            servers.tick(1);
+            deaf(&servers);
+            servers.tick(1000);
+            (1001..1015).for_each(|second| servers.tick(second));
+            assert_eq!((servers.said.len(), servers.states(1014)), (1, vec![State::Up]));
+            servers.tick(1015);
+            assert_eq!(servers.said[1], "1015: web1 is late: last heard 16 min 55 s ago");
+        };
+        check(|_| {}); // it was stopped
+        check(|servers| {
+            for second in 2..1000 {
+                let changes = servers.each[0].tick(servers.at(second));
+                changes.iter().for_each(|change| servers.each[0].settle(&change.message.name));
+            }
+            servers.each[0].listen_anew(servers.at(1000));
+        });
+    }
+
+    #[test]
+    fn servers_that_find_out_in_the_same_moment_say_it_once_and_all_know_it() {
+        let mut servers = Servers::new(3);
+        servers.beat(0, 0, "up=50&every=10");
+        for (second, server) in [(9, 1), (18, 2), (27, 0)] {
+            servers.tick(second);
+            servers.beat(server, second, "up=60");
+        }
+        assert_eq!(servers.states(27), [State::Up; 3], "each hears a third of it and knows all of it");
+        let beats = [0, 1].map(|server| {
+            let beat = Beat::read(pairs("up=1&note=hot")).unwrap();
+            (server, servers.each[server].beat("web1", beat, servers.at(36)).unwrap())
+        });
+        for (server, (change, beat)) in beats {
+            servers.announce(server, 36, change);
+            servers.say(36, beat, None);
+        }
+        assert_eq!(servers.said, ["0: web1 is up", "36: web1 has rebooted"]);
+        let figures = |hosts: &Hosts| hosts.list(servers.at(36))[0].figures.clone();
+        servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
+        let older = change("web1", State::Down, "is down".to_owned());
+        servers.each[0].follow(&older, servers.ids, servers.at(36));
+        assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
+        (37..81).for_each(|second| servers.tick(second));
+        let (up, beat) = servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap();
+        servers.announce(1, 81, up);
+        servers.tick(81);
+        servers.say(81, beat, None);
+        let said = [
+            "52: web1 is late: last heard 16 s ago",
+            "67: web1 is down: last heard 31 s ago",
+            "81: web1 is up again after 45 s",
+        ];
+        assert_eq!(servers.said[2..], said, "who looks between the two does not take it for silent");
+        servers.say(81, message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), None);
+        assert_eq!(servers.states(81).len(), 3, "nor does what is no beat");
+    }
+
+    #[test]
+    fn a_beat_carries_what_the_host_says_of_itself() {
+        let check = |sent: &str, summary: &str, fields: &str, complaint: Option<&str>| {
+            let beat = Beat::read(pairs(sent)).unwrap();
+            assert_eq!(beat.complaint.as_deref(), complaint, "{sent}");
+            let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().1;
+            assert_eq!(message.message, summary, "{sent}");
+            let found: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            assert_eq!(found.join(" "), fields, "{sent}");
+        };
+        check("", "", "state=up every=30", None);
+        check(
+            "load1=0.10&mem_used=31&mem_total=100&disk_used=2&disk_total=5&up=273600.5&note=hot&every=10&fans=2",
+            "load 0.10, memory 31 %, disk 40 %, up 3 d 4 h, hot",
+            "state=up every=10 load1=0.10 mem_used=31 mem_total=100 disk_used=2 disk_total=5 up=273600.5 note=hot fans=2",
+            None,
+        );
+        check("state=down&load1=&mem_total=0&mem_used=0", "", "state=up every=30 mem_total=0 mem_used=0", None);
+        let complaint = r#"load1="x\n" is left out, as it is no number"#;
+        check("load1=x%0A&note=n", "n", "state=up every=30 note=n", Some(complaint));
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused() {
+        let refused = |pairs: Pairs| Beat::read(pairs).unwrap_err().line;
+        let note = vec![("note".to_owned(), "x".repeat(FIGURES_BYTES))];
+        assert_eq!(refused(note), "the figures take 2052 bytes; send at most 2048");
+        let many: Pairs = (0..33).map(|number| (format!("k{number}"), String::new())).collect();
+        assert_eq!(refused(many), "there are 33 further fields; send at most 32");
+
+        let (hosts, now) = (Hosts::default(), Instant::now());
+        let mut ids = 0;
+        let mut follow = |message: &Message| {
+            ids += 1;
+            hosts.follow(message, ids, now);
+        };
+        let beat = |host: &str| {
+            let (change, beat) = hosts.beat(host, Beat::default(), now)?;
+            change.iter().for_each(|_| hosts.settle(host));
+            Ok::<Message, Refusal>(beat)
+        };
+        (0..MOST_HOSTS).for_each(|number| follow(&beat(&format!("h{number}")).unwrap()));
+        assert_eq!(beat("one-more").unwrap_err().status, 503);
+        follow(&beat("h7").unwrap());
+        follow(&hosts.forget("h7").unwrap());
+        follow(&beat("one-more").unwrap());
+        assert_eq!(hosts.list(now).len(), MOST_HOSTS);
+        let other = message(HOST_EVENT, "too-many", String::new(), vec![(STATE.to_owned(), "up".to_owned())]);
+        follow(&other);
+        assert_eq!(hosts.list(now).len(), MOST_HOSTS, "nor may another server bring more");
+    }
+
+    #[test]
+    fn durations_as_one_says_them() {
+        let check = |seconds: u64, text: &str| assert_eq!(spoken(Duration::from_secs(seconds)), text);
+        check(0, "0 s");
+        check(90, "90 s");
+        check(120, "2 min");
+        check(123, "2 min 3 s");
+        check(3600, "1 h");
+        check(11_100, "3 h 5 min");
+        check(86_399, "23 h 59 min");
+        check(352_800, "4 d 2 h");
+    }
+}

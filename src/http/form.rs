@@ -1,0 +1,444 @@
+//! Reads name, message and fields from query and body. Everything that `curl` can send becomes a [`Message`], or one
+//! line that says why not. Pure: bytes in, message out.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use crate::config::FIELDS_LIMIT;
+use crate::http::exchange::{Refusal, shown};
+use crate::room::message::{DEFAULT_EVENT, Message, NAME_LIMIT, is_invisible, is_plain_name};
+
+/// Keys and values in the order they were sent; those of JSON are sorted by key.
+pub type Pairs = Vec<(String, String)>;
+
+/// The keys of a message beside its fields: `name`, `message` and `event`.
+const OWN_KEYS: usize = 3;
+
+/// The message of a request to `/say/CHANNEL`. If a key comes twice, the body wins over the query, and the first over
+/// the second. Bytes that are not UTF-8 become U+FFFD.
+///
+/// # Errors
+/// 400 if the body is not what its type says, a name breaks the rules or nothing is said; 415 for an unknown type of
+/// body.
+pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
+    let (mut name, mut text, mut event, mut fields) = (None, None, None, Pairs::new());
+    for (key, value) in pairs(query, content_type, body)? {
+        match key.as_str() {
+            "name" => name = Some(value),
+            "message" => text = Some(value),
+            "event" => event = Some(value),
+            _ => fields.push((key, value)),
+        }
+    }
+    let (name, text) = (name.unwrap_or_default(), text.unwrap_or_default());
+    if is_invisible(&name) && is_invisible(&text) {
+        return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
+    }
+    Ok(Message {
+        id: 0,
+        time: 0,
+        event: event_name(event)?,
+        channel: channel.to_owned(),
+        name,
+        message: text,
+        fields: checked(fields)?,
+    })
+}
+
+/// Every key of query and body with its value, each key once: the body wins over the query, the first over the second.
+///
+/// # Errors
+/// 400 if the body is not what its type says; 415 for an unknown type of body.
+pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
+    // A token in the query opens the door; it is no field of the message.
+    let in_query: Pairs = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token").collect();
+    let says = |(key, value): &(String, String)| matches!(key.as_str(), "name" | "message") && !value.is_empty();
+    let in_body = match body_pairs(content_type, body) {
+        Err(refusal) if refusal.status == 415 && in_query.iter().any(says) => vec![],
+        in_body => in_body?,
+    };
+    let sent = in_body.into_iter().chain(in_query);
+    let mut pairs = Pairs::new();
+    for (key, value) in sent {
+        if key.eq_ignore_ascii_case("token") {
+            let line = "a token would be heard by all there; send Authorization: Bearer TOKEN, or ?token=TOKEN";
+            return Err(Refusal::new(400, line));
+        }
+        // Past the most fields a request may have, nobody looks for repeated keys: the request is refused anyway.
+        if pairs.len() > FIELDS_LIMIT + OWN_KEYS || !pairs.iter().any(|(known, _)| *known == key) {
+            pairs.push((key, value));
+        }
+    }
+    Ok(pairs)
+}
+
+fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
+    match event {
+        None => Ok(Cow::Borrowed(DEFAULT_EVENT)),
+        Some(event) if is_plain_name(&event) => Ok(Cow::Owned(event)),
+        Some(event) => Err(Refusal::new(
+            400,
+            format!("{} is no event name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(&event)),
+        )),
+    }
+}
+
+/// Returns `fields` if there are not too many and each has a plain name.
+///
+/// # Errors
+/// 400 if there are too many, or a name is not plain.
+pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
+    if fields.len() > FIELDS_LIMIT {
+        let count = fields.len();
+        return Err(Refusal::new(400, format!("there are {count} further fields; send at most {FIELDS_LIMIT}")));
+    }
+    match fields.iter().find(|(key, _)| !is_plain_name(key)) {
+        None => Ok(fields),
+        Some((key, _)) if key.starts_with(' ') => Err(Refusal::new(
+            400,
+            format!(
+                "{} is no field name; send a text that holds & with curl --data-urlencode message=TEXT",
+                shown(key)
+            ),
+        )),
+        Some((key, _)) => Err(Refusal::new(
+            400,
+            format!(
+                "{} is no field name; send message=TEXT, and names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -",
+                shown(key)
+            ),
+        )),
+    }
+}
+
+fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
+    if body.is_empty() {
+        return Ok(vec![]);
+    }
+    let content_type = content_type.unwrap_or("");
+    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "application/x-www-form-urlencoded" if members(&String::from_utf8_lossy(body)).is_ok() => {
+            Err(Refusal::new(400, "the body is JSON and called a form; send the header Content-Type: application/json"))
+        }
+        "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
+        "multipart/form-data" => match parameter(parameters, "boundary") {
+            Some(boundary) if !boundary.is_empty() => multipart(body, boundary.as_bytes()),
+            _ => Err(Refusal::new(
+                400,
+                "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does",
+            )),
+        },
+        "application/json" => json(body),
+        "text/plain" | "" => Ok(vec![("message".to_owned(), String::from_utf8_lossy(body).into_owned())]),
+        other => Err(Refusal::new(
+            415,
+            format!(
+                "the body is {}; send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain",
+                shown(other)
+            ),
+        )),
+    }
+}
+
+/// Decodes a form as `curl -d` and browsers send it (WHATWG URL section 5.1).
+fn urlencoded(text: &[u8]) -> Pairs {
+    form_urlencoded::parse(text).into_owned().collect()
+}
+
+/// Reads one JSON object. Strings are read; numbers and booleans become text as they were written; null, objects and
+/// arrays are left out. Members of a JSON object have no order (RFC 8259 section 1), so they are sorted by name. If a
+/// name comes twice, the last value counts.
+fn json(body: &[u8]) -> Result<Pairs, Refusal> {
+    let example = r#"send one object, such as {"name":"Florian","message":"Hi"}"#;
+    let text = without_lone_surrogates(&String::from_utf8_lossy(body));
+    let not_json = |error| Refusal::new(400, format!("the body is not JSON ({error}); {example}"));
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if !serde_json::from_str::<&RawValue>(text).map_err(not_json)?.get().starts_with('{') {
+        return Err(Refusal::new(400, format!("the JSON is not an object; {example}")));
+    }
+    let mut pairs = vec![];
+    for (key, value) in members(text).map_err(not_json)? {
+        match value.get() {
+            "null" => {}
+            raw if raw.starts_with(['{', '[']) => {}
+            raw if raw.starts_with('"') => pairs.push((key, serde_json::from_str(raw).map_err(not_json)?)),
+            raw => pairs.push((key, raw.to_owned())),
+        }
+    }
+    Ok(pairs)
+}
+
+/// The members of a JSON object, as they were written.
+fn members(text: &str) -> serde_json::Result<BTreeMap<String, &RawValue>> {
+    serde_json::from_str(text)
+}
+
+/// JSON with U+FFFD for every escape that is half a character (RFC 8259 section 8.2): half an emoji, cut off by a
+/// program that counts in UTF-16.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..0xe000).contains(unit))
+    };
+    let (mut mended, mut copied, mut place) = (String::with_capacity(text.len()), 0, 0);
+    while let Some(found) = memchr::memchr(b'\\', &text.as_bytes()[place..]) {
+        let escape = place + found;
+        place = match (unit(escape), unit(escape + 6)) {
+            (Some(..0xdc00), Some(0xdc00..)) => escape + 12,
+            (Some(_), _) => {
+                mended.extend([&text[copied..escape], "\u{fffd}"]);
+                copied = escape + 6;
+                copied
+            }
+            (None, _) => text.len().min(escape + 2),
+        };
+    }
+    mended + &text[copied..]
+}
+
+/// Reads a form as `curl -F` and browsers send it (RFC 7578, framed by RFC 2046 section 5.1.1). A file counts as its
+/// text; a part that is no field is skipped.
+fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
+    let malformed = || Refusal::new(400, "the form cannot be read; send multipart/form-data as curl -F does");
+    let delimiter = [b"\r\n--", boundary].concat();
+    let mut pairs = vec![];
+    // The first delimiter need not stand on a line of its own. The text before it says nothing.
+    let mut rest = match body.strip_prefix(&delimiter[2..]) {
+        Some(rest) => rest,
+        None => after(body, &delimiter).ok_or_else(malformed)?,
+    };
+    while !rest.starts_with(b"--") {
+        let (padding, part) = split(rest, b"\r\n").ok_or_else(malformed)?;
+        if !padding.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(malformed());
+        }
+        // A part may have no headers; its blank line follows at once.
+        let (head, part) = split(part, b"\r\n\r\n").ok_or_else(malformed)?;
+        let (content, following) = split(part, &delimiter).ok_or_else(malformed)?;
+        if let Some(name) = part_name(&String::from_utf8_lossy(head)) {
+            pairs.push((name, String::from_utf8_lossy(content).into_owned()));
+        }
+        rest = following;
+    }
+    Ok(pairs)
+}
+
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    memmem::find(bytes, at).map(|place| (&bytes[..place], &bytes[place + at.len()..]))
+}
+
+fn after<'a>(bytes: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
+    split(bytes, what).map(|(_, after)| after)
+}
+
+/// The form field's name out of a part's headers. Browsers and curl write `%22`, `%0D` and `%0A` for characters that
+/// would break the quotes (WHATWG HTML section 4.10.21.8), older ones `\"`.
+fn part_name(head: &str) -> Option<String> {
+    let disposition = head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("content-disposition").then(|| value.trim())
+    })?;
+    let (kind, parameters) = disposition.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let name = parameter(parameters, "name")?;
+    Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
+}
+
+/// The value of `key` in `; key=value; key="quoted value"` (RFC 9110 section 5.6.6).
+fn parameter(parameters: &str, key: &str) -> Option<String> {
+    let mut rest = parameters;
+    loop {
+        rest = rest.trim_start_matches([';', ' ', '\t']);
+        let (name, after) = rest.split_once('=')?;
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim().to_owned(), &after[end..])
+            }
+        };
+        if name.trim().eq_ignore_ascii_case(key) {
+            return Some(value);
+        }
+        rest = after;
+    }
+}
+
+/// The text up to the closing quote with its backslashes resolved, and the rest after the quote.
+fn unquote(quoted: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((place, char)) = chars.next() {
+        match char {
+            '"' => return Some((value, &quoted[place + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
+    const JSON: Option<&str> = Some("application/json");
+
+    /// `name|message|event|key=value,key=value`
+    fn check(query: &str, content_type: Option<&str>, body: impl AsRef<[u8]>, expected: &str) {
+        let message = message(query, content_type, body.as_ref(), "").unwrap();
+        let fields: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let found = format!("{}|{}|{}|{}", message.name, message.message, message.event, fields.join(","));
+        assert_eq!(found, expected);
+    }
+
+    fn check_refused(query: &str, content_type: Option<&str>, body: impl AsRef<[u8]>, status: u16, line: &str) {
+        let refusal = message(query, content_type, body.as_ref(), "").unwrap_err();
+        assert_eq!((refusal.status, refusal.line.as_str()), (status, line));
+    }
+
+    #[test]
+    fn what_curl_sends_becomes_a_message() {
+        check("", FORM, "name=Florian&message=Hi", "Florian|Hi|message|");
+        check("name=Florian&message=Hi", None, "", "Florian|Hi|message|");
+        check("", Some("APPLICATION/x-www-form-urlencoded; charset=utf-8"), "message=a+b%20c%0A", "|a b c\n|message|");
+        check("", None, "build done\n", "|build done\n|message|");
+        check("name=ci", Some("text/plain"), "done", "ci|done|message|");
+        check("", JSON, r#"{"name":"F","message":"Hi","n":1.10,"ok":true,"no":null}"#, "F|Hi|message|n=1.10,ok=true");
+        check("", FORM, "message=x&event=ci&status=ok&status=later", "|x|ci|status=ok");
+    }
+
+    #[test]
+    fn the_body_wins_and_the_first_wins() {
+        check("name=query&message=query", FORM, "message=body", "query|body|message|");
+        check("message=one&message=two", None, "", "|one|message|");
+        check("name=n&message=query", FORM, "message=", "n||message|");
+        check("message=query", None, "", "|query|message|");
+    }
+
+    #[test]
+    fn broken_text_is_mended() {
+        check("", FORM, b"message=\xff%ff", "|\u{fffd}\u{fffd}|message|");
+        check("", None, b"a\xffb", "|a\u{fffd}b|message|");
+        check("", FORM, "message=%zz%4", "|%zz%4|message|");
+    }
+
+    #[test]
+    fn a_token_is_not_carried_along() {
+        check("token=secret&message=x", None, "", "|x|message|");
+    }
+
+    #[test]
+    fn a_multipart_form_is_read_as_browsers_and_curl_write_it() {
+        let form = Some("multipart/form-data; boundary=----x");
+        let part = |name: &str, value: &str| {
+            format!("------x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = part("name", "Florian") + &part("message", "Hi\r\nthere") + &part("k", "") + "------x--\r\n";
+        check("", form, body.as_str(), "Florian|Hi\r\nthere|message|k=");
+        check("", form, format!("preamble\r\n{body}epilogue"), "Florian|Hi\r\nthere|message|k=");
+        check("", Some("multipart/form-data; boundary=\"----x\""), body.as_str(), "Florian|Hi\r\nthere|message|k=");
+        let file = "------x\r\ncontent-type: text/plain\r\nCONTENT-DISPOSITION: form-data; filename=\"a;b\\\"\"; \
+                    name=message\r\n\r\nfrom a file\r\n------x--";
+        check("", form, file, "|from a file|message|");
+        // A value that looks nearly like a delimiter.
+        check("", form, part("message", "--\r\n-----x\r\n--") + "------x--", "|--\r\n-----x\r\n--|message|");
+        // A part that is no field is skipped.
+        for head in ["form-data", "attachment; name=\"name\"", "form-data; filename=\"a\""] {
+            let other = format!("------x\r\nContent-Disposition: {head}\r\n\r\nv\r\n");
+            check("", form, other + &part("message", "Hi") + "------x--", "|Hi|message|");
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_it_was_written() {
+        let check = |body: &str, expected: &str| check("", JSON, body, expected);
+        check("\u{feff}{\"message\":\"Hi\"}", "|Hi|message|");
+        check(
+            r#"{"message":1E5,"a":-0.0,"b":1e+400,"c":100000000000000000000}"#,
+            "|1E5|message|a=-0.0,b=1e+400,c=100000000000000000000",
+        );
+        check(r#"{"message":"Hi","list":[1,{"a":2}],"more":{"message":"no"}}"#, "|Hi|message|");
+        check(r#"{"message":"\ud83d\ude00 \ud83d","\udc00a":null}"#, "|\u{1F600} \u{fffd}|message|");
+        check(
+            r#"{"message":"\\ud800 \ude00\ud83d \uD83D\uD83D\uDE00"}"#,
+            "|\\ud800 \u{fffd}\u{fffd} \u{fffd}\u{1F600}|message|",
+        );
+        check(r#"{"message":"\u00e9\n"}"#, "|\u{e9}\n|message|");
+    }
+
+    #[test]
+    fn a_body_of_no_type_or_beside_what_is_said_is_no_reason_to_refuse() {
+        check("", Some(""), "Hi", "|Hi|message|");
+        check("", Some(" ; charset=utf-8"), "Hi", "|Hi|message|");
+        check("message=q", Some("image/png"), "\u{89}PNG", "|q|message|");
+    }
+
+    #[test]
+    fn a_broken_multipart_form_is_refused() {
+        let form = Some("multipart/form-data; boundary=x");
+        let line = "the form cannot be read; send multipart/form-data as curl -F does";
+        for body in [
+            "nothing",
+            "--x\r\n",
+            "--x\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\ncut off",
+            "--xyz\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\nv\r\n--xyz--",
+        ] {
+            check_refused("", form, body, 400, line);
+        }
+        let line = "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does";
+        check_refused("", Some("multipart/form-data"), "x", 400, line);
+    }
+
+    #[test]
+    fn refusals_say_what_to_send() {
+        check_refused("", None, "", 400, "nothing is said; send message=TEXT, name=TEXT or both");
+        check_refused("", FORM, "name=&message=", 400, "nothing is said; send message=TEXT, name=TEXT or both");
+        let rule = "send 1 to 64 of A-Z a-z 0-9 _ . -";
+        check_refused("message=x&event=a%20b%0A", None, "", 400, &format!("\"a b\\n\" is no event name; {rule}"));
+        check_refused("message=x&event=", None, "", 400, &format!("\"\" is no event name; {rule}"));
+        let names = "send message=TEXT, and names of 1 to 64 of A-Z a-z 0-9 _ . -";
+        check_refused("message=x&a%2fb=1", None, "", 400, &format!("\"a/b\" is no field name; {names}"));
+        check_refused("name=F", FORM, "Hi there", 400, &format!("\"Hi there\" is no field name; {names}"));
+        check_refused("", FORM, "Hi", 400, "nothing is said; send message=TEXT, name=TEXT or both");
+        let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
+        check_refused(&many.join("&"), FORM, "message=x", 400, "there are 33 further fields; send at most 32");
+        let types = "send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain";
+        check_refused("", Some("image/png"), "x", 415, &format!("the body is \"image/png\"; {types}"));
+        let example = r#"send one object, such as {"name":"Florian","message":"Hi"}"#;
+        check_refused("", JSON, "[1]", 400, &format!("the JSON is not an object; {example}"));
+        let nothing = "nothing is said; send message=TEXT, name=TEXT or both";
+        check_refused("", FORM, "name=\u{200b}&message=\u{3164}\u{ad}", 400, nothing);
+        check_refused("", JSON, r#"{"message":{"$serde_json::private::Number":"5"}}"#, 400, nothing);
+        check_refused("", JSON, r#"{"message":{"$serde_json::private::RawValue":"5"}}"#, 400, nothing);
+        let header = "the body is JSON and called a form; send the header Content-Type: application/json";
+        check_refused("", FORM, r#"{"message":"a & b = c"}"#, 400, header);
+        let encode = "send a text that holds & with curl --data-urlencode message=TEXT";
+        check_refused("", FORM, "message=a & b", 400, &format!("\" b\" is no field name; {encode}"));
+        let token = "a token would be heard by all there; send Authorization: Bearer TOKEN, or ?token=TOKEN";
+        check_refused("message=x", FORM, "token=hush", 400, token);
+        check_refused("message=x&TOKEN=hush", None, "", 400, token);
+        check_refused("", JSON, r#"{"message":"x","token":"hush"}"#, 400, token);
+        check_refused(
+            "",
+            JSON,
+            "{",
+            400,
+            &format!("the body is not JSON (EOF while parsing an object at line 1 column 1); {example}"),
+        );
+        check_refused(
+            "",
+            JSON,
+            "[".repeat(100_000),
+            400,
+            &format!("the body is not JSON (EOF while parsing a list at line 1 column 100000); {example}"),
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads the query and the headers of `/listen` and `/said`: which format, which channel and events, and from when on.
+
+use std::time::Duration;
+
+use crate::http::exchange::{Exchange, Refusal, TEXT, shown};
+use crate::room::frame::Format;
+use crate::room::history::{Point, Since};
+use crate::room::hub::{Events, Subscription};
+use crate::room::message::is_plain_name;
+
+/// The type of server-sent events. Without the charset, some readers take it for Latin-1.
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// The most names in `event=`. Each is kept for the listener and compared with every message.
+const MOST_EVENTS: usize = 32;
+
+/// The least id that can be ours, as ids are microseconds since 1970. People send 0 and 1 to get everything.
+const LEAST_ID: u64 = 1_000_000;
+
+/// The wishes of a listener.
+#[derive(Debug)]
+pub struct Ask {
+    /// Channel and events.
+    pub wants: Subscription,
+    /// From when on; `None` if the request does not say.
+    pub since: Option<Since>,
+    /// The format.
+    pub format: Format,
+    /// The content type of the answer.
+    pub content_type: &'static str,
+}
+
+/// The types that `Accept` may name.
+const OFFERED: [&str; 6] =
+    ["text/html", "text/event-stream", "text/plain", "application/x-ndjson", "application/jsonl", "application/json"];
+
+/// The answer to each of the types in [`OFFERED`]. If a client names none of them, as with curl's `*/*`, it gets the
+/// first: lines under the content type of the seed program.
+const OFFERS: [(Format, &str); 6] = [
+    (Format::Lines, EVENT_STREAM),
+    (Format::Sse, EVENT_STREAM),
+    (Format::Lines, TEXT),
+    (Format::Json, "application/x-ndjson"),
+    (Format::Json, "application/x-ndjson"),
+    (Format::Json, "application/x-ndjson"),
+];
+
+impl Ask {
+    /// Reads the wishes of a request on `channel`.
+    ///
+    /// # Errors
+    /// 400 if a value of the query is unknown, 413 if the request has a body.
+    pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
+        if exchange.has_body() {
+            return Err(Refusal::new(413, "a body says nothing here; leave it out"));
+        }
+        let (format, content_type) = match exchange.query_value("as") {
+            Some(name) => named_format(&name)?,
+            None => OFFERS[exchange.preferred(&OFFERED).unwrap_or(0)],
+        };
+        let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
+        let in_query = ["lastEventId", "last_event_id"].iter().find_map(|key| {
+            exchange.query_value(key).filter(|id| !id.is_empty()) // polyfills send these
+        });
+        let in_header = exchange.header("Last-Event-ID").filter(|id| !id.is_empty());
+        let since = since(
+            exchange.query_value("since").as_deref(),
+            exchange.query_value("last").as_deref(),
+            in_header.or(in_query.as_deref()),
+        )?;
+        Ok(Ask { wants: Subscription { channel: channel.to_owned(), events }, since, format, content_type })
+    }
+
+    /// The headers of the answer, but those about its framing.
+    pub fn headers(&self) -> String {
+        format!(
+            "Content-Type: {}\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
+             X-Content-Type-Options: nosniff\r\n",
+            self.content_type
+        )
+    }
+}
+
+fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
+    match name {
+        "lines" => Ok((Format::Lines, TEXT)),
+        "sse" => Ok((Format::Sse, EVENT_STREAM)),
+        "json" => Ok((Format::Json, "application/x-ndjson")),
+        other => Err(Refusal::new(400, format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)))),
+    }
+}
+
+fn events(list: &str) -> Result<Events, Refusal> {
+    if list == "*" {
+        return Ok(Events::All);
+    }
+    if list.split(',').count() > MOST_EVENTS {
+        let line = format!("event= holds too many names; send at most {MOST_EVENTS}, or event=* for every one");
+        return Err(Refusal::new(400, line));
+    }
+    match list.split(',').find(|name| !is_plain_name(name)) {
+        None => Ok(Events::Only(list.split(',').map(str::to_owned).collect())),
+        Some(name) => {
+            let line = format!("{} is no event name; send event=NAME,NAME or event=* for every one", shown(name));
+            Err(Refusal::new(400, line))
+        }
+    }
+}
+
+/// From when on. The id heard last, from the header or a polyfill's query, wins over `since`: an `EventSource` that
+/// comes back sends the query it was made with and, in the header, the id it has heard since. That id is never refused,
+/// because an `EventSource` gives up for good on a 400. An id that is none of ours counts as before all of them, so its
+/// sender is told of a gap and hears all that is kept.
+fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
+    let point = since.map(|text| {
+        if whole(text).is_some_and(|number| (2..LEAST_ID).contains(&number)) {
+            let line =
+                format!("since={text} is no id of ours; send since={text}s or since={text}m for a time, or since=ID");
+            return Err(Refusal::new(400, line));
+        }
+        point(text).ok_or_else(|| {
+            let line = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
+            Refusal::new(400, format!("since={} {line}", shown(text)))
+        })
+    });
+    let most = last.map(|text| {
+        let line = "is no number; send last=N for the newest N messages";
+        whole(text).ok_or_else(|| Refusal::new(400, format!("last={} {line}", shown(text))))
+    });
+    let (point, most) = (point.transpose()?, most.transpose()?);
+    if let Some(id) = heard.filter(|id| !id.is_empty()) {
+        return Ok(Some(Since { point: Point::After(whole(id).unwrap_or(0)), most: usize::MAX }));
+    }
+    if point.is_none() && most.is_none() {
+        return Ok(None);
+    }
+    let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(Some(Since { point: point.unwrap_or(Point::Oldest), most }))
+}
+
+/// Reads an id, an age or `all`.
+fn point(text: &str) -> Option<Point> {
+    if text == "all" {
+        return Some(Point::Oldest);
+    }
+    if let Some(id) = whole(text) {
+        return Some(Point::After(id));
+    }
+    let unit = text.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let count = whole(text.strip_suffix(unit)?)?;
+    Some(Point::Ago(Duration::from_secs(count.checked_mul(seconds)?)))
+}
+
+/// Reads a number written in digits alone.
+fn whole(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::accept;
+
+    #[test]
+    fn the_format_follows_accept() {
+        let check = |accept: &str, format: Format, content_type: &str| {
+            let offer = OFFERS[accept::best(accept, &OFFERED).unwrap_or(0)];
+            assert_eq!(offer, (format, content_type), "{accept}");
+        };
+        check("", Format::Lines, EVENT_STREAM);
+        check("*/*", Format::Lines, EVENT_STREAM);
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Lines, EVENT_STREAM);
+        check("text/plain", Format::Lines, TEXT);
+        check("text/event-stream", Format::Sse, EVENT_STREAM);
+        check("Text/Event-Stream; charset=utf-8", Format::Sse, EVENT_STREAM);
+        check("application/x-ndjson", Format::Json, "application/x-ndjson");
+        check("application/jsonl", Format::Json, "application/x-ndjson");
+        check("application/json, */*", Format::Json, "application/x-ndjson");
+        check("application/json;q=0.5, text/event-stream", Format::Sse, EVENT_STREAM);
+        check("text/event-stream;q=0, */*;q=0.1", Format::Lines, EVENT_STREAM);
+        check("image/png", Format::Lines, EVENT_STREAM);
+        check(";;,q=,,\u{1F600};q=x", Format::Lines, EVENT_STREAM);
+    }
+
+    #[test]
+    fn from_when_on_is_an_id_an_age_all_or_the_newest_so_many() {
+        let check = |query: Option<&str>, last: Option<&str>, heard: Option<&str>, expected: Option<Since>| {
+            assert_eq!(since(query, last, heard), Ok(expected), "{query:?} {last:?} {heard:?}");
+        };
+        let from = |point: Point, most: usize| Some(Since { point, most });
+        let ago = |seconds: u64| Point::Ago(Duration::from_secs(seconds));
+        check(None, None, None, None);
+        check(Some("1700000000000000"), None, None, from(Point::After(1_700_000_000_000_000), usize::MAX));
+        check(Some("0"), None, None, from(Point::After(0), usize::MAX));
+        check(Some("10s"), None, None, from(ago(10), usize::MAX));
+        check(Some("10m"), None, None, from(ago(600), usize::MAX));
+        check(Some("2h"), None, None, from(ago(7200), usize::MAX));
+        check(Some("1d"), None, None, from(ago(86400), usize::MAX));
+        check(Some("all"), None, None, Some(Since::OLDEST));
+        check(None, Some("5"), None, from(Point::Oldest, 5));
+        check(None, Some("0"), None, from(Point::Oldest, 0));
+        check(Some("10m"), Some("5"), None, from(ago(600), 5));
+        check(None, None, Some(""), None);
+        check(None, None, Some("17"), from(Point::After(17), usize::MAX));
+        check(Some("all"), Some("5"), Some("17"), from(Point::After(17), usize::MAX));
+        check(Some("4m"), None, Some("an id of another server"), from(Point::After(0), usize::MAX));
+        check(None, None, Some("99999999999999999999"), from(Point::After(0), usize::MAX));
+    }
+
+    #[test]
+    fn what_is_no_point_in_time_is_refused_in_one_line() {
+        let check = |query: Option<&str>, last: Option<&str>, line: &str| {
+            assert_eq!(since(query, last, Some("17")), Err(Refusal::new(400, line)));
+        };
+        let line = "since=10 is no id of ours; send since=10s or since=10m for a time, or since=ID";
+        assert_eq!(since(Some("10"), None, None), Err(Refusal::new(400, line)));
+        let say = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
+        for bad in ["", "yesterday", "-1", "+1", "1.5h", "m", "10 m", "10M", "99999999999999999999", "1w", "ü"] {
+            check(Some(bad), None, &format!("since={} {say}", shown(bad)));
+        }
+        check(Some("999999999999999999d"), None, &format!("since=\"999999999999999999d\" {say}"));
+        for bad in ["", "x", "-1", "1m", "99999999999999999999"] {
+            check(None, Some(bad), &format!("last={} is no number; send last=N for the newest N messages", shown(bad)));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Sockets, and waiting for them. Knows no HTTP.
+
+pub mod socket;
+pub mod watch;

@@ -1,0 +1,418 @@
+//! A message as bytes: lines, server-sent events or JSON, and the chunk framing of HTTP/1.1 around them.
+//! The only file that knows a wire format.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use crate::room::history::{Gap, Replay};
+use crate::room::message::{Message, is_invisible};
+
+/// The format in which a listener wants its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `NAME MESSAGE\r\n`, for the eye and the shell.
+    Lines,
+    /// Server-sent events (WHATWG HTML section 9.2), for a browser's `EventSource`.
+    Sse,
+    /// One JSON object a line (NDJSON), for `jq`.
+    Json,
+}
+
+/// Ends a chunked stream: the last chunk and no trailers, RFC 9112 section 7.1.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The average time an `EventSource` waits before it comes back, in milliseconds.
+const RETRY_MS: u32 = 2000;
+
+/// One message in one format, with its chunk framing, encoded once for all listeners of that format.
+#[derive(Debug)]
+pub struct Frame {
+    bytes: Box<[u8]>,
+    payload: Range<usize>,
+}
+
+impl Frame {
+    /// The frame as one chunk, for HTTP/1.1.
+    pub fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The frame alone, for HTTP/1.0, which knows no chunks.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+
+    fn new(payload: &[u8]) -> Frame {
+        let bytes = chunk(payload);
+        let end = bytes.len() - CRLF.len();
+        Frame { bytes: bytes.into(), payload: end - payload.len()..end }
+    }
+}
+
+/// A message on its way to the listeners, with its frames. The first thread that needs a frame encodes it, outside
+/// every lock of ours. So only formats that somebody listens in are encoded.
+pub struct Letter {
+    /// The message; the history shares it.
+    pub message: Arc<Message>,
+    frames: [OnceLock<Frame>; 3],
+}
+
+impl Letter {
+    /// A letter with no frame encoded yet.
+    pub fn new(message: Arc<Message>) -> Letter {
+        Letter { message, frames: Default::default() }
+    }
+
+    /// The message in `format`, encoded at the first call.
+    pub fn frame(&self, format: Format) -> &Frame {
+        self.frames[format as usize].get_or_init(|| {
+            let mut payload = Vec::with_capacity(160 + self.message.name.len() + self.message.message.len());
+            encode(&self.message, format, &mut payload);
+            Frame::new(&payload)
+        })
+    }
+}
+
+/// `payload` as one chunk: its length in hexadecimal, a line break, the payload, a line break (RFC 9112 section 7.1).
+fn chunk(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(payload.len() + 12);
+    bytes.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(CRLF);
+    bytes
+}
+
+/// `payload` as it goes onto the wire: as one chunk if `chunked`, else as it is. Empty stays empty, because a chunk
+/// without a payload is the last one.
+pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
+    if chunked && !payload.is_empty() { chunk(&payload) } else { payload }
+}
+
+const CRLF: &[u8] = b"\r\n";
+
+/// The opening of a stream in `format`, before the first message. No blank line ends it, because some readers
+/// (httpx-sse) take a blank line after `retry:` for an event.
+pub fn opening(format: Format) -> Vec<u8> {
+    match format {
+        Format::Sse => format!(": aloud\nretry: {}\n", retry_ms(RETRY_MS)).into_bytes(),
+        Format::Lines | Format::Json => vec![],
+    }
+}
+
+/// A time to wait before coming back, in milliseconds: `around`, up to half of it shorter or longer, different at each
+/// call. So a thousand listeners do not all come back in the millisecond in which the server does.
+pub fn retry_ms(around: u32) -> u32 {
+    let random = RandomState::new().hash_one(());
+    around / 2 + (random % u64::from(around.max(1))) as u32
+}
+
+/// A frame that tells a listener that it may have missed messages. For SSE it has no `id:`, so an `EventSource` keeps
+/// the id that it has. If it hears no message before it comes back once more, it is told of the gap again.
+fn gap(gap: Gap, format: Format) -> Vec<u8> {
+    let write_ids = |mut object: Object<'_>| {
+        object.text("after", &gap.after.to_string());
+        if let Some(oldest) = gap.oldest {
+            object.text("oldest", &oldest.to_string());
+        }
+        object.close();
+    };
+    let mut frame = vec![];
+    match format {
+        Format::Lines => {
+            let oldest = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
+            frame = format!("aloud: messages after {} may be missing; {oldest}\r\n", gap.after).into_bytes();
+        }
+        Format::Sse => {
+            frame.extend_from_slice(b"event: gap\ndata: ");
+            write_ids(Object::open(&mut frame));
+            frame.extend_from_slice(b"\n\n");
+        }
+        Format::Json => {
+            let mut object = Object::open(&mut frame);
+            object.text("event", "gap");
+            write_ids(object);
+            frame.push(b'\n');
+        }
+    }
+    frame
+}
+
+/// Takes the gap from `replay`, then messages, the oldest first. Returns them in `format`, in one chunk if `chunked`:
+/// as many as fill `enough` bytes, or all.
+pub fn run(replay: &mut Replay, format: Format, chunked: bool, enough: usize) -> Vec<u8> {
+    let mut payload = replay.gap.take().map_or(vec![], |told| gap(told, format));
+    while payload.len() < enough
+        && let Some(message) = replay.messages.pop()
+    {
+        encode(&message, format, &mut payload);
+    }
+    framed(payload, chunked)
+}
+
+/// The bytes that keep a silent stream in `format` alive and are no message. For SSE it is a comment without the blank
+/// line, because some readers (httpx-sse) take a blank line after a comment for an event once they have seen an id.
+pub fn heartbeat(format: Format) -> &'static [u8] {
+    match format {
+        Format::Lines => b"\r\n",
+        Format::Sse => b":\n",
+        Format::Json => b"\n",
+    }
+}
+
+/// Appends `message` as one frame, without chunk framing.
+pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
+    match format {
+        Format::Lines => write_line(into, message),
+        Format::Sse => {
+            let _ = write!(into, "id: {}\nevent: {}\ndata: ", message.id, message.event); // a Vec takes every byte
+            write_data(into, message);
+            into.extend_from_slice(b"\n\n");
+        }
+        Format::Json => {
+            write_whole(into, message);
+            into.push(b'\n');
+        }
+    }
+}
+
+/// Writes `NAME MESSAGE\r\n`, or only the one of the two that is not empty. A text that nobody can see counts as empty.
+/// Every control character (C0, DEL, C1: Unicode's Cc) becomes a space, and so do U+2028 and U+2029, at which some
+/// readers end a line. So one message stays one line, and no speaker can drive the listener's terminal.
+fn write_line(into: &mut Vec<u8>, message: &Message) {
+    let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
+    let between = if name.is_empty() || text.is_empty() { "" } else { " " };
+    for part in [name, between, text] {
+        let mut rest = part;
+        while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+            into.extend_from_slice(&rest.as_bytes()[..place]);
+            into.push(b' ');
+            rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
+        }
+        into.extend_from_slice(rest.as_bytes());
+    }
+    into.extend_from_slice(CRLF);
+}
+
+/// Writes the whole message: a line of the JSON format. Empty members are left out.
+fn write_whole(into: &mut Vec<u8>, message: &Message) {
+    let mut object = Object::open(into);
+    object.text("id", &message.id.to_string());
+    object.text("time", &rfc3339(message));
+    object.text("event", &message.event);
+    object.text_if_any("channel", &message.channel);
+    object.text_if_any("name", &message.name);
+    object.text_if_any("message", &message.message);
+    object.fields(message);
+    object.close();
+}
+
+/// Writes the JSON object after `data:`, without the id and the event, which have lines of their own. Name and message
+/// are always there: scripts read both.
+fn write_data(into: &mut Vec<u8>, message: &Message) {
+    let mut object = Object::open(into);
+    object.text("name", &message.name);
+    object.text("message", &message.message);
+    object.text("time", &rfc3339(message));
+    object.text_if_any("channel", &message.channel);
+    object.fields(message);
+    object.close();
+}
+
+/// A JSON object under way. Its members come in the order they are written, and every line break is escaped.
+struct Object<'a> {
+    into: &'a mut Vec<u8>,
+    empty: bool,
+}
+
+impl Object<'_> {
+    fn open(into: &mut Vec<u8>) -> Object<'_> {
+        into.push(b'{');
+        Object { into, empty: true }
+    }
+
+    fn close(self) {
+        self.into.push(b'}');
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        json_text(self.into, value);
+    }
+
+    fn text_if_any(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(key, value);
+        }
+    }
+
+    fn fields(&mut self, message: &Message) {
+        if !message.fields.is_empty() {
+            self.key("fields");
+            let mut fields = Object::open(self.into);
+            message.fields.iter().for_each(|(key, value)| fields.text(key, value));
+            fields.close();
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        if !self.empty {
+            self.into.push(b',');
+        }
+        self.empty = false;
+        json_text(self.into, key);
+        self.into.push(b':');
+    }
+}
+
+/// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line
+/// there.
+fn json_text(into: &mut Vec<u8>, text: &str) {
+    let start = into.len();
+    serde_json::to_writer(&mut *into, text).expect("a Vec takes every byte");
+    if text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let written = String::from_utf8_lossy(&into[start..]).into_owned();
+        into.truncate(start);
+        let escaped =
+            written.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+        into.extend_from_slice(escaped.as_bytes());
+    }
+}
+
+/// The message's time in UTC, to the microsecond (RFC 3339).
+fn rfc3339(message: &Message) -> String {
+    humantime::format_rfc3339_micros(message.said_at()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn said(name: &str, text: &str) -> Message {
+        Message {
+            id: 1_700_000_000_000_001,
+            time: 1_700_000_000_000_000,
+            event: Cow::Borrowed("message"),
+            channel: String::new(),
+            name: name.to_owned(),
+            message: text.to_owned(),
+            fields: vec![],
+        }
+    }
+
+    fn encoded(message: &Message, format: Format) -> String {
+        let mut frame = vec![];
+        encode(message, format, &mut frame);
+        String::from_utf8(frame).unwrap()
+    }
+
+    fn check(message: &Message, format: Format, expected: &str) {
+        assert_eq!(encoded(message, format), expected);
+    }
+
+    #[test]
+    fn a_line_is_what_the_seed_program_wrote() {
+        check(&said("Florian", "Hi"), Format::Lines, "Florian Hi\r\n");
+        check(&said("", "Hi"), Format::Lines, "Hi\r\n");
+        check(&said("Florian", ""), Format::Lines, "Florian\r\n");
+    }
+
+    #[test]
+    fn no_control_character_gets_into_a_line() {
+        check(&said("a\r\nb", "c\x1b[31md"), Format::Lines, "a  b c [31md\r\n");
+        check(&said("", "\0\t\x7f\u{80}\u{85}\u{9b}x\u{9f}"), Format::Lines, "      x \r\n");
+        for code in (0..0x20).chain(0x7f..0xa0) {
+            let control = char::from_u32(code).unwrap().to_string();
+            check(&said("n", &control), Format::Lines, "n  \r\n");
+        }
+        check(&said("ü", "naïve 😀"), Format::Lines, "ü naïve 😀\r\n");
+    }
+
+    #[test]
+    fn no_reader_finds_a_line_end_inside_a_message() {
+        check(&said("a\u{2028}b", "c\u{2029}d"), Format::Lines, "a b c d\r\n");
+        check(&said("\u{200b}\u{ad}", "c"), Format::Lines, "c\r\n");
+        check(&said("a\u{200b}", "\u{3164}"), Format::Lines, "a\u{200b}\r\n");
+        let text = encoded(&said("", "a\u{85}b\u{2028}c\u{2029}d"), Format::Json);
+        assert!(text.contains(r#""message":"a\u0085b\u2028c\u2029d""#), "{text}");
+    }
+
+    #[test]
+    fn sse_carries_id_event_and_json() {
+        check(
+            &said("Florian", "Hi\n: \"you\"\0"),
+            Format::Sse,
+            "id: 1700000000000001\nevent: message\ndata: {\"name\":\"Florian\",\"message\":\"Hi\\n: \\\"you\\\"\\u0000\",\
+             \"time\":\"2023-11-14T22:13:20.000000Z\"}\n\n",
+        );
+    }
+
+    #[test]
+    fn json_leaves_out_what_is_empty() {
+        check(
+            &said("", "Hi"),
+            Format::Json,
+            "{\"id\":\"1700000000000001\",\"time\":\"2023-11-14T22:13:20.000000Z\",\"event\":\"message\",\
+             \"message\":\"Hi\"}\n",
+        );
+    }
+
+    #[test]
+    fn channel_and_fields_are_carried_in_order() {
+        let mut message = said("ci", "done");
+        message.channel = "build/main".to_owned();
+        message.event = Cow::Borrowed("ci");
+        message.fields = vec![("status".to_owned(), "ok".to_owned()), ("branch".to_owned(), "".to_owned())];
+        check(
+            &message,
+            Format::Json,
+            "{\"id\":\"1700000000000001\",\"time\":\"2023-11-14T22:13:20.000000Z\",\"event\":\"ci\",\
+             \"channel\":\"build/main\",\"name\":\"ci\",\"message\":\"done\",\"fields\":{\"status\":\"ok\",\"branch\":\"\"}}\n",
+        );
+        let sse = encoded(&message, Format::Sse);
+        assert!(sse.contains("event: ci\n"), "{sse}");
+        assert!(sse.contains(r#""channel":"build/main","fields":{"status":"ok","branch":""}"#), "{sse}");
+    }
+
+    #[test]
+    fn a_gap_is_told_in_every_format_and_has_no_id() {
+        let check = |oldest: Option<u64>, format: Format, expected: &str| {
+            assert_eq!(String::from_utf8(gap(Gap { after: 7, oldest }, format)).unwrap(), expected);
+        };
+        check(Some(9), Format::Lines, "aloud: messages after 7 may be missing; the oldest kept is 9\r\n");
+        check(None, Format::Lines, "aloud: messages after 7 may be missing; none is kept\r\n");
+        check(Some(9), Format::Sse, "event: gap\ndata: {\"after\":\"7\",\"oldest\":\"9\"}\n\n");
+        check(None, Format::Sse, "event: gap\ndata: {\"after\":\"7\"}\n\n");
+        check(Some(9), Format::Json, "{\"event\":\"gap\",\"after\":\"7\",\"oldest\":\"9\"}\n");
+    }
+
+    #[test]
+    fn a_run_is_one_chunk_of_what_is_enough() {
+        let messages = ["three", "two", "one"].map(|text| Arc::new(said("", text))).into();
+        let mut replay = Replay { gap: Some(Gap { after: 7, oldest: None }), messages };
+        let notice = gap(Gap { after: 7, oldest: None }, Format::Lines);
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), notice);
+        assert_eq!(run(&mut replay, Format::Lines, true, 6), b"a\r\none\r\ntwo\r\n\r\n");
+        assert_eq!(run(&mut replay, Format::Lines, false, 6), b"three\r\n");
+        assert!(replay.is_empty());
+    }
+
+    #[test]
+    fn who_comes_back_comes_at_a_time_of_its_own() {
+        let times: std::collections::HashSet<u32> = (0..100).map(|_| retry_ms(2000)).collect();
+        assert!(times.iter().all(|time| (1000..3000).contains(time)), "{times:?}");
+        assert!(times.len() > 80, "a hundred out of two thousand hardly meet: {}", times.len());
+    }
+
+    #[test]
+    fn a_frame_holds_its_payload_with_and_without_chunk_framing() {
+        let letter = Letter::new(Arc::new(said("Florian", "Hi")));
+        assert_eq!(letter.frame(Format::Lines).chunk(), b"c\r\nFlorian Hi\r\n\r\n");
+        assert_eq!(letter.frame(Format::Lines).payload(), b"Florian Hi\r\n");
+        let long = Letter::new(Arc::new(said("", &"x".repeat(70_000))));
+        assert_eq!(long.frame(Format::Lines).payload().len(), 70_002);
+        assert!(long.frame(Format::Lines).chunk().starts_with(b"11172\r\nxxx"));
+    }
+}

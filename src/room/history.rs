@@ -1,0 +1,561 @@
+//! The newest messages, kept in memory for listeners that come later. Bounded by count and by bytes: the oldest goes
+//! first.
+//!
+//! A listener that comes back with the id it heard last gets the messages said since. If some of them are gone, or may
+//! be, it is told so first ([`Gap`]) and gets the rest. The id alone shows that:
+//!
+//! * It is older than the newest forgotten message that the listener wants: the messages in between are gone.
+//! * It is older than this history, so from before a restart: messages said then and not heard are gone. Nobody knows
+//!   whether there were any; the listener is told all the same.
+//! * It is newer than the newest message: it is from before a restart too, and from a clock that has been set back
+//!   since. All that is kept was said after it was heard.
+//! * It is none of the ids that were given here: it is from before a restart, after which the clock was set back and
+//!   has come by that time again. A machine without a clock begins each time in the same year. With a store ([`Past`])
+//!   there is no such case: ids go on where they stopped.
+//!
+//! A request for the last ten minutes means just that, whatever the clock said then. So each message is kept with the
+//! moment it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from before a
+//! restart, that moment is only as good as their times.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{micros, now_micros};
+use crate::room::forgotten::Forgotten;
+use crate::room::message::{HOST_EVENT, Message};
+
+/// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
+const NEVER_SET: u64 = 1_767_225_600_000_000;
+
+/// The most ids known of messages that were only passed on, not kept. A listener that hears nothing but beats and was
+/// away for more of them is told of a gap that may be none.
+const MOST_PASSED: usize = 16_384;
+
+/// The newest messages, oldest first. The hub's lock guards it, so the kept messages and the heard ones never disagree.
+pub struct History {
+    messages: VecDeque<Arc<Message>>,
+    /// When each of them was said, in microseconds; never falling.
+    moments: VecDeque<u64>,
+    /// The latest moment at which the last forgotten message can have been said; 0 if there is none.
+    forgotten_at: u64,
+    /// The ids of messages that were only passed on since then; `None` if ids that were given elsewhere have to be
+    /// taken as they are.
+    passed: Option<VecDeque<u64>>,
+    bytes: usize,
+    most_messages: usize,
+    most_bytes: usize,
+    /// The time at which it began, as an id. All ids it was ever given are larger.
+    begun: u64,
+    /// The newest id that it does not have and that may have been said: the id of the last forgotten message, at first
+    /// `begun`.
+    forgotten: u64,
+    /// The forgotten messages, by channel and event.
+    by_kind: Forgotten,
+    /// The newest id there was: kept, forgotten, or only passed on.
+    newest: u64,
+}
+
+/// The messages that a store kept from before the process began.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The time at which the store began, as an id. All ids it was ever given are larger.
+    pub begun: u64,
+    /// The newest id that it has forgotten; at first `begun`.
+    pub forgotten: u64,
+    /// The newest id that it was ever given; at first `begun`.
+    pub last: u64,
+    /// The messages it has, oldest first.
+    pub messages: Vec<Arc<Message>>,
+}
+
+/// The earlier messages that a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The point from which on.
+    pub point: Point,
+    /// The most messages after that point; the newest ones.
+    pub most: usize,
+}
+
+/// A point in the order of all messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Behind the newest.
+    Now,
+    /// Behind the message of this id.
+    After(u64),
+    /// So long ago, by the clock of this process.
+    Ago(Duration),
+    /// Before the oldest that is kept.
+    Oldest,
+}
+
+impl Since {
+    /// No earlier messages.
+    pub const NOW: Since = Since { point: Point::Now, most: 0 };
+    /// Everything that is kept.
+    pub const OLDEST: Since = Since { point: Point::Oldest, most: usize::MAX };
+}
+
+/// The earlier messages that a client gets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// The gap to tell first, if not everything asked for is kept.
+    pub gap: Option<Gap>,
+    /// The kept messages, the newest first: they are taken from the end.
+    pub messages: Vec<Arc<Message>>,
+}
+
+/// A hole: messages after the id asked for are not kept, or may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The id asked for.
+    pub after: u64,
+    /// The oldest id that is kept, on any channel; `None` if nothing is.
+    pub oldest: Option<u64>,
+}
+
+impl History {
+    /// Makes an empty history that keeps at most `most_messages` messages of at most `most_bytes` together; zero of
+    /// either keeps none. It answers for everything said after `begun`, an id.
+    pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
+        History {
+            messages: VecDeque::new(),
+            moments: VecDeque::new(),
+            forgotten_at: 0,
+            passed: None,
+            bytes: 0,
+            most_messages,
+            most_bytes,
+            begun,
+            forgotten: begun,
+            by_kind: Forgotten::all_up_to(begun),
+            newest: begun,
+        }
+    }
+
+    /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow.
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
+        let mut history = History::new(most_messages, most_bytes, past.begun);
+        history.forgotten = past.forgotten;
+        history.by_kind = Forgotten::all_up_to(past.forgotten);
+        let moments = moments(&past.messages, now_micros());
+        if past.forgotten > past.begun {
+            let latest = moments.first().copied().unwrap_or_else(now_micros);
+            history.forgotten_at = if past.forgotten < NEVER_SET { latest } else { latest.min(past.forgotten) };
+        }
+        past.messages.into_iter().zip(moments).for_each(|(message, said_at)| history.keep_at(message, said_at));
+        history.newest = history.newest.max(past.last);
+        history
+    }
+
+    /// Makes ids that were not given here count as from before a restart. All that are given from now on are known.
+    pub fn know_ids(&mut self) {
+        self.passed = Some(VecDeque::new());
+    }
+
+    /// The newest id that will have been forgotten when `coming` are kept. A store can then forget the same messages in
+    /// the transaction that keeps `coming`, or in a later one.
+    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
+        let mut count = self.messages.len() + coming.len();
+        let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
+        let mut forgotten = self.forgotten;
+        for oldest in self.messages.iter().chain(coming) {
+            if count <= self.most_messages && bytes <= self.most_bytes {
+                break;
+            }
+            count -= 1;
+            bytes -= oldest.weight();
+            forgotten = oldest.id;
+        }
+        forgotten
+    }
+
+    /// Keeps a message that was said here: its moment is its time.
+    #[cfg(test)]
+    pub fn keep(&mut self, message: Arc<Message>) {
+        let said_at = message.time;
+        self.keep_at(message, said_at);
+    }
+
+    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and forgets the oldest until both
+    /// bounds hold. A host's beat is only passed on. Its id is known as one of ours, so a listener that heard it last
+    /// has missed nothing.
+    pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64) {
+        self.newest = message.id;
+        if message.event == HOST_EVENT {
+            if let Some(passed) = &mut self.passed {
+                if passed.len() == MOST_PASSED {
+                    passed.pop_front();
+                }
+                passed.push_back(message.id);
+            }
+            return;
+        }
+        self.bytes += message.weight();
+        self.messages.push_back(message);
+        self.moments.push_back(said_at);
+        while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
+            let Some((oldest, said_at)) = self.messages.pop_front().zip(self.moments.pop_front()) else { break };
+            self.bytes -= oldest.weight();
+            self.by_kind.add(&oldest);
+            (self.forgotten, self.forgotten_at) = (oldest.id, said_at);
+        }
+    }
+
+    /// Forgets everything up to the id `last`, which it may never have had.
+    pub fn forget(&mut self, last: u64) {
+        let lost = self.messages.partition_point(|message| message.id <= last);
+        self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
+        self.moments.drain(..lost);
+        (self.forgotten, self.forgotten_at) = (self.forgotten.max(last), now_micros());
+        self.by_kind = Forgotten::all_up_to(self.forgotten);
+    }
+
+    /// How many messages are kept, and how many bytes they weigh.
+    pub fn size(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
+    }
+
+    /// The id after which all messages were said after `moment`. It is before the forgotten messages only if one of
+    /// them was said since.
+    fn id_at(&self, moment: u64) -> u64 {
+        if moment < self.forgotten_at {
+            return moment.clamp(self.begun.min(self.forgotten - 1), self.forgotten - 1);
+        }
+        match self.moments.partition_point(|said_at| *said_at <= moment).checked_sub(1) {
+            Some(place) => self.messages[place].id,
+            None => self.forgotten,
+        }
+    }
+
+    /// Whether `id` may be one that was given here.
+    fn may_have_given(&self, id: u64) -> bool {
+        let Some(passed) = &self.passed else { return true };
+        id == self.forgotten
+            || self.by_kind.holds(id)
+            || self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
+            || passed.binary_search(&id).is_ok()
+    }
+
+    /// The kept messages from `since` on that `is_wanted` takes by channel and event. `now` is in microseconds since
+    /// 1970. Shares the messages; takes a few nanoseconds for each that it looks at.
+    pub fn replay(&self, since: Since, now: u64, is_wanted: impl Fn(&str, &str) -> bool) -> Replay {
+        let (after, is_foreign) = match since.point {
+            Point::Now => return Replay::default(),
+            Point::After(id) => (id, id > self.newest || !self.may_have_given(id)),
+            Point::Ago(age) => (self.id_at(now.saturating_sub(micros(age))), false),
+            Point::Oldest => (self.forgotten, false),
+        };
+        // Forgotten messages are known by id, not by the moment they were said. So for an age, any of them may have
+        // been asked for.
+        let is_age = matches!(since.point, Point::Ago(_));
+        let from_before =
+            is_foreign || (after < self.forgotten && (is_age || self.by_kind.may_miss(after, &is_wanted)));
+        let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
+        let is_wanted = |message: &&Arc<Message>| is_wanted(&message.channel, &message.event);
+        let wanted = self.messages.range(start..).rev().filter(is_wanted);
+        Replay {
+            gap: from_before.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
+            messages: wanted.take(since.most).cloned().collect(),
+        }
+    }
+}
+
+/// The moments at which `messages` were said, by the clock of this process, which says `now`. A message's time is
+/// believed unless it lies ahead of `now`, before that of an older message, or in years when no clock was set. Then the
+/// message counts as said when the next one was, or just now. So it may seem younger than it is, never older.
+fn moments(messages: &[Arc<Message>], now: u64) -> Vec<u64> {
+    let mut newest = NEVER_SET;
+    let mut moments: Vec<u64> = messages.iter().map(|message| message.time).collect();
+    for time in &mut moments {
+        match (newest..=now).contains(time) {
+            true => newest = *time,
+            false => *time = u64::MAX,
+        }
+    }
+    moments.iter_mut().rev().fold(now, |next, moment| {
+        *moment = next.min(*moment);
+        *moment
+    });
+    moments
+}
+
+impl Replay {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.gap.is_none() && self.messages.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use std::borrow::Cow;
+
+    /// Began at 100.
+    fn history(most_messages: usize, most_bytes: usize) -> History {
+        History::new(most_messages, most_bytes, 100)
+    }
+
+    fn message(id: u64, text: &str) -> Arc<Message> {
+        Arc::new(Message {
+            id,
+            time: id,
+            event: Cow::Borrowed("message"),
+            channel: if text == "for somebody else" { "elsewhere" } else { "" }.to_owned(),
+            name: String::new(),
+            message: text.to_owned(),
+            fields: vec![],
+        })
+    }
+
+    fn ids(history: &History) -> Vec<u64> {
+        replayed(history, Since::OLDEST).1
+    }
+
+    /// The replay at the time 1000: the gap, as the id asked for and the oldest; and the messages, oldest first.
+    fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
+        let replay = history.replay(since, 1000, |channel, _| channel != "elsewhere");
+        let ids = replay.messages.iter().rev().map(|message| message.id).collect();
+        (replay.gap.map(|gap| (gap.after, gap.oldest)), ids)
+    }
+
+    fn after(id: u64) -> Since {
+        Since { point: Point::After(id), most: usize::MAX }
+    }
+
+    #[test]
+    fn the_oldest_goes_when_the_count_is_reached() {
+        let mut history = history(3, usize::MAX);
+        (101..=105).for_each(|id| history.keep(message(id, "x")));
+        assert_eq!(ids(&history), [103, 104, 105]);
+    }
+
+    #[test]
+    fn the_oldest_goes_when_the_bytes_are_reached() {
+        let one = message(1, &"x".repeat(1000)).weight();
+        let mut history = history(100, 3 * one);
+        (101..=105).for_each(|id| history.keep(message(id, &"x".repeat(1000))));
+        assert_eq!(ids(&history), [103, 104, 105]);
+        history.keep(message(106, &"x".repeat(2000)));
+        assert_eq!(ids(&history), [105, 106], "a heavy one pushes out two");
+        history.keep(message(107, &"x".repeat(4000)));
+        assert_eq!(ids(&history), [0u64; 0], "one that is too heavy pushes out all and itself");
+        assert_eq!(replayed(&history, after(106)), (Some((106, None)), vec![]));
+        assert_eq!(replayed(&history, after(107)), (None, vec![]));
+    }
+
+    #[test]
+    fn zero_keeps_nothing() {
+        let mut history = history(0, 1_000_000);
+        history.keep(message(101, "x"));
+        assert_eq!(ids(&history), [0u64; 0]);
+        assert_eq!(history.bytes, 0);
+    }
+
+    #[test]
+    fn what_would_be_let_go_of_is_what_is_let_go_of() {
+        let heavy = |id: u64| message(id, &"x".repeat((id * 7919 % 997) as usize));
+        let one = message(1, "").weight();
+        for (most_messages, most_bytes) in [(0, usize::MAX), (3, usize::MAX), (50, 4 * one), (8, 9 * one), (1, 0)] {
+            let mut history = history(most_messages, most_bytes);
+            let mut next = 101;
+            for batch in (0..20).cycle().take(200) {
+                let coming: Vec<_> = (next..next + batch).map(heavy).collect();
+                next += batch;
+                let foretold = history.would_forget(&coming);
+                coming.into_iter().for_each(|message| history.keep(message));
+                assert_eq!(foretold, history.forgotten, "{most_messages} {most_bytes} {batch}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_lost_elsewhere_is_a_gap_here() {
+        let mut history = history(10, usize::MAX);
+        [200, 210].into_iter().for_each(|id| history.keep(message(id, "x")));
+        history.forget(250);
+        history.keep(message(260, "x"));
+        assert_eq!(replayed(&history, after(210)), (Some((210, Some(260))), vec![260]));
+        assert_eq!(replayed(&history, after(250)), (None, vec![260]));
+        assert_eq!(history.size(), (1, message(260, "x").weight()));
+    }
+
+    #[test]
+    fn a_beat_passes_and_who_heard_it_last_has_missed_nothing() {
+        let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
+        let messages = vec![beat(200), message(210, "x"), beat(220)];
+        let mut history = History::resume(10, usize::MAX, Past { begun: 100, forgotten: 100, last: 230, messages });
+        assert_eq!(ids(&history), [210]);
+        assert_eq!(replayed(&history, after(220)), (None, vec![]));
+        assert_eq!(replayed(&history, after(230)), (None, vec![]), "the newest before a restart");
+        assert_eq!(replayed(&history, after(231)), (Some((231, Some(210))), vec![210]));
+        history.keep(beat(240));
+        assert_eq!(replayed(&history, after(240)), (None, vec![]));
+        assert_eq!(history.size().0, 1);
+    }
+
+    #[test]
+    fn it_goes_on_where_a_store_has_stopped() {
+        let past = || Past {
+            begun: 100,
+            forgotten: 200,
+            last: 240,
+            messages: (210..=240).step_by(10).map(|id| message(id, "x")).collect(),
+        };
+        let history = History::resume(10, usize::MAX, past());
+        assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230, 240]), "no gap that is none");
+        assert_eq!(replayed(&history, after(240)), (None, vec![]));
+        assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
+        let smaller = History::resume(2, usize::MAX, past());
+        assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
+        assert_eq!(smaller.would_forget(&[]), 220);
+    }
+
+    #[test]
+    fn what_is_replayed_and_where_a_gap_is_told() {
+        let mut history = history(4, usize::MAX);
+        let check = |history: &History, since: Since, gap: Option<(u64, Option<u64>)>, ids: &[u64]| {
+            assert_eq!(replayed(history, since), (gap, ids.to_vec()), "{since:?}");
+        };
+        let ago = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
+
+        // Nothing was said yet.
+        check(&history, Since::NOW, None, &[]);
+        check(&history, Since::OLDEST, None, &[]);
+        check(&history, after(99), Some((99, None)), &[]);
+        check(&history, after(100), None, &[]);
+        check(&history, after(101), Some((101, None)), &[]);
+        check(&history, ago(5000), None, &[]);
+        check(&history, ago(0), None, &[]);
+
+        // Everything is kept.
+        [200, 210, 220].into_iter().for_each(|id| history.keep(message(id, "x")));
+        check(&history, Since::NOW, None, &[]);
+        check(&history, Since::OLDEST, None, &[200, 210, 220]);
+        check(&history, after(99), Some((99, Some(200))), &[200, 210, 220]);
+        check(&history, after(100), None, &[200, 210, 220]);
+        check(&history, after(200), None, &[210, 220]);
+        check(&history, after(205), None, &[210, 220]);
+        check(&history, after(220), None, &[]);
+        check(&history, after(221), Some((221, Some(200))), &[200, 210, 220]);
+        check(&history, after(u64::MAX), Some((u64::MAX, Some(200))), &[200, 210, 220]);
+        check(&history, ago(5000), None, &[200, 210, 220]);
+        check(&history, ago(785), None, &[220]);
+        check(&history, ago(0), None, &[]);
+
+        // 200 and 210 are let go of.
+        [230, 240, 250].into_iter().for_each(|id| history.keep(message(id, "x")));
+        check(&history, Since::OLDEST, None, &[220, 230, 240, 250]);
+        check(&history, after(200), Some((200, Some(220))), &[220, 230, 240, 250]);
+        check(&history, after(210), None, &[220, 230, 240, 250]);
+        check(&history, after(240), None, &[250]);
+        check(&history, ago(795), Some((205, Some(220))), &[220, 230, 240, 250]);
+        check(&history, ago(785), None, &[220, 230, 240, 250]);
+
+        // The newest so many, and only wanted ones.
+        history.keep(message(260, "for somebody else"));
+        check(&history, Since { most: 2, ..Since::OLDEST }, None, &[240, 250]);
+        check(&history, Since { most: 0, ..Since::OLDEST }, None, &[]);
+        check(&history, Since { most: 1, ..after(230) }, None, &[250]);
+        check(&history, after(200), Some((200, Some(230))), &[230, 240, 250]);
+        check(&history, after(250), None, &[]);
+    }
+
+    /// A plausible time, so many minutes later.
+    fn at(minutes: u64) -> u64 {
+        NEVER_SET + 60_000_000 * (1_000_000 + minutes)
+    }
+
+    #[test]
+    fn what_was_kept_before_is_as_old_as_its_times_tell_and_never_older() {
+        // In minutes: the times, 9999 for one of 1970; now; and when each was said.
+        let check = |times: &[u64], now: u64, expected: &[u64]| {
+            let time = |minutes: u64| if minutes == 9999 { 1_000_000 } else { at(minutes) };
+            let messages: Vec<_> = (1..)
+                .zip(times)
+                .map(|(id, time_of)| Arc::new(Message { time: time(*time_of), ..Message::clone(&message(id, "")) }))
+                .collect();
+            let said: Vec<_> = expected.iter().map(|minutes| at(*minutes)).collect();
+            assert_eq!(moments(&messages, at(now)), said, "{times:?} at {now}");
+        };
+        check(&[], 100, &[]);
+        check(&[10, 20, 20, 30], 100, &[10, 20, 20, 30]);
+        check(&[10, 5000, 5001], 100, &[10, 100, 100]); // the clock was ahead, and was set right
+        check(&[10, 5000, 30], 100, &[10, 30, 30]);
+        check(&[10, 9999, 9999], 100, &[10, 100, 100]); // there was no clock
+        check(&[9999, 9999, 20], 100, &[20, 20, 20]);
+        check(&[50, 20, 60], 100, &[50, 60, 60]); // one of the two was wrong
+        let now_there_is_no_clock = moments(&[message(at(10), "")], 1_000_000);
+        assert_eq!(now_there_is_no_clock, [1_000_000]);
+    }
+
+    #[test]
+    fn a_gap_is_told_where_something_so_young_is_gone_though_its_id_is_old() {
+        let mut history = history(1, usize::MAX);
+        history.keep_at(message(200, "for somebody else"), 900); // an id of another machine's clock
+        history.keep_at(message(210, "x"), 950);
+        let since = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
+        let gap = |since: Since| history.replay(since, 1000, |channel, _| channel == "elsewhere").gap.is_some();
+        assert!(gap(since(200)) && !gap(since(60)) && !gap(after(200)));
+    }
+
+    #[test]
+    fn what_was_said_so_long_ago_is_found_whatever_the_clock_said_then() {
+        let said = |id: u64, time: u64| Arc::new(Message { time, ..Message::clone(&message(id, "x")) });
+        let check = |history: &History, minutes: u64, now: u64, gap: Option<u64>, expected: &[u64]| {
+            let point = Point::Ago(Duration::from_secs(60 * minutes));
+            let replay = history.replay(Since { point, most: usize::MAX }, now, |_, _| true);
+            let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
+            assert_eq!((replay.gap.map(|gap| gap.after), ids), (gap, expected.to_vec()), "{minutes} minutes ago");
+        };
+        // Said two years ahead of today's clock, then today; ids go on from where they are.
+        let (ahead, now) = (at(1_000_000), at(100));
+        clock::set(Some(now));
+        let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
+        let past = Past { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
+        let mut history = History::resume(3, usize::MAX, past);
+        history.keep(said(ahead + 2, at(120)));
+        check(&history, 10, at(125), None, &[ahead + 2]);
+        check(&history, 10, at(131), None, &[]);
+        check(&history, 86, at(125), None, &[ahead, ahead + 1, ahead + 2]);
+
+        // The oldest is forgotten; a client that asks for a time before it is told.
+        history.keep(said(ahead + 3, at(130)));
+        check(&history, 10, at(131), None, &[ahead + 3]);
+        check(&history, 90, at(129), Some(at(39)), &[ahead + 1, ahead + 2, ahead + 3]);
+        check(&history, 89, at(129), None, &[ahead + 2, ahead + 3]);
+
+        // A store that was begun without a clock and has forgotten something, nobody knows when.
+        clock::set(Some(at(0)));
+        let past = Past { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
+        let history = History::resume(3, usize::MAX, past);
+        check(&history, 10, at(5), Some(19), &[30]);
+        check(&history, 10, at(10), None, &[]);
+        clock::set(None);
+    }
+
+    #[test]
+    fn an_id_that_was_not_given_here_is_from_before_whatever_the_clock_says_since() {
+        let mut history = history(3, usize::MAX);
+        history.know_ids();
+        let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
+        assert_eq!(replayed(&history, after(100)), (None, vec![]), "it began then");
+        [message(200, "x"), beat(205), message(210, "x")].into_iter().for_each(|message| history.keep(message));
+        for (id, rest) in [(200, vec![210]), (205, vec![210]), (210, vec![])] {
+            assert_eq!(replayed(&history, after(id)), (None, rest), "{id}");
+        }
+        for id in [99, 101, 201, 206, 211] {
+            assert_eq!(replayed(&history, after(id)), (Some((id, Some(200))), vec![200, 210]), "{id}");
+        }
+        history.keep(message(220, "x"));
+        history.keep(message(230, "x"));
+        assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230]), "it was let go of last");
+        (0..MOST_PASSED as u64).for_each(|more| history.keep(beat(1000 + more)));
+        assert_eq!(replayed(&history, after(1000)), (None, vec![]));
+        assert_eq!(history.passed.as_ref().unwrap().len(), MOST_PASSED, "a bounded number");
+    }
+}

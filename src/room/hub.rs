@@ -1,0 +1,944 @@
+//! The room: listeners, history, and the one lock that orders everything. The hub does no I/O and waits for nobody.
+//! Under its lock a message gets its id, is kept in the history, and is put into every letterbox that wants it. So all
+//! listeners hear one order, the order of ids, and a listener that joins hears all that is said afterwards. It gets
+//! earlier messages under the same lock: there is no hole between the two, and nothing comes twice.
+//!
+//! **The walk.** After publishing, a speaker lends a hand ([`Hub::lend_a_hand`]): it walks along the letterboxes and
+//! carries all the letters that lie there. If another speaker walks already, this one goes back to its client, and the
+//! other one walks again. So the batches grow with the load. A speaker that finds `FAR_BEHIND` messages not yet carried
+//! walks too, from the other end. So speakers are slowed by exactly the work they cause, and a letterbox fills up only
+//! if its listener is slow. Nobody is kept walking for the others: after `MOST_WALKS` the keeper is called and takes
+//! over.
+//!
+//! **The second hand.** In a big room, listeners wait for one core's walk. So a speaker that is alone calls the keeper
+//! on its way. The keeper walks from the other end; when they meet, each finds the letterboxes empty. With many
+//! speakers there are hands enough.
+//!
+//! **The rest.** A walk costs as much for one letter as for ten. So in a big room nobody walks for as long as the last
+//! walk took. Letters gather, speakers go back to their clients at once, and after the rest the keeper carries them. A
+//! speaker that speaks now and then never meets a rest.
+//!
+//! **Kept elsewhere first.** If messages have to outlive the process, a publisher hands its message in at the
+//! [desk](Desk), outside every lock. The desk's clerk keeps it and then has the hub [post](Hub::post) it. A speaker
+//! does not wait for that ([`Hub::publish_then`]); a webhook or a beat does ([`Hub::publish`]).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clock::{self, now_micros};
+use crate::counters::Counters;
+use crate::room::commit_queue::{Desk, Then};
+use crate::room::frame::Letter;
+use crate::room::history::{History, Past, Point, Replay, Since};
+use crate::room::letterbox::{Letterbox, Posted};
+use crate::room::message::{Mark, Message, QUIET_EVENTS, is_within, next_id};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock};
+
+/// Messages not yet carried at which a second speaker walks too. The larger, the more letters go out in one send: with
+/// 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
+const FAR_BEHIND: u64 = 64;
+
+/// The part of a letterbox that may be not yet carried: one in so many of its messages. Speakers slow down before
+/// letterboxes fill.
+const FAR_BEHIND_PART: u64 = 4;
+
+/// Walks that one speaker makes in a row. Then the keeper takes over, and the speaker's client gets its attention back.
+const MOST_WALKS: usize = 4;
+
+/// The longest rest after a walk. A walk along 5,000 letterboxes takes 50 ms; a walk during which the machine slept is
+/// no measure.
+const LONGEST_REST: Duration = Duration::from_millis(100);
+
+/// The number of listeners from which on a walk is followed by a rest, and a speaker that is alone calls a second hand.
+/// Flat out, 100 listeners hear 1.8 times the messages that they hear without the rest, at 1.3 times the median delay
+/// and 0.7 times the 99th percentile. The second hand makes the median delay of 100 listeners 0.6 times and the work
+/// 1.2 times on a machine whose processor takes long to wake; elsewhere it changes neither by more than a tenth (the
+/// scenarios flat-100 and paced-100 of `scripts/bench`, with this constant at 48 and at 200).
+pub const BIG_ROOM: usize = 48;
+
+/// Letters that a speaker carries before it calls a second hand. If it called at once, the keeper would take the
+/// processor that has just woken for the speaker's client. The client would then read its answer only after the
+/// keeper's walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the
+/// scenarios paced-100 and paced-1000).
+const FIRST_ALONE: usize = 32;
+
+/// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
+const MOST_BEHIND: u64 = 10_000_000;
+
+/// The room: listeners, history and ids behind one lock, and the count of carried messages.
+pub struct Hub {
+    /// The lock. Held for as long as it takes to put one shared letter into every letterbox; nothing blocks under it.
+    room: Mutex<Room>,
+    /// Messages posted so far; changed under the lock, read without.
+    posted: AtomicU64,
+    /// Messages that a whole walk has seen to, out of `posted`.
+    carried: AtomicU64,
+    /// The walker holds it. A second walker, from the other end, does not need it.
+    turn: Mutex<()>,
+    /// The end of the rest after the last walk in a big room, in microseconds since `began`.
+    rests_until: AtomicU64,
+    began: Instant,
+    /// Set by a speaker that found another one walking. There are hands enough then, and a second hand would halve the
+    /// batches.
+    many_speak: AtomicBool,
+    /// Calls the keeper. A speaker sends when it has walked enough or wants a second hand; the keeper receives.
+    /// Capacity one: calling twice is calling once.
+    call_keeper: Sender<()>,
+    counters: Counters,
+    /// The desk where messages are handed in; `None` if only memory keeps them.
+    desk: Option<Desk>,
+    /// Is shown each message after it was posted, under no lock.
+    follower: Option<Follower>,
+    most_listeners: usize,
+    far_behind: u64,
+}
+
+/// The bounds of the room.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most listeners at once.
+    pub listeners: usize,
+    /// The most messages that may wait for one listener.
+    pub queue: usize,
+    /// The most messages kept in the history.
+    pub history: usize,
+    /// The most bytes kept in the history.
+    pub history_bytes: usize,
+}
+
+struct Room {
+    listeners: Vec<Listener>,
+    history: History,
+    last_id: u64,
+    last_number: u64,
+    closed: bool,
+    /// The letterboxes as one shared list for the walkers. Made anew when a listener has joined or left since.
+    round: Option<Round>,
+}
+
+type Round = Arc<[Arc<Letterbox>]>;
+
+/// Somebody who is shown each message after it was posted. Must not wait.
+pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
+
+struct Listener {
+    number: u64,
+    wants: Subscription,
+    /// The newest id that the listener has already heard at another server.
+    heard: u64,
+    letterbox: Arc<Letterbox>,
+}
+
+/// Which messages a listener wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Hears this channel and everything below it; empty hears every channel.
+    pub channel: String,
+    /// Hears these events.
+    pub events: Events,
+}
+
+/// Which events a listener wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Events {
+    /// Everything but the [quiet ones](QUIET_EVENTS).
+    AllButQuiet,
+    /// Everything.
+    All,
+    /// The named ones.
+    Only(Vec<String>),
+}
+
+/// The result of publishing a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id.
+    pub id: u64,
+    /// How many letterboxes it was put in.
+    pub listeners: usize,
+}
+
+/// Why the hub refuses a listener or a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The room has as many listeners as it may.
+    Full,
+    /// The server stops.
+    Stopping,
+    /// The store or Redis has no room left for the message.
+    NoRoom,
+    /// The store or Redis cannot keep the message now.
+    CannotKeep,
+}
+
+impl Hub {
+    /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
+    pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
+        let begun = now_micros();
+        Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
+    }
+
+    /// Makes a room that goes on after a restart with the kept messages, `past`. With a `desk`, messages are handed in
+    /// there before they are posted. Returns it, and the receiver on which the keeper is called.
+    pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
+        let (call_keeper, keeper_called) = bounded(1);
+        let last_id = past.last;
+        let mut history = History::resume(limits.history, limits.history_bytes, past);
+        if desk.is_none() {
+            history.know_ids();
+        }
+        let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, round: None };
+        let hub = Hub {
+            room: Mutex::new(room),
+            posted: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
+            turn: Mutex::new(()),
+            rests_until: AtomicU64::new(0),
+            began: Instant::now(),
+            many_speak: AtomicBool::new(false),
+            call_keeper,
+            counters: Counters::new(),
+            desk,
+            follower: None,
+            most_listeners: limits.listeners,
+            far_behind: FAR_BEHIND.min(limits.queue as u64 / FAR_BEHIND_PART).max(1),
+        };
+        (hub, keeper_called)
+    }
+
+    /// Takes in a listener. Earlier messages that it `wants`, from `since` on, go into `letterbox` first; from now on
+    /// every new one does. Returns the listener's number, to [`leave`](Self::leave) with.
+    ///
+    /// # Errors
+    /// [`Refused::Full`] if the room is full, [`Refused::Stopping`] if the server stops.
+    pub fn join(&self, wants: Subscription, since: Since, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
+        let mut room = lock(&self.room);
+        if room.closed {
+            return Err(Refused::Stopping);
+        }
+        if room.listeners.len() >= self.most_listeners {
+            return Err(Refused::Full);
+        }
+        let (heard, replay) = self.replay(&room, &wants, since);
+        if !replay.is_empty() {
+            letterbox.put_before(replay);
+        }
+        room.last_number += 1;
+        let number = room.last_number;
+        room.listeners.push(Listener { number, wants, heard, letterbox });
+        room.round = None;
+        Ok(number)
+    }
+
+    /// The kept messages from `since` on that `wants` takes.
+    pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
+        self.replay(&lock(&self.room), wants, since).1
+    }
+
+    /// The kept messages from `since` on that `wants` takes, and the id up to which live messages are skipped. That id
+    /// is 0, except with Redis: there a client may come from a server that is ahead of this one, and has heard messages
+    /// that are still to be posted here.
+    fn replay(&self, room: &Room, wants: &Subscription, since: Since) -> (u64, Replay) {
+        let now = now_micros();
+        let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
+        match since.point {
+            // Redis's clock gives the ids. It may tell ours what time it is only while we run.
+            Point::After(id)
+                if is_shared && id > room.last_id && id.abs_diff(clock::machine_micros()) < MOST_BEHIND =>
+            {
+                (id, Replay::default())
+            }
+            _ => (0, room.history.replay(since, now, |channel, event| wants.takes_kind(channel, event))),
+        }
+    }
+
+    /// Forgets the listener `number`, if it is still known.
+    pub fn leave(&self, number: u64) {
+        let mut room = lock(&self.room);
+        if let Some(place) = room.listeners.iter().position(|listener| listener.number == number) {
+            room.listeners.swap_remove(place);
+            room.round = None;
+        }
+    }
+
+    /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
+    /// it. Waits for no listener: one whose letterbox is full is hung up on, one whose pen is closed is forgotten. If
+    /// there is a desk, waits there until the message is kept. The caller answers its client, then calls
+    /// [`lend_a_hand`](Self::lend_a_hand).
+    ///
+    /// # Errors
+    /// [`Refused::Stopping`] if the server stops, or the clerk's refusal. The message then reaches nobody.
+    pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
+        self.publish_once(message, None)
+    }
+
+    /// Publishes a message that has a mark and is said once: where several servers are one conversation they know it of
+    /// each other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_once(&self, mut message: Message, once: Option<Mark>) -> Result<Receipt, Refused> {
+        if let Some(desk) = &self.desk {
+            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in_and_wait(message, once) };
+        }
+        let posting = {
+            let mut room = lock(&self.room);
+            if room.closed {
+                return Err(Refused::Stopping);
+            }
+            message.time = now_micros();
+            message.id = next_id(room.last_id, message.time);
+            let said_at = message.time;
+            self.post_in(&mut room, Arc::new(message), said_at)
+        };
+        Ok(self.finish(posting))
+    }
+
+    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the desk: `then` is told the result
+    /// later. If there is no desk, it is told at once.
+    pub fn publish_then(&self, message: Message, once: Option<Mark>, then: Then) {
+        match &self.desk {
+            Some(desk) if !self.is_closed() => desk.hand_in(message, once, then),
+            Some(_) => then(Err(Refused::Stopping)),
+            None => then(self.publish_once(message, once)),
+        }
+    }
+
+    /// Posts a message that is already kept: the clerk's part of [`publish`](Self::publish). Its id has to be larger
+    /// than the [last one](Self::last_id). If the server stops, it reaches nobody here, but a listener that comes back
+    /// gets it.
+    pub fn post(&self, message: Arc<Message>) -> Receipt {
+        let mut room = lock(&self.room);
+        let posting = self.post_in(&mut room, message, now_micros());
+        drop(room);
+        self.finish(posting)
+    }
+
+    /// Does the work of a post that is left after the lock was released.
+    fn finish(&self, posting: Posting) -> Receipt {
+        posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
+        if let Some(follower) = &self.follower {
+            follower(&posting.message);
+        }
+        posting.receipt
+    }
+
+    fn post_in(&self, room: &mut Room, message: Arc<Message>, said_at: u64) -> Posting {
+        room.last_id = message.id;
+        let (mut receipt, mut slow, mut fullest) = (Receipt { id: message.id, listeners: 0 }, vec![], 0);
+        let letter = Arc::new(Letter::new(message));
+
+        // Posting is made of locked instructions, which the processor does not overlap. This fetches the memory they
+        // need overlapped: a thousand posts take two thirds of the time.
+        room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
+        let before = room.listeners.len();
+        room.listeners.retain(|listener| {
+            if letter.message.id <= listener.heard || !listener.wants.takes(&letter.message) {
+                return true;
+            }
+            match listener.letterbox.post(&letter) {
+                Posted::Put { waiting } => {
+                    receipt.listeners += 1;
+                    fullest = waiting.max(fullest);
+                    true
+                }
+                Posted::Full => {
+                    slow.push(listener.letterbox.clone());
+                    false
+                }
+                Posted::Gone => false,
+            }
+        });
+        if room.listeners.len() < before {
+            room.round = None;
+        }
+        if receipt.listeners > 0 {
+            self.posted.fetch_add(1, Ordering::SeqCst);
+        }
+        room.history.keep_at(letter.message.clone(), said_at);
+        self.counters.published(receipt.listeners as u64, fullest as u64);
+        Posting { receipt, slow, message: letter.message.clone() }
+    }
+
+    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a clerk that
+    /// knows that messages up to that id were said and are lost here. The listeners come back with the id they heard
+    /// last and are told of the gap.
+    pub fn skip(&self, missing: u64) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.history.forget(missing);
+            room.round = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
+    }
+
+    /// Shows `follower` each message that is posted from now on.
+    pub fn show_to(&mut self, follower: Follower) {
+        self.follower = Some(follower);
+    }
+
+    /// The desk where messages are handed in; `None` if only memory keeps them.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.desk.as_ref()
+    }
+
+    /// The newest id that was given.
+    pub fn last_id(&self) -> u64 {
+        lock(&self.room).last_id
+    }
+
+    /// The newest id that the history will have let go of when `coming` are posted.
+    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
+        lock(&self.room).history.would_forget(coming)
+    }
+
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts messages
+    /// of other servers.
+    pub fn catch_up(&self, reached: usize) {
+        if self.behind() >= self.far_behind {
+            self.lend_a_hand(reached);
+        }
+    }
+
+    /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
+    /// `reached` of them. Never waits for a listener.
+    pub fn lend_a_hand(&self, reached: usize) {
+        if reached == 0 {
+            return;
+        }
+        if reached >= BIG_ROOM {
+            return self.lend_a_hand_in_a_big_room();
+        }
+        for _ in 0..MOST_WALKS {
+            if !self.walk_if_free(false) || self.behind() == 0 {
+                return;
+            }
+        }
+        self.call_keeper();
+    }
+
+    fn lend_a_hand_in_a_big_room(&self) {
+        if !self.rest_left().is_zero() && self.behind() < self.far_behind {
+            return self.call_keeper();
+        }
+        if self.walk_if_free(true) && self.behind() > 0 {
+            self.call_keeper(); // after the rest
+        }
+    }
+
+    /// Walks for the keeper that was called: once the rest is over, from the other end if another thread walks.
+    pub fn lend_a_second_hand(&self) {
+        thread::sleep(self.rest_left());
+        if self.behind() == 0 {
+            return; // it was done alone
+        }
+        match try_lock(&self.turn) {
+            Some(_turn) => self.walk(Hand::First { calls: false }),
+            None => return self.walk(Hand::Second), // the holder of the turn looks when it puts it down
+        }
+        if self.behind() > 0 {
+            self.call_keeper(); // the keeper is the caller; it sees to other things in between
+        }
+    }
+
+    /// The time for which nobody walks yet.
+    fn rest_left(&self) -> Duration {
+        let over = Duration::from_micros(self.rests_until.load(Ordering::Relaxed));
+        over.saturating_sub(self.began.elapsed())
+    }
+
+    /// Has the keeper carry what lies in the letterboxes.
+    pub fn call_keeper(&self) {
+        let _ = self.call_keeper.try_send(()); // full: it is called already
+    }
+
+    /// How many messages no whole walk has seen to yet.
+    fn behind(&self) -> u64 {
+        fence(Ordering::SeqCst);
+        let carried = self.carried.load(Ordering::SeqCst);
+        self.posted.load(Ordering::SeqCst).saturating_sub(carried)
+    }
+
+    /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
+    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
+    /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
+    /// `second_hand`, calls one if this walker is alone.
+    fn walk_if_free(&self, second_hand: bool) -> bool {
+        fence(Ordering::SeqCst);
+        match try_lock(&self.turn) {
+            Some(_turn) => {
+                self.walk(Hand::First { calls: second_hand && !self.many_speak.swap(false, Ordering::Relaxed) });
+                true
+            }
+            None => {
+                self.many_speak.store(true, Ordering::Relaxed);
+                if self.behind() >= self.far_behind {
+                    self.walk(Hand::Second);
+                }
+                false
+            }
+        }
+    }
+
+    /// Goes along all letterboxes once and carries what lies there. In a big room a rest follows.
+    fn walk(&self, hand: Hand) {
+        let (posted, round) = {
+            let mut room = lock(&self.room);
+            (self.posted.load(Ordering::SeqCst), room.round())
+        };
+        let start = Instant::now();
+        let mut buffer = Vec::new();
+        let mut carry = |letterbox: &Arc<Letterbox>| letterbox.carry(&mut buffer);
+        match hand {
+            Hand::First { calls: false } => round.iter().for_each(carry),
+            Hand::First { calls: true } => {
+                let (first, rest) = round.split_at(FIRST_ALONE.min(round.len()));
+                first.iter().for_each(&mut carry);
+                self.call_keeper();
+                rest.iter().for_each(carry);
+            }
+            Hand::Second => round.iter().rev().for_each(carry),
+        }
+        self.carried.fetch_max(posted, Ordering::SeqCst);
+        if round.len() >= BIG_ROOM {
+            let over = self.began.elapsed() + start.elapsed().min(LONGEST_REST);
+            self.rests_until.store(over.as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// How many listen now.
+    pub fn listeners(&self) -> usize {
+        lock(&self.room).listeners.len()
+    }
+
+    /// How many messages are kept, and how many bytes they weigh.
+    pub fn kept(&self) -> (usize, usize) {
+        lock(&self.room).history.size()
+    }
+
+    /// Whether the hub is closed.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.room).closed
+    }
+
+    /// The counters, for the hub and for the code that serves its clients.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Closes the hub: nothing more is said and nobody more joins. Every listener is told to deliver what its letterbox
+    /// holds and to end its stream.
+    pub fn close(&self) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.closed = true;
+            room.round = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
+        if let Some(desk) = &self.desk {
+            desk.close();
+        }
+        self.call_keeper(); // it stops too
+    }
+}
+
+/// The two walkers.
+enum Hand {
+    /// The one that has the turn. It walks from the front, and on its way calls the keeper if `calls`.
+    First { calls: bool },
+    /// The helper. It walks from the back.
+    Second,
+}
+
+/// A message that was posted under the lock, and the work that is left.
+struct Posting {
+    receipt: Receipt,
+    message: Arc<Message>,
+    /// The letterboxes that are full.
+    slow: Vec<Arc<Letterbox>>,
+}
+
+impl Room {
+    fn round(&mut self) -> Round {
+        let listeners = &self.listeners;
+        self.round.get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect()).clone()
+    }
+}
+
+impl Subscription {
+    /// Whether `message` is wanted.
+    pub fn takes(&self, message: &Message) -> bool {
+        self.takes_kind(&message.channel, &message.event)
+    }
+
+    /// Whether a message on `channel` with this `event` is wanted.
+    pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
+        is_within(channel, &self.channel)
+            && match &self.events {
+                Events::All => true,
+                Events::AllButQuiet => !QUIET_EVENTS.contains(&event),
+                Events::Only(events) => events.iter().any(|wanted| wanted == event),
+            }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::room::frame::Format;
+    use crate::room::history::Gap;
+    use crate::room::letterbox::tests::{Tape, message};
+    use crate::room::letterbox::{Owner, Wire};
+    use crate::room::message::HOST_EVENT;
+
+    fn hub(listeners: usize, queue: usize) -> Hub {
+        Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
+    }
+
+    fn everything() -> Subscription {
+        Subscription { channel: String::new(), events: Events::AllButQuiet }
+    }
+
+    fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<Tape>, u64) {
+        let tape = Tape::new(usize::MAX);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], queue);
+        let number = hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+        (owner, tape, number)
+    }
+
+    #[test]
+    fn who_says_something_carries_it_to_everyone() {
+        let hub = hub(10, 8);
+        let rooms: Vec<_> = (0..3).map(|_| join(&hub, 8)).collect();
+        let first = hub.publish(message("one")).unwrap();
+        let second = hub.publish(message("two")).unwrap();
+        assert_eq!((first.listeners, second.listeners), (3, 3));
+        assert!(second.id > first.id);
+        assert!(rooms.iter().all(|(_, tape, _)| tape.text().is_empty()), "nothing is sent under the lock");
+        hub.lend_a_hand(second.listeners);
+        for (_, tape, _) in &rooms {
+            assert_eq!(tape.text(), "one\r\ntwo\r\n");
+            assert_eq!(tape.sends(), 1, "many letters go out in one send");
+        }
+    }
+
+    #[test]
+    fn in_a_big_room_letters_gather_while_it_rests_until_speakers_are_far_behind() {
+        let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 256, history: 9, history_bytes: 1 << 20 });
+        let rooms: Vec<_> = (0..BIG_ROOM).map(|_| join(&hub, 256)).collect();
+        let say = || hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
+        let heard = |messages: usize| rooms.iter().all(|(_, tape, _)| tape.text() == "x\r\n".repeat(messages));
+        let rest = |limit: u64| hub.rests_until.store(limit, Ordering::SeqCst);
+        say();
+        assert!(heard(1), "who speaks alone carries at once");
+        assert!(hub.rests_until.load(Ordering::SeqCst) > 0, "then it rests");
+        assert!(called.try_recv().is_ok(), "and has called a second hand");
+
+        rest(u64::MAX);
+        (1..FAR_BEHIND).for_each(|_| say());
+        assert!(heard(1));
+        assert!(called.try_recv().is_ok(), "the keeper carries when the rest is over");
+        say();
+        assert!(heard(1 + FAR_BEHIND as usize), "speakers do not run ahead without end");
+
+        rest(u64::MAX);
+        say();
+        rest(0);
+        hub.lend_a_second_hand();
+        assert!(heard(2 + FAR_BEHIND as usize));
+    }
+
+    /// Notes whether the keeper was called when a letter came.
+    struct Witness {
+        called: Receiver<()>,
+        was_called: std::sync::Mutex<Vec<bool>>,
+    }
+
+    impl Wire for Witness {
+        fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.was_called.lock().unwrap().push(!self.called.is_empty());
+            Ok(bytes.len())
+        }
+
+        fn wait_until_writable(&self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn failure(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn cut(&self) {}
+    }
+
+    #[test]
+    fn a_speaker_carries_the_first_letters_alone_and_then_calls_a_second_hand() {
+        let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20 });
+        let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
+        let join = || {
+            let owner = Owner::new(witness.clone(), Format::Lines, false, vec![], 8);
+            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+            owner
+        };
+        let _owners: Vec<_> = (0..BIG_ROOM).map(|_| join()).collect();
+        hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
+        let expected: Vec<_> = (0..BIG_ROOM).map(|before| before >= FIRST_ALONE).collect();
+        assert_eq!(*witness.was_called.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn beats_are_heard_but_not_kept() {
+        let hub = hub(10, 8);
+        let mut beat = message("beat");
+        beat.event = HOST_EVENT.into();
+        hub.publish(beat.clone()).unwrap();
+        hub.publish(message("said")).unwrap();
+        let beat = hub.publish(beat).unwrap();
+        let said = |since: Since| {
+            let replay = hub.said(&Subscription { channel: String::new(), events: Events::All }, since);
+            let kept: Vec<_> = replay.messages.iter().map(|message| message.message.clone()).collect();
+            (replay.gap, kept)
+        };
+        assert_eq!(said(Since::OLDEST), (None, vec!["said".to_owned()]));
+        let after_the_beat = Since { point: Point::After(beat.id), most: usize::MAX };
+        assert_eq!(said(after_the_beat), (None, vec![]), "who heard a beat last has missed nothing");
+    }
+
+    #[test]
+    fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
+        let hub = hub(10, 8);
+        let slow = Tape::new(0);
+        let slow_owner = Owner::new(slow.clone(), Format::Lines, false, vec![], 8);
+        hub.join(everything(), Since::NOW, slow_owner.letterbox().clone()).unwrap();
+        let (_owner, tape, _) = join(&hub, 8);
+        let reached: Vec<_> = (0..12)
+            .map(|number| {
+                let receipt = hub.publish(message(&number.to_string())).unwrap();
+                hub.lend_a_hand(receipt.listeners);
+                receipt.listeners
+            })
+            .collect();
+        // The first hand found the socket full and took all that lay there, one letter; eight more fill the letterbox.
+        assert_eq!(reached, [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]);
+        assert_eq!(slow_owner.standing(), crate::room::letterbox::Standing::HungUp);
+        assert!(slow.is_cut());
+        assert_eq!(tape.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
+    }
+
+    #[test]
+    fn a_closed_pen_is_pruned_and_one_who_leaves_is_forgotten() {
+        let hub = hub(10, 8);
+        let (first, _, _) = join(&hub, 8);
+        let (_second, _, number) = join(&hub, 8);
+        drop(first);
+        assert_eq!(hub.publish(message("x")).unwrap().listeners, 1);
+        assert_eq!(hub.listeners(), 1, "pruned");
+        hub.leave(number);
+        hub.leave(number);
+        assert_eq!(hub.listeners(), 0);
+    }
+
+    #[test]
+    fn the_room_has_a_bound_and_an_end() {
+        let hub = hub(1, 8);
+        let (owner, tape, _) = join(&hub, 8);
+        let other = Owner::new(Tape::new(0), Format::Lines, false, vec![], 8);
+        assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
+        hub.publish(message("last")).unwrap();
+        hub.close();
+        assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
+        assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
+        assert_eq!(owner.standing(), crate::room::letterbox::Standing::Closing);
+        owner.finish().unwrap();
+        assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
+    }
+
+    #[test]
+    fn who_joins_with_the_id_it_heard_last_hears_the_rest_of_what_it_wants_and_then_what_is_said() {
+        let hub = hub(10, 8);
+        let on = |channel: &str, text: &str| hub.publish(Message { channel: channel.to_owned(), ..message(text) });
+        let ids: Vec<u64> = (0..50).map(|number| on("a", &number.to_string()).unwrap().id).collect();
+        on("b", "for somebody else").unwrap();
+        let tape = Tape::new(usize::MAX);
+        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
+        let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
+        hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
+        let live = on("a", "live").unwrap();
+        assert_eq!(live.listeners, 1, "forty replayed ones do not fill a letterbox of eight");
+        hub.lend_a_hand(live.listeners);
+        let expected: String = (10..50).map(|number| format!("{number}\r\n")).collect();
+        assert_eq!(tape.text(), format!("{expected}live\r\n"));
+
+        let replay = hub.said(&wants, since(ids[49]));
+        assert_eq!(replay.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [live.id]);
+        assert_eq!(replay.gap, None);
+        let oldest = Some(ids[0]);
+        assert_eq!(hub.said(&wants, since(1)).gap, Some(Gap { after: 1, oldest }), "an id from before a restart");
+        let ahead = live.id + 1_000_000;
+        assert_eq!(
+            hub.said(&wants, since(ahead)).gap,
+            Some(Gap { after: ahead, oldest }),
+            "and of a clock set back since"
+        );
+    }
+
+    #[test]
+    fn after_a_restart_with_the_clock_moved_nothing_is_missing_untold() {
+        let hour = 3_600_000_000;
+        let began = 500_000 * hour;
+        let since = |point: Point| Since { point, most: usize::MAX };
+        let texts = |replay: &Replay| -> Vec<String> {
+            replay.messages.iter().rev().map(|message| message.message.clone()).collect()
+        };
+        clock::set(Some(began));
+        let heard_last = hub(10, 8).publish(message("before")).unwrap().id;
+        for moved in [began + hour, began - hour, 20_000_000] {
+            clock::set(Some(moved));
+            let hub = hub(10, 8);
+            let first = hub.publish(message("first")).unwrap().id;
+            let told = |hub: &Hub| {
+                let replay = hub.said(&everything(), since(Point::After(heard_last)));
+                (replay.gap.map(|gap| gap.after), texts(&replay))
+            };
+            assert_eq!(told(&hub), (Some(heard_last), vec!["first".to_owned()]), "{moved}");
+            // By now it is later than when the old id was given.
+            clock::set(Some(began + 2 * hour));
+            hub.publish(message("second")).unwrap();
+            let all = ["first", "second"].map(str::to_owned).to_vec();
+            assert_eq!(told(&hub), (Some(heard_last), all), "{moved}");
+            let ours = hub.said(&everything(), since(Point::After(first)));
+            assert_eq!((ours.gap, texts(&ours)), (None, vec!["second".to_owned()]), "{moved}");
+            let lately = hub.said(&everything(), since(Point::Ago(Duration::from_secs(600))));
+            assert_eq!(texts(&lately), ["second"], "{moved}");
+        }
+        clock::set(None);
+    }
+
+    #[test]
+    fn who_has_heard_more_at_another_server_hears_what_comes_after_that() {
+        let check = |kind: &'static str, ahead: u64, expected: &str| {
+            let begun = now_micros();
+            let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20 };
+            let past = Past { begun, forgotten: begun, last: begun, messages: vec![] };
+            let (desk, _clerk) = Desk::new(kind);
+            let hub = Hub::resume(limits, past, Some(desk)).0;
+            let post = |more: u64| {
+                let receipt = hub.post(std::sync::Arc::new(Message { id: begun + more, ..message(&more.to_string()) }));
+                hub.lend_a_hand(receipt.listeners);
+            };
+            post(1);
+            let tape = Tape::new(usize::MAX);
+            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+            let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
+            assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
+            hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            [2, 3, 4].into_iter().for_each(post);
+            let heard = tape.text();
+            let words: Vec<_> = heard.lines().map(|line| if line.len() > 1 { "gap" } else { line }).collect();
+            assert_eq!(words.join(" "), expected, "{kind}: {heard}");
+        };
+        check("redis", 3, "4");
+        check("redis", 1, "2 3 4");
+        check("redis", 3_600_000_000, "gap 1 2 3 4");
+        check("store", 3, "gap 1 2 3 4");
+    }
+
+    #[test]
+    fn a_thousand_who_join_while_it_is_said_fast_hear_no_hole_and_no_repeat() {
+        let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30 }).0;
+        // The number of the newest message, and the number at which the speaker waits. Without it, a joiner that does
+        // not get the processor would be told of a gap.
+        let (said, enough) = (AtomicU64::new(0), AtomicU64::new(0));
+        let number_of = |message: &Message| message.message.parse::<u64>().unwrap();
+        let say = |number: u64| {
+            let receipt = hub.publish(message(&number.to_string())).unwrap();
+            said.store(number, Ordering::SeqCst);
+            hub.lend_a_hand(receipt.listeners);
+        };
+        let join_and_leave = |round: usize| {
+            enough.store(said.load(Ordering::SeqCst) + 500, Ordering::SeqCst);
+            // Some have heard the newest message, some miss a few, some many.
+            let newest = Since { point: Point::Oldest, most: [1, 2, 6, 300][round % 4] };
+            let heard_last = hub.said(&everything(), newest).messages.pop().unwrap();
+            let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
+            let tape = Tape::new([usize::MAX, 20][round % 2]);
+            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 10_000);
+            let joined = hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            let replayed = said.load(Ordering::SeqCst);
+            owner.write_out().unwrap();
+            enough.fetch_max(replayed + 3, Ordering::SeqCst);
+            while said.load(Ordering::SeqCst) < replayed + 3 {
+                std::thread::yield_now();
+            }
+            hub.leave(joined);
+            owner.write_out().unwrap();
+            let first = number_of(&heard_last) + 1;
+            let heard: Vec<u64> = tape.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();
+            let hole = (first..).zip(&heard).find(|(expected, heard)| expected != *heard);
+            assert_eq!(hole, None, "from {first} on, in round {round}");
+            assert!(first + heard.len() as u64 > replayed + 3, "it heard some of it live");
+        };
+        say(0);
+        std::thread::scope(|scope| {
+            let joiner = scope.spawn(|| (0..1000).for_each(join_and_leave));
+            let mut next = 1;
+            while !joiner.is_finished() {
+                if next <= enough.load(Ordering::SeqCst) {
+                    say(next);
+                    next += 1;
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_subscription_takes_its_channel_what_is_below_and_its_events() {
+        let check = |channel: &str, events: Events, said_on: &str, event: &str, expected: bool| {
+            let wants = Subscription { channel: channel.to_owned(), events };
+            let mut message = message("x");
+            message.channel = said_on.to_owned();
+            message.event = event.to_owned().into();
+            assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
+        };
+        check("", Events::AllButQuiet, "", "message", true);
+        check("", Events::AllButQuiet, "a/b", "ci", true);
+        check("", Events::AllButQuiet, "", "host", false);
+        check("", Events::AllButQuiet, "", "ci.update", false);
+        check("", Events::All, "", "host", true);
+        check("a", Events::All, "a", "message", true);
+        check("a", Events::All, "a/b", "message", true);
+        check("a", Events::All, "ab", "message", false);
+        check("a", Events::All, "", "message", false);
+        check("a/b", Events::All, "a", "message", false);
+        check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
+        check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
+    }
+
+    #[test]
+    fn many_speakers_and_listeners_keep_one_order() {
+        let hub = hub(100, 64);
+        let rooms: Vec<_> = (0..20).map(|_| join(&hub, 64)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let receipt = hub.publish(message("x")).unwrap();
+                        assert_eq!(receipt.listeners, 20, "nobody is hung up on");
+                        hub.lend_a_hand(receipt.listeners);
+                    }
+                });
+            }
+        });
+        hub.lend_a_second_hand();
+        for (_, tape, _) in &rooms {
+            assert_eq!(tape.text(), "x\r\n".repeat(4000));
+        }
+    }
+}

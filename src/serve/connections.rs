@@ -1,0 +1,229 @@
+//! The open connections: which are waiting, for how long each has been silent, and from which address it comes. A
+//! connection is *parked* here while it waits for its client and no thread serves it. The thread that serves it takes
+//! it out.
+//!
+//! **No arrival is missed.** The kernel tells an arrival once. The thread that hears of it takes the connection, or, if
+//! another thread serves it, notes on it that something came. A thread that parks a connection gets it back at once if
+//! that was noted. Both happen under the slot's lock.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::http::framing::Stage;
+use crate::net::socket::Socket;
+use crate::serve::pool::Connection;
+use crate::sync::lock;
+
+/// How long a request's head may take from its first byte, and its body from the end of the head. A person at a
+/// keyboard needs seconds, a program milliseconds.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a closing connection may go on sending after its last answer. The bytes are thrown away, so that the client
+/// sees the answer and not a reset (RFC 9112 section 9.6).
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Silent connections closed at once when there is no room for a newcomer, because finding them means looking at all.
+/// At most a part of them is closed, as some have only just come.
+const CLOSED_AT_ONCE: usize = 32;
+const CLOSED_PART: usize = 8;
+
+/// The event for which a parked connection waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The rest of a request; the stage tells how much has come.
+    Request(Stage),
+    /// The client's end. At most so many bytes more are thrown away.
+    Goodbye(usize),
+}
+
+impl Awaited {
+    /// How many bytes a client may still send after its last answer.
+    pub const GOODBYE_BYTES: usize = 1024 * 1024;
+
+    fn limit(self, idle: Duration) -> Duration {
+        match self {
+            Awaited::Request(Stage::Idle) => idle,
+            Awaited::Request(_) => REQUEST_LIMIT,
+            Awaited::Goodbye(_) => GOODBYE_LIMIT,
+        }
+    }
+}
+
+/// One open connection's place.
+pub struct Slot {
+    /// Its socket.
+    pub socket: Arc<Socket>,
+    address: Option<IpAddr>,
+    stand: Mutex<Stand>,
+}
+
+enum Stand {
+    /// No thread serves it. It waits for this, since then.
+    Parked(Connection, Awaited, Instant),
+    /// A thread serves it. `again`: something has come meanwhile.
+    Served { again: bool },
+}
+
+impl Slot {
+    /// Makes a place for a connection that is about to be parked.
+    pub fn new(socket: Arc<Socket>, address: Option<IpAddr>) -> Slot {
+        Slot { socket, address, stand: Mutex::new(Stand::Served { again: false }) }
+    }
+
+    /// Takes the connection to serve it, because something has come. Returns it with the event it waited for, and since
+    /// when; `None` if another thread serves it, which will look again.
+    pub fn take(&self) -> Option<(Connection, Awaited, Instant)> {
+        let mut stand = lock(&self.stand);
+        match std::mem::replace(&mut *stand, Stand::Served { again: true }) {
+            Stand::Parked(connection, awaited, since) => {
+                *stand = Stand::Served { again: false };
+                Some((connection, awaited, since))
+            }
+            Stand::Served { .. } => None,
+        }
+    }
+
+    /// Leaves the connection to wait. It comes back at once if something has come while it was served.
+    pub fn park(&self, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
+        let mut stand = lock(&self.stand);
+        if let Stand::Served { again: true } = *stand {
+            *stand = Stand::Served { again: false };
+            return Some(connection);
+        }
+        *stand = Stand::Parked(connection, awaited, since);
+        None
+    }
+
+    /// Takes the connection if it has waited too long. Does not if something has come that no thread has looked at yet:
+    /// the process may have been stopped for a while (SIGSTOP), and its clients not.
+    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(Connection, Awaited)> {
+        let mut stand = lock(&self.stand);
+        let Stand::Parked(_, awaited, since) = &*stand else { return None };
+        let in_time = now.duration_since(*since) <= awaited.limit(idle);
+        let has_come = matches!(awaited, Awaited::Request(_)) && self.socket.unread().is_ok_and(|bytes| bytes > 0);
+        if in_time || has_come {
+            return None;
+        }
+        match std::mem::replace(&mut *stand, Stand::Served { again: false }) {
+            Stand::Parked(connection, awaited, _) => Some((connection, awaited)),
+            Stand::Served { .. } => None,
+        }
+    }
+
+    /// How much is lost if the connection is closed now, and since when it has waited; `None` while a thread serves it.
+    fn waits(&self) -> Option<(Loss, Instant)> {
+        match &*lock(&self.stand) {
+            Stand::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
+            Stand::Parked(_, Awaited::Request(Stage::Idle), since) => Some((Loss::Idle, *since)),
+            Stand::Parked(_, Awaited::Request(Stage::Head | Stage::Body), since) => Some((Loss::Begun, *since)),
+            Stand::Served { .. } => None,
+        }
+    }
+}
+
+/// The loss if a connection is closed to make room; the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    /// Its client has its last answer.
+    Answered,
+    /// Its client asks for nothing now.
+    Idle,
+    /// Its client has begun a request.
+    Begun,
+}
+
+/// All open connections.
+#[derive(Default)]
+pub struct Connections {
+    /// By their sockets' keys.
+    slots: HashMap<u64, Arc<Slot>>,
+    /// How many come from each address.
+    from: HashMap<IpAddr, usize>,
+}
+
+impl Connections {
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many come from `address`; 0 if it is `None`.
+    pub fn open_from(&self, address: Option<IpAddr>) -> usize {
+        address.and_then(|address| self.from.get(&one_client(address))).copied().unwrap_or(0)
+    }
+
+    /// Takes in a connection.
+    pub fn insert(&mut self, slot: Arc<Slot>) {
+        if let Some(address) = slot.address {
+            *self.from.entry(one_client(address)).or_default() += 1;
+        }
+        self.slots.insert(slot.socket.key(), slot);
+    }
+
+    /// Forgets the connection whose socket has that key.
+    pub fn remove(&mut self, key: u64) {
+        let Some(slot) = self.slots.remove(&key) else { return };
+        let Some(client) = slot.address.map(one_client) else { return };
+        if let Some(count) = self.from.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.from.remove(&client);
+            }
+        }
+    }
+
+    /// The connection whose socket has that key, if it is still open.
+    pub fn get(&self, key: u64) -> Option<Arc<Slot>> {
+        self.slots.get(&key).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Slot>> {
+        self.slots.values().cloned().collect()
+    }
+}
+
+/// Some of `slots` that have been silent longest, from `address` or from anywhere. First come those that have their
+/// last answer, then those that ask for nothing, then those that have begun a request. A request has ten seconds to be
+/// complete. One that keeps arriving is soon whole, so if only such connections are left, they are holding on to their
+/// place.
+pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
+    let client = address.map(one_client);
+    let mut silent: Vec<_> = slots
+        .into_iter()
+        .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
+        .filter_map(|slot| Some((slot.waits()?, slot)))
+        // An idle connection with unread bytes is only waiting for a thread.
+        .filter(|((loss, _), slot)| *loss != Loss::Idle || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
+        .collect();
+    let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
+    if count < silent.len() {
+        silent.select_nth_unstable_by_key(count, |(waits, _)| *waits);
+        silent.truncate(count);
+    }
+    silent.into_iter().map(|(_, slot)| slot).collect()
+}
+
+/// The part of an address that stands for one client. A client with an IPv6 address has the whole /64 around it.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_is_an_ipv4_address_or_an_ipv6_network() {
+        let check = |address: &str, client: &str| {
+            assert_eq!(one_client(address.parse().unwrap()), client.parse::<IpAddr>().unwrap());
+        };
+        check("192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+    }
+}
