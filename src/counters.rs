@@ -1,6 +1,6 @@
-//! The counters of the server, for `/metrics` (`api/status.rs`), all in one place. The code that does a thing counts it, by
-//! one relaxed instruction. Nothing but the report depends on these numbers, so they order nothing and may be a moment
-//! old.
+//! The counters of the server, for `/metrics` (`api/status.rs`), all in one place. The code that does a thing counts
+//! it, by one relaxed instruction. Nothing but the report depends on these numbers, so they order nothing and may be a
+//! moment old.
 
 // Not the atomics of `sync.rs`: counters take no part in the hand-over, so the model check need not try their orders.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -89,10 +89,10 @@
 //! assert_eq!(hears.recv(), Err(RecvError)); // an end, and not a wait for ever
 //! ```
 //!
-//! In aloud: the letters of a [`letterbox`](crate::room::letterbox), its bell, the keeper's call in [`hub`](crate::room::hub), the
-//! messages on the [`desk`](crate::room::commit_queue), the first signal in `main.rs`, and the end of all threads in
-//! [`pool`](crate::serve::pool). The comment on a field that is a channel says who sends, who receives, how much it holds, and
-//! what it means when it is disconnected.
+//! In aloud: the letters of a [`letterbox`](crate::room::letterbox), its bell, the keeper's call in
+//! [`hub`](crate::room::hub), the messages on the [`desk`](crate::room::commit_queue), the first signal in `main.rs`,
+//! and the end of all threads in [`pool`](crate::serve::pool). The comment on a field that is a channel says who sends,
+//! who receives, how much it holds, and what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
 //! for each listener, and most listeners never have more than one letter waiting. The letterbox takes the unbounded one
@@ -136,8 +136,8 @@
 //!
 //! In aloud one lock, `Hub::room`, makes three promises at once. Ids and letterboxes have one order
 //! ([`Hub::publish`](crate::room::hub::Hub::publish)). A listener that comes back hears everything once
-//! ([`Hub::join`](crate::room::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is accepted
-//! after the stop. Under the lock nothing waits and no system call is made.
+//! ([`Hub::join`](crate::room::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is
+//! accepted after the stop. Under the lock nothing waits and no system call is made.
 //!
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
 //! each `write` is a system call of about 6 us, and a thousand listeners are a thousand of them. Measured with 1,000
@@ -221,10 +221,10 @@
 //! assert_eq!(pen.into_inner().unwrap().len(), 4000); // no letter is left lying
 //! ```
 //!
-//! A test that has passed a thousand times does not prove that no letter is left lying. [`letterbox`](crate::room::letterbox)
-//! says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync)) runs the unchanged code through every
-//! order in which its threads can meet. Take one of the two fences away, and the check shows you the order that loses a
-//! letter.
+//! A test that has passed a thousand times does not prove that no letter is left lying.
+//! [`letterbox`](crate::room::letterbox) says why it is so, and a model check (`--cfg loom`, see [`sync`](crate::sync))
+//! runs the unchanged code through every order in which its threads can meet. Take one of the two fences away, and the
+//! check shows you the order that loses a letter.
 //!
 //! **The gain.** CPU for each delivery with 1,000 listeners, on one machine: 42 us with every listener woken by its own
 //! channel, 20 us with letterbox and bell, 7 us with the speakers' hands.
@@ -271,8 +271,8 @@
 //! ```
 //!
 //! In aloud the kernel is the lock: many threads wait in one epoll, and it gives each event to one of them
-//! ([`watch`](crate::net::watch), [`pool`](crate::serve::pool)). A leader never waits for a client there. A conversation that lasts
-//! gets a thread of its own.
+//! ([`watch`](crate::net::watch), [`pool`](crate::serve::pool)). A leader never waits for a client there. A
+//! conversation that lasts gets a thread of its own.
 //!
 //! # 5. Stopping: everyone is told, and everyone is waited for
 //!

@@ -13,38 +13,38 @@
 //!                                                                history
 //! ```
 //!
-//! 1. A connection that waits for its client is parked with the [`connections`](serve::connections) and has no thread. A thread of the
-//!    [`pool`](serve::pool) that waits in [`watch`](net::watch) hears that something has come. The [`gate`](http::gate) reads it and lets whole,
-//!    well-formed requests through ([`http::request`]). [`route`](api::route) finds the function that answers, [`auth`](http::auth) checks
-//!    [`tokens`] and [`origin`], [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
+//! 1. A connection that waits for its client is parked with the [`connections`](serve::connections) and has no thread.
+//!    A thread of the [`pool`](serve::pool) that waits in [`watch`](net::watch) hears that something has come. The
+//!    [`gate`](http::gate) reads it and lets whole, well-formed requests through ([`http::request`]).
+//!    [`route`](api::route) finds the function that answers, [`auth`](http::auth) checks [`tokens`] and [`origin`],
+//!    [`exchange`](http::exchange) has the body and sends the answer, and [`form`](http::form) makes a
 //!    [`message`](room::message::Message) of the body.
-//! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and puts one shared letter into
-//!    the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
+//! 2. [`hub`](room::hub) takes its one lock, gives the message its id, keeps it in the [`history`](room::history) and
+//!    puts one shared letter into the letterbox of every listener that wants it. Then the speaker has its answer, `ok.`
 //! 3. The speaker's thread lends a hand: it walks along the letterboxes and sends what lies there, many letters in one
 //!    send, with sends that never wait. This is called carrying. In a big room the keeper lends a second hand from the
-//!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter once for each
-//!    format in use.
-//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread ([`listen`](api::listen))
-//!    wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says why no letter is left lying.
+//!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter
+//!    once for each format in use.
+//! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
+//!    ([`listen`](api::listen)) wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says
+//!    why no letter is left lying.
 //!
-//! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the messages it missed under the
-//! one lock, so there is no hole between the two and nothing comes twice. If messages may be missing, [`history`](room::history)
-//! knows, and the listener is told first: this is the gap. [`said`](api::said) gives the kept messages without joining.
-//!
-//! A letterbox is a bounded subscriber queue, its bell a wake token, its pen a lock with try-lock and recheck. The
-//! clerk's work at the desk is group commit.
+//! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the
+//! messages it missed under the one lock, so there is no hole between the two and nothing comes twice. If messages may
+//! be missing, [`history`](room::history) knows, and the listener is told first: this is the gap. [`said`](api::said)
+//! gives the kept messages without joining.
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
-//! [`commit_queue`](room::commit_queue). The desk's clerk keeps all that lies there together, in the file of the `store` (which has a write-ahead
-//! log, `wal`) or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's
-//! connection waits there without a thread. With Redis many servers are one conversation: each reads there the messages
-//! of all.
+//! [`commit_queue`](room::commit_queue). The desk's clerk keeps all that lies there together (group commit), in the
+//! file of the `store` (which has a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub posts it and its
+//! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
+//! one conversation: each reads there the messages of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other;
-//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
-//! is the log, [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready, [`check`] asks a server
-//! how it is.
+//! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is
+//! the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
+//! [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready,
+//! [`check`] asks a server how it is.
 //!
 //! # The threads
 //!
@@ -85,8 +85,8 @@
 //!
 //! # The counters
 //!
-//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction. [`status`](api::status)
-//! reports them as `/health` and `/metrics`.
+//! The hub owns the [`counters`]. The code that does a thing counts it there by one relaxed instruction.
+//! [`status`](api::status) reports them as `/health` and `/metrics`.
 //!
 //! # Stopping, in order
 //!
@@ -98,8 +98,9 @@
 //! # Absent
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
-//! * No I/O in `room/hub.rs`, and no waiting under its lock; no waiting in [`say`](api::say) but on a thread of its own; no
-//!   wire format outside `room/frame.rs`; no HTTP in `net/socket.rs`; no `unsafe` outside it and `os/raw.rs`, and there six lines.
+//! * No I/O in `room/hub.rs`, and no waiting under its lock. No waiting in [`say`](api::say) but on a thread of its
+//!   own. No wire format outside `room/frame.rs`. No HTTP in `net/socket.rs`. No `unsafe` outside it and `os/raw.rs`,
+//!   and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
@@ -115,7 +116,7 @@
 //!   event.
 //! * After a crash, with `--store`, a listener that heard a host's beat last is told of a gap that is none: beats are
 //!   not kept, and the newest id is noted when the server stops.
-//! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused, and
+//! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused. And
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.

@@ -13,8 +13,8 @@ pub const SECRET_LIMIT: usize = 512;
 /// The most bytes read of a file: the longest secret, a line break, and one more byte, which tells that it is too long.
 const READ_LIMIT: u64 = SECRET_LIMIT as u64 + 3;
 
-/// The remedy for a bad token. A token has only characters that a header can carry (RFC 9110 section 5.5), without the
-/// space, which clients send differently in a header, in a URL and from a file.
+/// The remedy for a bad token. A token has only characters that a header can carry (RFC 9110 section 5.5). The space is
+/// not among them: clients send it differently in a header, in a URL and from a file.
 const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
 
 /// The remedy for a bad secret that nobody has to send.

@@ -18,8 +18,8 @@ pub use {
 
 use std::sync::TryLockError;
 
-/// Takes `mutex`, waiting for it. A thread that panicked while it held the mutex broke its own conversation, not what
-/// the mutex guards: every change under our locks is whole before anything can panic.
+/// Takes `mutex`, waiting for it. A thread that panicked while it held the mutex broke its own conversation, not the
+/// guarded data: every change under our locks is whole before anything can panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

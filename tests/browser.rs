@@ -51,7 +51,7 @@ fn a_page_whose_server_is_killed_ten_times_is_told_of_one_gap_each_and_has_the_r
             for _ in 0..20 {
                 let Heard::Message(text) = next(&page) else { panic!("one gap, not two ({time})") };
                 let number = text.parse::<u64>().unwrap();
-                // What the new server was told before the page came back is part of it.
+                // After a restart it starts at 0: it also hears the messages from before the page came back.
                 assert_eq!(number, expected.unwrap_or(if time > 0 { 0 } else { number }), "run {time}");
                 expected = Some(number + 1);
             }
@@ -62,7 +62,7 @@ fn a_page_whose_server_is_killed_ten_times_is_told_of_one_gap_each_and_has_the_r
         drop(server); // SIGKILL
         server = Server::start(&["--history", "100000"]);
         between.lead_to(server.address());
-        // What the page still got of the old server's words, before it lost it.
+        // The page may still get words of the old server, before it loses it.
         while !page.line("the loss of the stream").starts_with("error") {}
     }
 }

@@ -131,7 +131,7 @@ fn ids_are_unique_and_increase_for_each_speaker() {
     assert_eq!(ids.iter().flatten().collect::<HashSet<_>>().len(), 2000);
 }
 
-/// Who speaks in lockstep is looked for without sleeping, for a moment.
+/// For a client that speaks in lockstep, the server polls for a moment without sleeping.
 #[test]
 fn a_server_sleeps_when_nothing_is_said() {
     let server = Server::start(&[]);

@@ -1,5 +1,5 @@
-//! Promise: whatever a forge delivers becomes one readable line in its own words, or is ignored; never a panic, never raw
-//! JSON. A hook that has to prove a secret is refused without. What is said once is not said again.
+//! Promise: every delivery of a forge becomes one readable line in its own words, or is ignored; never a panic, never
+//! raw JSON. A hook that has to prove a secret is refused without. A delivery is not said twice.
 //!
 //! `tests/hooks/FORGE.EVENT.CASE.json` are deliveries written by us after the forges' documentation, and
 //! `tests/hooks/lines.txt` is what becomes of each: `+` is said, `~` changes the dashboard only, `-` is ignored.
@@ -176,7 +176,7 @@ fn up_to(value: &Value, until: &[String], all: &[String]) -> Value {
 
 const JSON: &str = "Content-Type: application/json";
 
-/// What a listener to everything hears next, as JSON.
+/// The next message that a listener to everything hears, as JSON.
 fn heard(listener: &mut crate::support::Listener) -> Value {
     serde_json::from_str(&listener.line().expect("the stream goes on")).unwrap()
 }

@@ -13,7 +13,7 @@ use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
 /// The contract's limit for a request's head, and for its body.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(10);
 
-/// What is said behind hostile bytes, and may never be heard.
+/// A request behind hostile bytes, which may never be heard.
 const SMUGGLED: &str = "POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled";
 
 /// Everything that comes until the end of the connection, be it a close or a reset.
@@ -27,7 +27,7 @@ fn read_all(connection: &mut TcpStream) -> String {
     }
 }
 
-/// What comes back for `bytes` until the connection ends.
+/// All bytes that come back for `bytes` until the connection ends.
 fn answers(server: &Server, bytes: impl AsRef<[u8]>) -> String {
     let mut connection = server.connect();
     let _ = connection.write_all(bytes.as_ref()); // may have been refused before the last byte
@@ -373,7 +373,7 @@ fn what_follows_a_doubtful_request_is_never_run() {
     for (request, status) in DOUBTFUL {
         let answer = only_answer(&answers(&server, format!("{request}{SMUGGLED}")));
         assert_eq!(answer.status, *status, "{request:?}: {}", answer.body);
-        // The same where what follows comes later, on a connection that was good so far.
+        // The smuggled request may also come later, on a connection that was good so far.
         let mut connection = BufReader::new(server.connect());
         connection.get_mut().write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert_eq!(Answer::read(&mut connection, false).status, 200);
@@ -467,7 +467,7 @@ fn a_hundred_thousand_requests_sent_ahead_fill_no_memory_and_all_get_their_answe
     let all: Arc<String> = Arc::new((0..count).map(request).collect());
     let before = server.memory();
     let (mut next, mut connections) = (0, 0);
-    // Where the connection ends before its last answer, the rest was not run and is sent again (RFC 9112 section 9.3.2).
+    // If the connection ends before its last answer, the rest was not run and is sent again (RFC 9112 section 9.3.2).
     while next < count {
         connections += 1;
         assert!(connections < 5000, "{next} answers on {connections} connections");
@@ -529,7 +529,7 @@ fn who_waits_to_be_asked_for_the_body_is_asked() {
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok."));
         assert_eq!(listener.line().unwrap(), "Hi\r\n");
     }
-    // What will be refused is not asked for.
+    // A body that will be refused is not asked for.
     let head = "POST /say HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000001\r\n\r\n";
     assert_eq!(only_answer(&answers(&server, head)).status, 413);
     for length in [1, 100_000, 999_999] {

@@ -1,5 +1,5 @@
-//! Promise: a log that nobody reads loses lines, which are counted, and stops nothing: whoever speaks is answered, and
-//! a signal ends the server as ever. Where even the reason for not starting cannot be written, the exit code tells.
+//! Promise: a log that nobody reads loses lines, which are counted, and stops nothing: speakers are answered, and a
+//! signal ends the server as ever. If even the reason for not starting cannot be written, the exit code tells.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

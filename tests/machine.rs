@@ -76,7 +76,7 @@ fn refuses_listeners_in_time(server: &Server) -> Vec<Listener> {
 fn a_limit_on_data_turns_listeners_away_before_it_is_reached() {
     let server = Server::start_command(after("ulimit -d 60000", &[]));
     let mut listeners = refuses_listeners_in_time(&server);
-    // What is kept of what is said has room still.
+    // There is still room to keep messages.
     let text = "x".repeat(50_000);
     for _ in 0..60 {
         assert_eq!(server.say(&text), listeners.len());
@@ -94,7 +94,7 @@ impl Drop for Group {
     }
 }
 
-/// Where a group cannot be made, as by anybody but root, its files are tried by a unit test of `os/limits.rs` alone.
+/// If a group cannot be made, as by anybody but root, only a unit test of `os/limits.rs` tries its files.
 #[test]
 fn a_control_groups_limit_turns_listeners_away_before_it_is_reached() {
     let Some((_group, server)) = in_a_group(16 << 20) else { return };

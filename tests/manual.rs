@@ -10,7 +10,7 @@ use std::process::Command;
 /// A flag as `--help` describes it.
 struct Flag {
     name: String,
-    /// What stands for its value; empty where it takes none.
+    /// The word for its value; empty if it takes none.
     value: String,
     meaning: String,
     default: Option<String>,
@@ -59,7 +59,7 @@ fn bash_completes_flags_and_levels() {
     check("aloud --queue ''", "");
 }
 
-/// What `--help` lists.
+/// The flags that `--help` lists.
 fn flags() -> Vec<Flag> {
     let output = Command::new(env!("CARGO_BIN_EXE_aloud")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();

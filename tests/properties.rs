@@ -1,4 +1,4 @@
-//! What must hold for every input, tried with pieces of the grammar put together at random. The judges are those of the
+//! The rules for every input, tried with pieces of the grammar put together at random. The judges are those of the
 //! fuzzers in `tests/fuzz`, which find by themselves what nobody thought of; these here know what hurts.
 //!
 //! Promise: what the gate lets through means what the client sent, to tiny_http too, however the bytes arrive; and what

@@ -210,7 +210,7 @@ impl Nginx {
         panic!("nginx does not start: {}", std::fs::read_to_string(folder.join("error.log")).unwrap_or_default());
     }
 
-    /// What it was asked so far: requests that have ended.
+    /// The requests it was asked so far and that have ended.
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("access.log")).unwrap()
     }
@@ -224,7 +224,7 @@ impl Drop for Nginx {
     }
 }
 
-/// What Debian's nginx.conf has around a site: nothing about proxies. One process, in the foreground, in `folder`.
+/// Debian's nginx.conf around a site, with nothing about proxies. One process, in the foreground, in `folder`.
 fn around(folder: &std::path::Path) -> String {
     let folder = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -1,9 +1,9 @@
 //! Promise: the readers people use for server-sent events understand a listener's stream. The npm package
 //! `eventsource`, the PyPI package `httpx-sse` and Chromium's own EventSource each report exactly what was said, in
 //! order: id, event and data, whatever characters a name or a message holds. Nothing else is an event: not the opening
-//! of the stream, not a heartbeat, neither before the first message nor after one. Where the server is full they hear
-//! nothing, and come in when there is room. The polyfills of npm, event-source-polyfill and reconnecting-eventsource, miss
-//! nothing over a kill, a stop and a gateway's 502.
+//! of the stream, not a heartbeat, neither before the first message nor after one. If the server is full they hear
+//! nothing, and come in when there is room. The polyfills of npm, event-source-polyfill and reconnecting-eventsource,
+//! miss nothing over a kill, a stop and a gateway's 502.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -179,7 +179,7 @@ fn chromium_comes_in_when_there_is_room_and_hears_nothing_before() {
     comes_in_when_there_is_room(&["node", "chromium.mjs"]);
 }
 
-/// What a text may hold that a careless frame, escape or line splitter breaks at.
+/// Texts that break a careless frame, escape or line splitter.
 fn nasty_texts() -> Vec<String> {
     let controls: String = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32).collect();
     let mut texts = vec![controls, "\u{1F600}\u{E9}".repeat(8_000)];
@@ -225,10 +225,10 @@ fn heartbeats_go_by(server: &Server) {
 /// A program that listens and prints what it hears, one line an event; it ends when dropped.
 pub struct Reader {
     process: Child,
-    /// What it printed, from a thread that reads it; disconnected when the program closed its output.
+    /// The lines it printed, from a thread that reads them; disconnected when the program closed its output.
     lines: Receiver<String>,
     name: String,
-    /// Where it may leave what it likes, as browsers do.
+    /// A folder for its files, as browsers leave some.
     pub temporary: Folder,
 }
 

@@ -251,8 +251,8 @@ fn while_redis_is_away_speakers_are_refused_at_once_listeners_stay_and_nothing_i
 /// How long Redis is away in the tests below.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// What a server takes at most to refuse what is said, when it knows that Redis is away: less than it would wait for
-/// Redis, which is two seconds.
+/// The most time that a server takes to refuse a message when it knows that Redis is away. It is less than the two
+/// seconds that it would wait for Redis.
 const AT_ONCE: Duration = Duration::from_millis(1900);
 
 /// Takes Redis away for ten seconds and looks at all that is promised meanwhile and afterwards. Messages that begin with

@@ -16,7 +16,7 @@ fn say(server: &Server, target: &str, text: &str) -> String {
     answer.header("Aloud-Id").unwrap().to_owned()
 }
 
-/// What `/said` answers with, its framing taken off.
+/// The body of `/said`, without its framing.
 fn said(server: &Server, target: &str) -> String {
     server.curl(&[target])
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use crate::support::{Answer, Folder, PATIENCE, Server, wait_until};
 
-/// What a service manager does (sd_listen_fds(3)): `socket` becomes descriptor 3 of a process that is told so by its
-/// number. It comes as standard input, because a shell can move that without `unsafe`.
+/// Hands a socket over as a service manager does (sd_listen_fds(3)): `socket` becomes descriptor 3 of a process that is
+/// told so by its number. It comes as standard input, because a shell can move that without `unsafe`.
 fn hand_over(socket: OwnedFd, arguments: &str) -> Command {
     let aloud = env!("CARGO_BIN_EXE_aloud");
     let mut shell = Command::new("sh");
@@ -233,7 +233,7 @@ fn the_service_starts_with_the_store_that_its_unit_names_and_a_late_redis_is_no_
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     assert_eq!(start().curl(&["/said"]), "kept\r\n");
-    // What comes late is no bad setting: another exit than the one that is not tried again.
+    // An error that comes late is no bad setting: the exit code is not the one after which nobody tries again.
     let mut late = Command::new(env!("CARGO_BIN_EXE_aloud"));
     late.args(["--bind", "127.0.0.1:0"]).env("ALOUD_REDIS", "redis://127.0.0.1:1");
     assert_eq!(late.output().unwrap().status.code(), Some(1));

@@ -148,7 +148,7 @@ fn a_listener_that_is_killed_is_missed_at_once_without_a_message() {
 
 #[test]
 fn where_memory_is_short_the_server_goes_on() {
-    // What is reserved counts: stacks, bodies, and 64 MiB for each of the allocator's arenas, of which it makes many.
+    // Reserved memory counts: stacks, bodies, and 64 MiB for each of the allocator's arenas, of which it makes many.
     let server = limited("export MALLOC_ARENA_MAX=2 && ulimit -v 300000", "--max-body 1000000");
     let before = server.listen("/listen");
     let long = "POST /say HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n".to_owned() + &"x".repeat(200_000);

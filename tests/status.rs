@@ -37,7 +37,7 @@ fn health_and_metrics_answer_get_and_head_and_nothing_else() {
     }
 }
 
-/// What Prometheus's parser makes of `/metrics`: each sample's value by its name, with its label's value after a space.
+/// Prometheus's parser's view of `/metrics`: each sample's value by its name, with its label's value after a space.
 fn metrics(server: &Server) -> HashMap<String, f64> {
     samples(server).into_iter().map(|(_, name, value)| (name, value)).collect()
 }

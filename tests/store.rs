@@ -146,7 +146,7 @@ fn whatever_was_answered_or_heard_is_replayed_after_a_kill_once_and_in_order() {
             let numbers = kept.iter().filter_map(|(_, text)| text.strip_prefix(&start)?.parse::<usize>().ok());
             assert!(numbers.eq(0..numbers_of(&kept, &start)), "round {round}: {speaker} is out of order");
         }
-        // What nobody was told of may be there too, but no more than one for each who waited.
+        // Messages without a receipt may be there too, but no more than one for each speaker that waited.
         assert!(kept.len() <= known.len() + (round + 1) * SPEAKERS);
         let (last, _) = kept.last().unwrap();
         let missed = server.curl(&[&format!("/said?as=json&since={}", heard[heard.len() / 2].0)]);
@@ -179,7 +179,7 @@ fn a_listener_that_comes_back_after_a_restart_gets_what_it_missed_and_no_gap() {
     assert!(late.line().unwrap().contains("may be missing"), "an older id is told of a gap");
 }
 
-/// What the server says when it cannot start.
+/// The server's line when it cannot start.
 fn cannot_start(file: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
     let output = command.args(["--bind", "127.0.0.1:0", "--store", file]).stdin(Stdio::null()).output().unwrap();

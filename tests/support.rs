@@ -1,5 +1,5 @@
-//! What the tests share: the real binary on a port of its own, real curl, and a raw listener that reads with a
-//! deadline. Nothing here sleeps and hopes: it waits for an event and says what was late.
+//! Shared by all tests: the real binary on a port of its own, real curl, and a raw listener that reads with a deadline.
+//! Nothing here sleeps and hopes: it waits for an event and says what was late.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -118,7 +118,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.text.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -137,7 +137,7 @@ impl Server {
         self.curl_with(arguments, b"")
     }
 
-    /// The same with something on curl's standard input.
+    /// Runs curl with `arguments` and with `input` on its standard input; returns its output.
     pub fn curl_with(&self, arguments: &[&str], input: &[u8]) -> String {
         let mut curl = self.curl_command(arguments);
         curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -190,7 +190,7 @@ impl Server {
         self.try_listen(target, &[]).unwrap_or_else(|answer| panic!("{answer:?}"))
     }
 
-    /// The same with further headers.
+    /// Listens at `target` with further headers; the answer, if it is no stream.
     pub fn try_listen(&self, target: &str, headers: &[&str]) -> Result<Listener, Answer> {
         let mut connection = self.connect();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();

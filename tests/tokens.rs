@@ -256,7 +256,7 @@ impl Drop for TokensFile {
     }
 }
 
-/// What a request that shows `token` is answered.
+/// The status for a request that shows `token`.
 fn status_for(server: &Server, method: &str, path: &str, token: &str) -> u16 {
     server.request(method, path, &[&format!("Authorization: Bearer {token}")], b"").status
 }

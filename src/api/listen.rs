@@ -1,6 +1,6 @@
 //! `/listen`: a stream of messages, until one side hangs up. The listener's own thread sleeps on its bell, while
-//! speakers carry the messages (see `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and
-//! to go.
+//! speakers carry the messages (see `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence,
+//! and to go.
 
 use crate::http::answer::Answer;
 use crate::http::exchange::{After, Exchange};
@@ -62,8 +62,7 @@ fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Forma
     exchange.refuse(refusal)
 }
 
-/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if too many such clients hold
-/// some.
+/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if the budget is used up.
 pub fn claim_replay() -> Option<Claim> {
     Claim::of(PIECE_BYTES + limits::unsent_bytes() as usize)
 }

@@ -185,12 +185,12 @@ fn receive(
     let payload = json(&body)?;
     let delivery = memory::mark(&delivery(forge, channel, &header, &body));
     if memory.has_heard(delivery) {
-        log::debug!("{} delivers again what it has said", exchange.peer());
+        log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
         return Ok(None);
     }
     let event = forge.event_headers().iter().find_map(|name| header(name)).unwrap_or("");
     let Some(notice) = read(forge, event, &payload) else {
-        log::debug!("{} delivers what says nothing here: {} {}", exchange.peer(), forge.name(), shown(event));
+        log::debug!("{} sent a delivery that is no message: {} {}", exchange.peer(), forge.name(), shown(event));
         return Ok(None);
     };
     let news = memory.news(forge, &notice);

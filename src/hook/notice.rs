@@ -69,7 +69,7 @@ pub struct Notice {
     pub status: &'static str,
     /// The sentence, without the project.
     pub sentence: String,
-    /// It changes what is shown, but is not worth a line.
+    /// It changes the dashboard, but is not worth a line.
     pub quiet: bool,
     /// The thing that has this status, unique within the forge: an equal status again is no news. `None`: every notice
     /// is news.

@@ -29,7 +29,7 @@ pub enum Stage {
     Body,
 }
 
-/// The result of reading what has come.
+/// The result of reading the bytes that have come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A whole request.

@@ -67,8 +67,8 @@ pub struct Head {
 
 impl Head {
     /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the longest body for a
-    /// path, in bytes. A minor version of HTTP that we do not know is changed to 1.1 in place (RFC 9110 section 2.5), and
-    /// control characters in values to bytes beyond ASCII.
+    /// path, in bytes. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
+    /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
@@ -134,7 +134,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Changes the version of HTTP/1.2 to HTTP/1.9 to HTTP/1.1, as which such a request is to be read.
+/// Changes a version from HTTP/1.2 to HTTP/1.9 into HTTP/1.1, because such a request is read as one.
 fn take_for_http11(bytes: &mut [u8]) {
     let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
     if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut bytes[..line] {
@@ -169,8 +169,8 @@ pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     check_lines(head)
 }
 
-/// Checks that lines end with CR LF and nothing else, since two readers may differ (RFC 9112 section 2.2 leaves the
-/// choice), and that no empty line comes first.
+/// Checks that lines end with CR LF and nothing else, and that no empty line comes first. RFC 9112 section 2.2 leaves
+/// the choice, so two readers may differ.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::new(400, "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));

@@ -21,7 +21,8 @@ impl Request {
         Request { text, method, url }
     }
 
-    /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and blanks is percent-encoded.
+    /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and blanks is
+    /// percent-encoded.
     pub fn add<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a [u8]>) {
         self.text.push_str(name);
         for (place, value) in values.enumerate() {

@@ -210,7 +210,7 @@ impl Relay {
             }
             if let Err(error) = sent {
                 connection = None;
-                journal::KEEPING.warn(format_args!("Redis does not take messages ({error}); refused what was said"));
+                journal::KEEPING.warn(format_args!("Redis does not take messages ({error}); they are refused"));
             }
         }
         self.all_sent.store(true, Ordering::SeqCst);

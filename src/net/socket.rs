@@ -78,7 +78,8 @@ pub struct Listening {
 
 impl Listening {
     /// Listens at `bind`. Accepted sockets inherit the options: no delay, a limit on how long data may stay
-    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets `mode`.
+    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets
+    /// `mode`.
     ///
     /// # Errors
     /// The system's: the address is in use, is not this machine's, or may not be bound.
@@ -189,8 +190,8 @@ pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The addresses that `HOST:PORT` stands for: numbers, and `localhost`. This is the version for a static binary. There,
-/// glibc would look other names up with libraries of the machine it runs on, which may lack them, and would add a third
-/// of a megabyte for it.
+/// glibc would look other names up with libraries of the machine it runs on. They may be missing, and the code for them
+/// takes a third of a megabyte.
 #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
 pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
@@ -626,7 +627,7 @@ pub(crate) mod tests {
         let (mut client, mut descriptors, mut found, connection) = accept();
         let theirs = found.numbers.clone();
         let ours = descriptors.take_over(&mut found).unwrap();
-        drop(connection); // shuts down what is no socket
+        drop(connection); // shuts down the blank, which is no socket
         assert_eq!(found.numbers, [ours.as_raw_fd()]);
         let taken = |numbers: &[RawFd]| numbers.iter().any(|number| descriptors.taken[*number as usize]);
         assert!(taken(&found.numbers) && !taken(&theirs));

@@ -456,7 +456,7 @@ mod tests {
         check(&history, ago(795), Some((205, Some(220))), &[220, 230, 240, 250]);
         check(&history, ago(785), None, &[220, 230, 240, 250]);
 
-        // The newest so many, and only what is wanted.
+        // The newest so many, and only wanted ones.
         history.keep(message(260, "for somebody else"));
         check(&history, Since { most: 2, ..Since::OLDEST }, None, &[240, 250]);
         check(&history, Since { most: 0, ..Since::OLDEST }, None, &[]);

@@ -58,15 +58,15 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 pub const BIG_ROOM: usize = 48;
 
 /// Letters that a speaker carries before it calls a second hand. If it called at once, the keeper would take the
-/// processor that has just woken for the speaker's client, and the client would read its answer only after the keeper's
-/// walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the scenarios
-/// paced-100 and paced-1000).
+/// processor that has just woken for the speaker's client. The client would then read its answer only after the
+/// keeper's walk: the 99th percentile of `/say` was twice as long with 100 listeners, three times with 1,000 (the
+/// scenarios paced-100 and paced-1000).
 const FIRST_ALONE: usize = 32;
 
 /// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
 const MOST_BEHIND: u64 = 10_000_000;
 
-/// The room: listeners, history and ids behind one lock, and the count of what was carried.
+/// The room: listeners, history and ids behind one lock, and the count of carried messages.
 pub struct Hub {
     /// The lock. Held for as long as it takes to put one shared letter into every letterbox; nothing blocks under it.
     room: Mutex<Room>,
@@ -157,7 +157,7 @@ impl Hub {
         Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
     }
 
-    /// Makes a room that goes on after a restart with what was kept, `past`. With a `desk`, messages are handed in
+    /// Makes a room that goes on after a restart with the kept messages, `past`. With a `desk`, messages are handed in
     /// there before they are posted. Returns it, and the receiver on which the keeper is called.
     pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
@@ -372,8 +372,8 @@ impl Hub {
         lock(&self.room).history.would_forget(coming)
     }
 
-    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts what was
-    /// said elsewhere.
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts messages
+    /// of other servers.
     pub fn catch_up(&self, reached: usize) {
         if self.behind() >= self.far_behind {
             self.lend_a_hand(reached);
@@ -417,7 +417,7 @@ impl Hub {
             None => return self.walk(Hand::Second), // the holder of the turn looks when it puts it down
         }
         if self.behind() > 0 {
-            self.call_keeper(); // that is the caller, who has other things to see to in between
+            self.call_keeper(); // the keeper is the caller; it sees to other things in between
         }
     }
 
@@ -440,7 +440,7 @@ impl Hub {
     }
 
     /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
-    /// check whether more was posted meanwhile. It is the rule of the pen (try-lock and recheck): a poster that finds
+    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
     /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
     /// `second_hand`, calls one if this walker is alone.
     fn walk_if_free(&self, second_hand: bool) -> bool {

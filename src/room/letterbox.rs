@@ -1,13 +1,13 @@
 //! One listener's letterbox, bell and pen: how a message gets onto a listener's socket without anybody waiting for it.
 //!
-//! The letterbox is a bounded subscriber queue. The bell is a wake token. The pen is a lock that is tried, not waited
-//! for, and the holder looks again after releasing it (try-lock and recheck).
+//! The letterbox is a bounded subscriber queue. The bell is a wake token. The pen is a lock that a speaker tries and
+//! does not wait for; its holder looks for letters again after putting it down (try-lock and recheck).
 //!
 //! ```text
 //!   hub, under its lock ──post──▶ letters ──┐
-//!                                           ├──▶ whoever holds the pen ──send──▶ socket
-//!                        what is half sent ─┘
-//!        a speaker: carry()        tries the pen, never waits; where the socket is full, rings the bell and goes on
+//!                                           ├──▶ the holder of the pen ──send──▶ socket
+//!                          half-sent bytes ─┘
+//!        a speaker: carry()        tries the pen, never waits; if the socket is full, rings the bell and goes on
 //!        the listener's own thread: write_out()   takes the pen, and waits for the socket
 //! ```
 //!
@@ -24,9 +24,9 @@
 //! **The order holds.** Only the holder of the pen takes letters out. They go out before the pen is put down, or stay
 //! with the pen as half sent.
 //!
-//! **A listener that comes back** first gets what it missed. That stays with the pen too, not among the letters,
-//! because it is no sign of a slow listener. A thousand such messages are a list of a thousand shared ones, encoded as
-//! the socket takes them.
+//! **A listener that comes back** first gets the messages it missed. They stay with the pen too, not among the letters,
+//! because they are no sign of a slow listener. A thousand of them are a list of a thousand shared ones, encoded as the
+//! socket takes them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ pub struct Owner {
 /// How a listener stands with the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It hears what is said.
+    /// It hears all messages that it wants.
     Listening,
     /// The server ends it: the letters in the letterbox are delivered, then the stream ends properly.
     Closing,

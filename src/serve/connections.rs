@@ -187,7 +187,8 @@ impl Connections {
 
 /// Some of `slots` that have been silent longest, from `address` or from anywhere. First come those that have their
 /// last answer, then those that ask for nothing, then those that have begun a request. A request has ten seconds to be
-/// complete; an honest one soon is, so when all others are gone, these are the ones that hold on to their place.
+/// complete. One that keeps arriving is soon whole, so if only such connections are left, they are holding on to their
+/// place.
 pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
     let client = address.map(one_client);
     let mut silent: Vec<_> = slots

@@ -14,13 +14,14 @@ use tiny_http::{Listener, Request, Server, SslContextWrap};
 /// The longest body in these trials, in bytes: the server's own default.
 pub const MOST_BODY: usize = 65536;
 
-/// What comes behind each request; it has to be found whole.
+/// The request that comes behind each request; it has to be found whole.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// The most bytes that fit into a socket before anybody reads.
 const SOCKET_BYTES: usize = 100_000;
 
-/// What came of some bytes: the whole requests in order, and then how far the next one is, or the status that refuses it.
+/// The result of reading some bytes: the whole requests in order, and then how far the next one is, or the status that
+/// refuses it.
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
     /// Each with the bytes that made it.
@@ -29,7 +30,7 @@ pub struct Verdict {
     pub end: Result<Stage, u16>,
 }
 
-/// What comes of `parts` that arrive one after the other.
+/// The verdict on `parts` that arrive one after the other.
 pub fn verdict<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Verdict {
     let (mut intake, mut raw, mut requests) = (Intake::default(), vec![], vec![]);
     let mut end = Ok(Stage::Idle);
@@ -154,7 +155,7 @@ impl Drop for Reader {
     }
 }
 
-/// What an approved request means.
+/// The meaning of an approved request.
 struct Meant {
     method: String,
     target: String,
@@ -223,7 +224,7 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-/// What a chunked body holds, without its trailers (RFC 9112 section 7.1).
+/// The content of a chunked body, without its trailers (RFC 9112 section 7.1).
 pub fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
     let mut content = vec![];
     loop {

@@ -1,4 +1,4 @@
-//! What a listener makes of a frame: readers of the three formats, written from their specifications and not from the code
+//! A listener's view of a frame: readers of the three formats, written from their specifications and not from the code
 //! that writes them. Each has to find in the bytes the message that was put in.
 
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn check_sse(message: &Message, frame: &[u8]) {
     check_members(message, serde_json::from_str(&found.data).expect("data is a JSON object"), meant);
 }
 
-/// What both have: time, channel and fields.
+/// Checks the members that both formats have: time, channel and fields.
 fn check_members(message: &Message, mut found: Map<String, Value>, mut meant: Map<String, Value>) {
     let time = found.remove("time").expect("there is a time");
     let micros = micros(time.as_str().expect("a time is text"));

@@ -1,5 +1,5 @@
-//! What must hold for whatever comes as a form: it becomes a message that keeps the contract's rules, or one line that says
-//! what to send; and a form written as curl and browsers write it is read as it was meant.
+//! The rules for every form: it becomes a message that keeps the contract's rules, or one line that says what to send;
+//! and a form written as curl and browsers write it is read as it was meant.
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ pub fn check_multipart(name: &[u8], message: &[u8]) {
     check_texts(Some(&format!("multipart/form-data; boundary={BOUNDARY}")), &body, name, message);
 }
 
-/// The same for the form that `curl --data-urlencode` sends.
+/// Checks a form as `curl --data-urlencode` sends it.
 pub fn check_urlencoded(name: &[u8], message: &[u8]) {
     if says_nothing(name, message) {
         return;

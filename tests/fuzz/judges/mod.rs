@@ -1,4 +1,4 @@
-//! What must hold for every input. Each judge panics where it does not. The fuzzers try them with bytes that libFuzzer
+//! The rules for every input. A judge panics if its rule is broken. The fuzzers try them with bytes that libFuzzer
 //! makes, `tests/properties.rs` with pieces of the grammar.
 
 pub mod agree;

@@ -1,5 +1,5 @@
-//! Whatever comes as query, type and body of `/say` becomes a message that keeps the rules, or a refusal. The input is
-//! the query, a line break, the content type, a line break, the body.
+//! Every query, type and body of `/say` becomes a message that keeps the rules, or a refusal. The input is the query, a
+//! line break, the content type, a line break, the body.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Whatever is said is found again by who listens, in every format. The input is the name, the message, the channel, the
+//! Every message is found again by a listener, in every format. The input is the name, the message, the channel, the
 //! event, and keys and values of fields, with NUL between them.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! What the gate approves is read by tiny_http in the same way, and how the bytes arrive does not matter.
+//! A request that the gate approves means the same to tiny_http, and how the bytes arrive does not matter.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever comes as a multipart form is read or refused, and what curl writes is read as it was meant. The input is the
-//! boundary, a line break, and the body.
+//! Every multipart form is read or refused, and what curl writes is read as it was meant. The input is the boundary, a
+//! line break, and the body.
 
 #![no_main]
 

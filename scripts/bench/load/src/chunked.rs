@@ -6,7 +6,7 @@ pub enum Framing {
     Chunked(Position),
 }
 
-/// Where in the chunked coding the next byte lies.
+/// The place of the next byte in the chunked coding.
 #[derive(Clone, Copy)]
 pub enum Position {
     /// In the hexadecimal size, of which this much is read.

@@ -32,7 +32,7 @@ struct Ear {
     memory: Memory,
 }
 
-/// What a listener heard so far.
+/// A listener's record of what it heard.
 struct Memory {
     /// The last count heard of each speaker.
     last_counts: Box<[u32]>,
@@ -40,7 +40,7 @@ struct Memory {
     order: u64,
 }
 
-/// What happened since the last `talk` began.
+/// The events since the last `talk` began.
 pub struct Tally {
     pub started: u64,
     /// Messages due, whether or not they could be sent.

@@ -1,4 +1,4 @@
-//! What differs between the servers, all of it: aloud and those written after its contract take a form,
+//! All that differs between the servers: aloud and those written after its contract take a form,
 //! nchan takes the line itself as the body.
 
 /// How a server wants to be spoken to.

@@ -13,7 +13,7 @@ const CARRY_BYTES: usize = 2048;
 /// A connection on loopback that takes longer to open than this has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a read found out about the listener.
+/// The state of the listener after a read.
 #[derive(PartialEq)]
 pub enum State {
     /// The response head is not complete.

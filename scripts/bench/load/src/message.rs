@@ -1,4 +1,4 @@
-//! What is said: `sSS NNNNNNNN-TTTTTTTTTTTTTTTTTTT-the-quick-brown-fox`, where SS is the speaker, N its
+//! A message: `sSS NNNNNNNN-TTTTTTTTTTTTTTTTTTT-the-quick-brown-fox`, where SS is the speaker, N its
 //! count and T the CLOCK_MONOTONIC nanosecond at which it was sent. Every part has a fixed width, so a
 //! request is made once and only its digits are written anew, and a line is read without searching.
 

@@ -6,7 +6,7 @@ pub const USAGE: &str = "usage: load say|fanout|join|idle|start --port PORT [--p
     [--dialect aloud|nchan] [--listeners N] [--speakers N] [--rate MESSAGES_A_SECOND, 0: flat out] \
     [--seconds S] [--outstanding N] [-- SERVER ARGUMENT...]";
 
-/// What to measure.
+/// The quantity to measure.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Command {
     Say,

@@ -1,4 +1,4 @@
-//! What the server costs: its processor time and its memory, from outside.
+//! The costs of the server: its processor time and its memory, from outside.
 //!
 //! Processor time is read from the CPU clock of each process (clock_getcpuclockid). The kernel keeps it in
 //! nanoseconds for all threads of the process, those that ended among them, where /proc/PID/stat has only

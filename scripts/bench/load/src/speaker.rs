@@ -10,7 +10,7 @@ use crate::room::message::Request;
 /// Ample for an answer to `/say`, head and body.
 const ANSWER_BYTES: usize = 4096;
 
-/// What came of a `/say`.
+/// The state of the answer to a `/say`.
 pub enum Answer {
     /// Not all of it is here.
     Pending,

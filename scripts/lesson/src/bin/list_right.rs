@@ -1,5 +1,5 @@
-//! The race on the list, the right way: to look and to act under one and the same lock. Whatever is said is said before
-//! both or after both, so it is in the one or comes by the other, and never in both.
+//! The race on the list, the right way: to look and to act under one lock. Every message is said before both or after
+//! both, so it is in the one or comes by the other, and never in both.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};

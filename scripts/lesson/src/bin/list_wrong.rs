@@ -1,6 +1,6 @@
 //! The race on the list, the wrong way. Rust does not let two threads change a list at once without a lock. It does let
-//! them take the lock twice: once to look and once to act. What is said in between is neither in what the newcomer was
-//! given nor sent to it.
+//! them take the lock twice: once to look and once to act. A message that is said in between is neither in the
+//! newcomer's list nor sent to it.
 
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 
-/// What one listener may cost, in messages.
+/// The most messages that may wait for one listener.
 const QUEUE: usize = 256;
 
 fn main() -> ExitCode {

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     });
     let mut heard = 0;
     while heard < 10 {
-        // Whoever waits here waits for a thread that waits for ever, so the limit only says when we have seen enough.
+        // This waits for a thread that waits for ever, so the limit only says when we have seen enough.
         let Ok(message) = signals.recv_timeout(Duration::from_secs(2)) else {
             eprintln!("message {} does not come: its speaker waits for a listener that sleeps", heard + 1);
             return ExitCode::FAILURE;

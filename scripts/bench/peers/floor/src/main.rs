@@ -76,7 +76,7 @@ fn serve(connections: &mut [Option<Connection>], token: usize) {
     if let Some(line) = line(&request[..length]) {
         let listeners = connections.iter_mut().flatten();
         for listener in listeners.filter(|connection| connection.role == Role::Listener) {
-            // Who has gone is noticed when its end is read.
+            // A listener that has gone is noticed when its end is read.
             let _ = listener.stream.write_all(&line);
         }
     }
