@@ -1,6 +1,5 @@
-//! Promise: the folders of `src/` are layers. What stands higher may import what stands lower, never the other way; folders
-//! side by side do not import each other; and no files import each other in a circle. The table is the picture in
-//! `src/lib.rs`.
+//! Promise: the folders of `src/` are layers. A higher one may import a lower one, never the other way. Folders side by
+//! side do not import each other, and no files import each other in a circle. The table is the picture in `src/lib.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
