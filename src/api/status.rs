@@ -109,15 +109,16 @@ mod tests {
     use super::*;
     use crate::room::frame::Format;
     use crate::room::history::Since;
-    use crate::room::hub::{Events, Limits, Subscription};
+    use crate::room::hub::Limits;
     use crate::room::letterbox::Owner;
-    use crate::room::letterbox::tests::{Tape, message};
+    use crate::room::memory_wire::{MemoryWire, message};
+    use crate::room::subscription::{Events, Subscription};
 
     fn hub() -> Hub {
         Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0
     }
 
-    fn join(hub: &Hub, tape: &std::sync::Arc<Tape>) -> Owner {
+    fn join(hub: &Hub, tape: &std::sync::Arc<MemoryWire>) -> Owner {
         let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
         let everything = Subscription { channel: String::new(), events: Events::All };
         hub.join(everything, Since::NOW, owner.letterbox().clone()).unwrap();
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn health_is_ok_until_the_server_stops() {
         let hub = hub();
-        let _owner = join(&hub, &Tape::new(usize::MAX));
+        let _owner = join(&hub, &MemoryWire::new(usize::MAX));
         let healthy = health(&hub);
         assert_eq!(healthy.status, 200);
         assert!(healthy.body.starts_with(r#"{"status":"ok","listeners":1,"uptime_seconds":"#), "{}", healthy.body);
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let hub = hub();
-        let (_quick, _slow) = (join(&hub, &Tape::new(usize::MAX)), join(&hub, &Tape::new(0)));
+        let (_quick, _slow) = (join(&hub, &MemoryWire::new(usize::MAX)), join(&hub, &MemoryWire::new(0)));
         for _ in 0..3 {
             hub.publish(message("x")).unwrap();
         }

@@ -8,7 +8,7 @@ use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
 use crate::room::frame::Format;
 use crate::room::history::{Point, Since};
-use crate::room::hub::{Events, Subscription};
+use crate::room::subscription::{Events, Subscription};
 use crate::text::shown;
 
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.

@@ -443,7 +443,7 @@ fn entry(value: &Value) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::letterbox::tests::message;
+    use crate::room::memory_wire::message;
 
     #[test]
     fn what_aloud_has_not_written_is_passed_over() {

@@ -407,8 +407,9 @@ mod tests {
     use crate::keep::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
     use crate::room::commit_queue::Desk;
     use crate::room::history::{History, Point, Replay, Since};
-    use crate::room::hub::{Events, Limits, Subscription};
-    use crate::room::letterbox::tests::message;
+    use crate::room::hub::Limits;
+    use crate::room::memory_wire::message;
+    use crate::room::subscription::{Events, Subscription};
 
     fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {
         Store::open_in(Arc::new(disk.clone()))

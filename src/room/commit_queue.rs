@@ -166,7 +166,7 @@ impl Clerk {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::room::letterbox::tests::message;
+    use crate::room::memory_wire::message;
 
     #[test]
     fn the_clerk_takes_all_that_lies_there_and_ends_when_the_desk_is_closed() {

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn gone(id: u64, channel: &str, event: &'static str) -> Message {
-        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::room::letterbox::tests::message("") }
+        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::room::memory_wire::message("") }
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub struct Owner {
     letterbox: Arc<Letterbox>,
     /// Only the listener's own thread receives. Senders are speakers, the hub when it hangs up, the watcher that sees
     /// the client leave, and the stop.
-    bell: Receiver<()>,
+    pub(super) bell: Receiver<()>,
 }
 
 /// How a listener stands with the hub.
@@ -213,7 +213,6 @@ impl Letterbox {
     }
 }
 
-#[cfg(not(loom))]
 impl Watcher for Letterbox {
     fn peer_left(&self) {
         self.let_leave();
@@ -423,137 +422,41 @@ fn send(wire: &dyn Wire, bytes: &[u8], last_sent: &mut Instant) -> io::Result<us
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    //! A wire made of memory, for the tests here and in `room/hub.rs`.
-
+#[cfg(all(test, not(loom)))]
+mod tests {
     use super::*;
-    use crate::room::message::Message;
-    use std::sync::Mutex as StdMutex;
+    use crate::room::memory_wire::{MemoryWire, letter, message};
 
-    /// A wire that takes a set number of bytes, then is full until somebody waits for it.
-    pub struct Tape(StdMutex<Taken>);
-
-    struct Taken {
-        bytes: Vec<u8>,
-        room: usize,
-        sends: usize,
-        broken: bool,
-        /// Reported once, as the kernel does; after that every send fails with `BrokenPipe`.
-        last_words: Option<io::ErrorKind>,
-    }
-
-    #[cfg_attr(loom, allow(dead_code))] // the model check needs a part of it
-    impl Tape {
-        pub fn new(room: usize) -> std::sync::Arc<Tape> {
-            std::sync::Arc::new(Tape(StdMutex::new(Taken {
-                bytes: vec![],
-                room,
-                sends: 0,
-                broken: false,
-                last_words: None,
-            })))
-        }
-
-        pub fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().bytes.clone()).unwrap()
-        }
-
-        pub fn sends(&self) -> usize {
-            self.0.lock().unwrap().sends
-        }
-
-        pub fn break_with(&self, last_words: io::ErrorKind) {
-            let mut taken = self.0.lock().unwrap();
-            (taken.broken, taken.last_words) = (true, Some(last_words));
-        }
-
-        pub fn is_cut(&self) -> bool {
-            self.0.lock().unwrap().broken
-        }
-    }
-
-    impl Wire for Tape {
-        fn watch(&self, _: Option<std::sync::Arc<dyn Watcher>>) {}
-
-        fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-            let mut taken = self.0.lock().unwrap();
-            if taken.broken {
-                return Err(taken.last_words.take().unwrap_or(io::ErrorKind::BrokenPipe).into());
-            }
-            let length = bytes.len().min(taken.room);
-            if length == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            taken.bytes.extend_from_slice(&bytes[..length]);
-            taken.room -= length;
-            taken.sends += 1;
-            Ok(length)
-        }
-
-        fn wait_until_writable(&self, _: Duration) -> io::Result<()> {
-            self.0.lock().unwrap().room = usize::MAX;
-            Ok(())
-        }
-
-        fn failure(&self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn cut(&self) {
-            self.0.lock().unwrap().broken = true;
-        }
-    }
-
-    pub fn message(text: &str) -> Message {
-        Message {
-            id: 0,
-            time: 0,
-            event: "message".into(),
-            channel: String::new(),
-            name: String::new(),
-            message: text.to_owned(),
-            fields: vec![],
-        }
-    }
-
-    pub fn letter(text: &str) -> Arc<Letter> {
-        Arc::new(Letter::new(std::sync::Arc::new(message(text))))
-    }
-
-    #[cfg(not(loom))]
     #[test]
     fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
-        let tape = Tape::new(7);
-        let owner = Owner::new(tape.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let wire = MemoryWire::new(7);
+        let owner = Owner::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
-        assert_eq!(tape.text(), "head\r\no", "the head first, then as much as there was room for");
+        assert_eq!(wire.text(), "head\r\no", "the head first, then as much as there was room for");
         owner.letterbox().post(&letter("two"));
         owner.letterbox().carry(&mut vec![]);
-        assert_eq!(tape.sends(), 2, "nobody tries again while the owner is on its way");
+        assert_eq!(wire.sends(), 2, "nobody tries again while the owner is on its way");
         owner.sleep(Duration::from_secs(60)); // returns at once: the bell is rung
         owner.write_out().unwrap();
-        assert_eq!(tape.text(), "head\r\none\r\ntwo\r\n");
+        assert_eq!(wire.text(), "head\r\none\r\ntwo\r\n");
     }
 
-    #[cfg(not(loom))]
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
-        let tape = Tape::new(usize::MAX);
-        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
-        tape.break_with(io::ErrorKind::TimedOut);
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = Owner::new(wire.clone(), Format::Lines, false, vec![], 8);
+        wire.break_with(io::ErrorKind::TimedOut);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
         owner.sleep(Duration::from_secs(60)); // returns at once
         assert_eq!(owner.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
-    #[cfg(not(loom))]
     #[test]
     fn what_was_said_before_goes_out_first_and_is_no_sign_of_a_slow_listener() {
-        let tape = Tape::new(10);
-        let owner = Owner::new(tape.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let wire = MemoryWire::new(10);
+        let owner = Owner::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
         owner.letterbox().put_before(Replay {
             gap: Some(crate::room::history::Gap { after: 7, oldest: None }),
@@ -562,186 +465,31 @@ pub(crate) mod tests {
         let posted = owner.letterbox().post(&letter("live"));
         assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
         owner.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
-        assert_eq!(tape.text(), "head\r\nalou");
+        assert_eq!(wire.text(), "head\r\nalou");
         owner.write_out().unwrap();
         let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
         let notice = "aloud: messages after 7 may be missing; none is kept\r\n";
-        assert_eq!(tape.text(), format!("head\r\n{notice}{expected}live\r\n"));
+        assert_eq!(wire.text(), format!("head\r\n{notice}{expected}live\r\n"));
         assert_eq!(lock(&owner.letterbox().pen).past, None, "nothing is left of it");
     }
 
-    #[cfg(not(loom))]
     #[test]
     fn silence_is_broken_and_only_silence() {
-        let tape = Tape::new(usize::MAX);
-        let owner = Owner::new(tape.clone(), Format::Sse, true, vec![], 8);
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = Owner::new(wire.clone(), Format::Sse, true, vec![], 8);
         owner.break_silence(Duration::ZERO).unwrap();
-        assert_eq!(tape.text(), "2\r\n:\n\r\n");
+        assert_eq!(wire.text(), "2\r\n:\n\r\n");
         owner.break_silence(Duration::from_secs(60)).unwrap();
-        assert_eq!(tape.text(), "2\r\n:\n\r\n");
+        assert_eq!(wire.text(), "2\r\n:\n\r\n");
         assert!(owner.silence_left(Duration::from_secs(60)) > Duration::from_secs(1));
     }
 
-    #[cfg(not(loom))]
     #[test]
     fn a_chunked_stream_is_ended_properly() {
-        let tape = Tape::new(3);
-        let owner = Owner::new(tape.clone(), Format::Lines, true, vec![], 8);
+        let wire = MemoryWire::new(3);
+        let owner = Owner::new(wire.clone(), Format::Lines, true, vec![], 8);
         owner.letterbox().post(&letter("one"));
         owner.finish().unwrap();
-        assert_eq!(tape.text(), "5\r\none\r\n\r\n0\r\n\r\n");
-    }
-}
-
-#[cfg(all(test, loom))]
-mod model {
-    //! The model check: it runs the code above in every order in which the threads of the hand-over can meet. To see it
-    //! work, take one of the fences away, or the look after the pen was put down.
-
-    use super::tests::{Tape, letter};
-    use super::*;
-    use crate::room::frame::Format;
-    use crate::room::history::Since;
-    use crate::room::hub::{Events, Hub, Limits, Subscription};
-    use loom::thread;
-
-    fn owner(tape: &std::sync::Arc<Tape>) -> Owner {
-        Owner::new(tape.clone(), Format::Lines, false, vec![], 8)
-    }
-
-    fn check(body: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(5);
-        model.check(body);
-    }
-
-    /// Starts another thread that posts and carries each of `texts`.
-    fn speaks(owner: &Owner, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
-        let letterbox = owner.letterbox().clone();
-        thread::spawn(move || {
-            for text in texts {
-                letterbox.post(&letter(text));
-                letterbox.carry(&mut vec![]);
-            }
-        })
-    }
-
-    #[test]
-    fn two_hands_leave_no_letter_lying() {
-        check(|| {
-            let tape = Tape::new(usize::MAX);
-            let owner = owner(&tape);
-            let other = speaks(&owner, &["x"]);
-            owner.letterbox().post(&letter("x"));
-            owner.letterbox().carry(&mut vec![]);
-            other.join().unwrap();
-            assert_eq!(tape.text(), "x\r\nx\r\n", "a letter is left lying");
-        });
-    }
-
-    #[test]
-    fn a_hand_and_the_owner_leave_no_letter_lying_and_keep_the_order() {
-        check(|| {
-            let tape = Tape::new(2); // full in the middle of the first letter
-            let owner = owner(&tape);
-            let speaker = speaks(&owner, &["1", "2"]);
-            owner.write_out().unwrap(); // a heartbeat's turn, at any moment
-            let left = owner.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
-            speaker.join().unwrap();
-            if left.is_zero() || owner.bell.try_recv().is_ok() {
-                owner.write_out().unwrap();
-            }
-            assert_eq!(tape.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");
-        });
-    }
-
-    #[test]
-    fn a_look_at_the_clock_leaves_no_letter_lying() {
-        check(|| {
-            let tape = Tape::new(usize::MAX);
-            let owner = owner(&tape);
-            let speaker = speaks(&owner, &["x"]);
-            let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
-            speaker.join().unwrap();
-            if !asleep || owner.bell.try_recv().is_ok() {
-                owner.write_out().unwrap();
-            }
-            assert_eq!(tape.text(), "x\r\n", "a letter is left lying until the next heartbeat");
-        });
-    }
-
-    fn hub() -> Hub {
-        Hub::new(Limits { listeners: 4, queue: 256, history: 8, history_bytes: 1 << 20 }).0
-    }
-
-    fn everything() -> Subscription {
-        Subscription { channel: String::new(), events: Events::All }
-    }
-
-    #[test]
-    fn two_speakers_carry_everything_in_the_order_of_ids() {
-        check(|| {
-            let hub = std::sync::Arc::new(hub());
-            let tape = Tape::new(usize::MAX);
-            let owner = owner(&tape);
-            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
-            let other = {
-                let hub = hub.clone();
-                thread::spawn(move || {
-                    let receipt = hub.publish(super::tests::message("a")).unwrap();
-                    hub.lend_a_hand(receipt.listeners);
-                    receipt.id
-                })
-            };
-            let b = hub.publish(super::tests::message("b")).unwrap();
-            hub.lend_a_hand(b.listeners);
-            let a = other.join().unwrap();
-            assert_eq!(tape.text(), if a < b.id { "a\r\nb\r\n" } else { "b\r\na\r\n" });
-        });
-    }
-
-    #[test]
-    fn who_joins_hears_everything_said_afterwards() {
-        check(|| {
-            let hub = std::sync::Arc::new(hub());
-            let tape = Tape::new(usize::MAX);
-            let owner = owner(&tape);
-            let speaker = {
-                let hub = hub.clone();
-                thread::spawn(move || {
-                    [(); 2].map(|()| {
-                        let reached = hub.publish(super::tests::message("x")).unwrap().listeners;
-                        hub.lend_a_hand(reached);
-                        reached
-                    })
-                })
-            };
-            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
-            let reached = speaker.join().unwrap();
-            assert!(reached[0] <= reached[1], "once joined, it is reached");
-            assert_eq!(tape.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
-        });
-    }
-
-    #[test]
-    fn who_joins_with_what_was_said_before_hears_everything_once() {
-        check(|| {
-            let hub = std::sync::Arc::new(hub());
-            let tape = Tape::new(usize::MAX);
-            let owner = owner(&tape);
-            let speaker = {
-                let hub = hub.clone();
-                thread::spawn(move || {
-                    for text in ["1", "2"] {
-                        let receipt = hub.publish(super::tests::message(text)).unwrap();
-                        hub.lend_a_hand(receipt.listeners);
-                    }
-                })
-            };
-            hub.join(everything(), Since::OLDEST, owner.letterbox().clone()).unwrap();
-            owner.write_out().unwrap();
-            speaker.join().unwrap();
-            assert_eq!(tape.text(), "1\r\n2\r\n", "a hole or a repeat where the replay meets the live stream");
-        });
+        assert_eq!(wire.text(), "5\r\none\r\n\r\n0\r\n\r\n");
     }
 }

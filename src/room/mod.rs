@@ -1,5 +1,6 @@
 //! The heart: who listens, what is said and what was said, behind one lock (`hub`). No I/O happens under it.
 
+pub mod carriers;
 pub mod commit_queue;
 pub mod forgotten;
 pub mod frame;
@@ -8,5 +9,10 @@ pub mod hub;
 pub mod letterbox;
 #[cfg(not(loom))]
 pub mod listener;
+#[cfg(test)]
+pub(crate) mod memory_wire;
 pub mod message;
+#[cfg(all(test, loom))]
+mod model;
+pub mod subscription;
 pub mod wire;

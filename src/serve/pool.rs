@@ -34,7 +34,8 @@ use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor
 use crate::net::watch::{Event, Watch};
 use crate::os::limits;
 use crate::os::raw::give_memory_back;
-use crate::room::hub::{BIG_ROOM, Limits};
+use crate::room::carriers::BIG_ROOM;
+use crate::room::hub::Limits;
 use crate::room::listener::Listener;
 use crate::room::message::{Receipt, Refused};
 use crate::room::wire::Wire;

@@ -1,0 +1,151 @@
+//! The model check: it runs the hand-over (`room/letterbox.rs`) in every order in which the threads of the hand-over can meet. To see it
+//! work, take one of the fences away, or the look after the pen was put down.
+
+use crate::room::frame::Format;
+use crate::room::history::Since;
+use crate::room::hub::{Hub, Limits};
+use crate::room::letterbox::Owner;
+use crate::room::memory_wire::{MemoryWire, letter, message};
+use crate::room::subscription::{Events, Subscription};
+use loom::thread;
+use std::time::Duration;
+
+fn owner(wire: &std::sync::Arc<MemoryWire>) -> Owner {
+    Owner::new(wire.clone(), Format::Lines, false, vec![], 8)
+}
+
+fn check(body: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(5);
+    model.check(body);
+}
+
+/// Starts another thread that posts and carries each of `texts`.
+fn speaks(owner: &Owner, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
+    let letterbox = owner.letterbox().clone();
+    thread::spawn(move || {
+        for text in texts {
+            letterbox.post(&letter(text));
+            letterbox.carry(&mut vec![]);
+        }
+    })
+}
+
+#[test]
+fn two_hands_leave_no_letter_lying() {
+    check(|| {
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = owner(&wire);
+        let other = speaks(&owner, &["x"]);
+        owner.letterbox().post(&letter("x"));
+        owner.letterbox().carry(&mut vec![]);
+        other.join().unwrap();
+        assert_eq!(wire.text(), "x\r\nx\r\n", "a letter is left lying");
+    });
+}
+
+#[test]
+fn a_hand_and_the_owner_leave_no_letter_lying_and_keep_the_order() {
+    check(|| {
+        let wire = MemoryWire::new(2); // full in the middle of the first letter
+        let owner = owner(&wire);
+        let speaker = speaks(&owner, &["1", "2"]);
+        owner.write_out().unwrap(); // a heartbeat's turn, at any moment
+        let left = owner.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
+        speaker.join().unwrap();
+        if left.is_zero() || owner.bell.try_recv().is_ok() {
+            owner.write_out().unwrap();
+        }
+        assert_eq!(wire.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");
+    });
+}
+
+#[test]
+fn a_look_at_the_clock_leaves_no_letter_lying() {
+    check(|| {
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = owner(&wire);
+        let speaker = speaks(&owner, &["x"]);
+        let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
+        speaker.join().unwrap();
+        if !asleep || owner.bell.try_recv().is_ok() {
+            owner.write_out().unwrap();
+        }
+        assert_eq!(wire.text(), "x\r\n", "a letter is left lying until the next heartbeat");
+    });
+}
+
+fn hub() -> Hub {
+    Hub::new(Limits { listeners: 4, queue: 256, history: 8, history_bytes: 1 << 20 }).0
+}
+
+fn everything() -> Subscription {
+    Subscription { channel: String::new(), events: Events::All }
+}
+
+#[test]
+fn two_speakers_carry_everything_in_the_order_of_ids() {
+    check(|| {
+        let hub = std::sync::Arc::new(hub());
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = owner(&wire);
+        hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+        let other = {
+            let hub = hub.clone();
+            thread::spawn(move || {
+                let receipt = hub.publish(message("a")).unwrap();
+                hub.lend_a_hand(receipt.listeners);
+                receipt.id
+            })
+        };
+        let b = hub.publish(message("b")).unwrap();
+        hub.lend_a_hand(b.listeners);
+        let a = other.join().unwrap();
+        assert_eq!(wire.text(), if a < b.id { "a\r\nb\r\n" } else { "b\r\na\r\n" });
+    });
+}
+
+#[test]
+fn who_joins_hears_everything_said_afterwards() {
+    check(|| {
+        let hub = std::sync::Arc::new(hub());
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = owner(&wire);
+        let speaker = {
+            let hub = hub.clone();
+            thread::spawn(move || {
+                [(); 2].map(|()| {
+                    let reached = hub.publish(message("x")).unwrap().listeners;
+                    hub.lend_a_hand(reached);
+                    reached
+                })
+            })
+        };
+        hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+        let reached = speaker.join().unwrap();
+        assert!(reached[0] <= reached[1], "once joined, it is reached");
+        assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
+    });
+}
+
+#[test]
+fn who_joins_with_what_was_said_before_hears_everything_once() {
+    check(|| {
+        let hub = std::sync::Arc::new(hub());
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = owner(&wire);
+        let speaker = {
+            let hub = hub.clone();
+            thread::spawn(move || {
+                for text in ["1", "2"] {
+                    let receipt = hub.publish(message(text)).unwrap();
+                    hub.lend_a_hand(receipt.listeners);
+                }
+            })
+        };
+        hub.join(everything(), Since::OLDEST, owner.letterbox().clone()).unwrap();
+        owner.write_out().unwrap();
+        speaker.join().unwrap();
+        assert_eq!(wire.text(), "1\r\n2\r\n", "a hole or a repeat where the replay meets the live stream");
+    });
+}
