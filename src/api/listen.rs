@@ -9,11 +9,11 @@ use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::journal;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
-use crate::room::history::Since;
 use crate::room::hub::Hub;
 use crate::room::letterbox::{Owner, PIECE_BYTES};
 use crate::room::listener::Listener;
 use crate::room::message::Refused;
+use crate::room::replay::Since;
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;

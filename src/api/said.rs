@@ -7,9 +7,9 @@ use crate::api::listen;
 use crate::http::exchange::{After, Exchange};
 use crate::http::listen_query::Ask;
 use crate::room::frame::{self, LAST_CHUNK};
-use crate::room::history::Since;
 use crate::room::hub::Hub;
 use crate::room::letterbox::PIECE_BYTES;
+use crate::room::replay::Since;
 
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.

@@ -108,10 +108,10 @@ fn family<L: Display, V: Display>(
 mod tests {
     use super::*;
     use crate::room::frame::Format;
-    use crate::room::history::Since;
     use crate::room::hub::Limits;
     use crate::room::letterbox::Owner;
     use crate::room::memory_wire::{MemoryWire, message};
+    use crate::room::replay::Since;
     use crate::room::subscription::{Events, Subscription};
 
     fn hub() -> Hub {

@@ -7,7 +7,7 @@ use crate::http::exchange::Exchange;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
 use crate::room::frame::Format;
-use crate::room::history::{Point, Since};
+use crate::room::replay::{Point, Since};
 use crate::room::subscription::{Events, Subscription};
 use crate::text::shown;
 

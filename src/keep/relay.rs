@@ -38,10 +38,10 @@ use crate::clock::{self, now_micros};
 use crate::journal;
 use crate::keep::record;
 use crate::room::commit_queue::{Clerk, Handed};
-use crate::room::history::Past;
 use crate::room::hub::Hub;
 use crate::room::message::{HOST_EVENT, Mark, Message};
 use crate::room::message::{Receipt, Refused};
+use crate::room::replay::Past;
 use crate::sync::lock;
 
 /// The key of the stream. For two conversations on one Redis, give them two databases: `redis://host/1`.

@@ -13,10 +13,10 @@ use crate::room::message::Message;
 pub enum Backing {
     /// A file.
     #[cfg(feature = "store")]
-    Store(crate::keep::store::Store, crate::room::history::Past),
+    Store(crate::keep::store::Store, crate::room::replay::Past),
     /// A Redis.
     #[cfg(feature = "redis")]
-    Redis(Arc<crate::keep::relay::Relay>, crate::room::history::Past),
+    Redis(Arc<crate::keep::relay::Relay>, crate::room::replay::Past),
 }
 
 /// A thread's name, and its life, which ends when the hub is closed. The function is called when what others said can be

@@ -31,10 +31,10 @@ use crate::journal;
 use crate::keep::record;
 use crate::keep::wal::{self, Behind, Log, Raw};
 use crate::room::commit_queue::{Clerk, Handed};
-use crate::room::history::Past;
 use crate::room::hub::Hub;
 use crate::room::message::Refused;
 use crate::room::message::{HOST_EVENT, Message, next_id};
+use crate::room::replay::Past;
 
 /// What was kept together, by the id of its newest message; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
@@ -406,9 +406,10 @@ mod tests {
     use super::*;
     use crate::keep::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
     use crate::room::commit_queue::Desk;
-    use crate::room::history::{History, Point, Replay, Since};
+    use crate::room::history::History;
     use crate::room::hub::Limits;
     use crate::room::memory_wire::message;
+    use crate::room::replay::{Point, Replay, Since};
     use crate::room::subscription::{Events, Subscription};
 
     fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {

@@ -223,11 +223,11 @@ mod tests {
 
     use super::*;
     use crate::room::frame::Format;
-    use crate::room::history::Since;
     use crate::room::hub::tests::{everything, join};
     use crate::room::hub::{Hub, Limits};
     use crate::room::letterbox::Owner;
     use crate::room::memory_wire::message;
+    use crate::room::replay::Since;
     use crate::room::wire::{Watcher, Wire};
     use crate::sync::Receiver;
 

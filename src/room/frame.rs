@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::names::is_invisible;
-use crate::room::history::{Gap, Replay};
 use crate::room::message::Message;
+use crate::room::replay::{Gap, Replay};
 
 /// The format in which a listener wants its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,11 @@ use crate::counters::Counters;
 use crate::room::carriers::{Carriers, Round};
 use crate::room::commit_queue::{Desk, Then};
 use crate::room::frame::Letter;
-use crate::room::history::{History, Past, Point, Replay, Since};
+use crate::room::history::History;
 use crate::room::letterbox::{Letterbox, Posted};
 use crate::room::message::{Mark, Message, Receipt, Refused, next_id};
+use crate::room::replay::Past;
+use crate::room::replay::{Point, Replay, Since};
 use crate::room::subscription::Subscription;
 use crate::sync::{Arc, Mutex, Receiver, bounded, lock};
 
@@ -370,10 +372,10 @@ pub(super) mod tests {
 
     use super::*;
     use crate::room::frame::Format;
-    use crate::room::history::Gap;
     use crate::room::letterbox::Owner;
     use crate::room::memory_wire::{MemoryWire, message};
     use crate::room::message::HOST_EVENT;
+    use crate::room::replay::Gap;
     use crate::room::subscription::Events;
     use crate::sync::{AtomicU64, Ordering};
 

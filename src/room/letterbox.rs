@@ -32,7 +32,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::room::frame::{self, Format, Letter};
-use crate::room::history::Replay;
+use crate::room::replay::Replay;
 use crate::room::wire::{STALL_LIMIT, Watcher, Wire};
 use crate::sync::{
     Arc, AtomicI64, AtomicU8, Mutex, Ordering, Receiver, Sender, bounded, fence, lock, try_lock, unbounded,
@@ -459,7 +459,7 @@ mod tests {
         let owner = Owner::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
         owner.letterbox().put_before(Replay {
-            gap: Some(crate::room::history::Gap { after: 7, oldest: None }),
+            gap: Some(crate::room::replay::Gap { after: 7, oldest: None }),
             messages: past.collect(),
         });
         let posted = owner.letterbox().post(&letter("live"));

@@ -14,5 +14,6 @@ pub(crate) mod memory_wire;
 pub mod message;
 #[cfg(all(test, loom))]
 mod model;
+pub mod replay;
 pub mod subscription;
 pub mod wire;

@@ -2,10 +2,10 @@
 //! work, take one of the fences away, or the look after the pen was put down.
 
 use crate::room::frame::Format;
-use crate::room::history::Since;
 use crate::room::hub::{Hub, Limits};
 use crate::room::letterbox::Owner;
 use crate::room::memory_wire::{MemoryWire, letter, message};
+use crate::room::replay::Since;
 use crate::room::subscription::{Events, Subscription};
 use loom::thread;
 use std::time::Duration;
