@@ -1,6 +1,6 @@
-//! The log: to stderr, one line for each event worth knowing. Trouble that may come a thousand times a second is logged
-//! a few times, then counted, so that no client can fill a disk with it. Client input is escaped before it is logged
-//! (`exchange::shown`).
+//! The log: to stderr, one line for each event worth knowing. RateLimited that may come a thousand times a second is
+//! logged a few times, then counted, so that no client can fill a disk with it. Client input is escaped before it is
+//! logged (`exchange::shown`).
 //!
 //! **Nobody waits for stderr**, which may be a stopped terminal, or a pipe that nobody reads. Lines are put into a
 //! bounded buffer, and a thread writes them. A line that does not fit is dropped and counted, and the count is written
@@ -195,18 +195,18 @@ fn write_lines(out: &mut impl Write, mut text: &[u8]) -> Result<(), u64> {
 }
 
 /// New connections that fail: no thread could be started, or descriptors ran out.
-pub static ACCEPTING: Trouble = Trouble::new("trouble with accepting");
+pub static ACCEPTING: RateLimited = RateLimited::new("trouble with accepting");
 /// Listeners that were hung up on or given up.
-pub static SLOW_LISTENERS: Trouble = Trouble::new("slow listeners");
+pub static SLOW_LISTENERS: RateLimited = RateLimited::new("slow listeners");
 /// Clients that were turned away because the server was full.
-pub static FULL: Trouble = Trouble::new("turned away");
+pub static FULL: RateLimited = RateLimited::new("turned away");
 /// Webhooks that did not prove the secret.
-pub static HOOKS: Trouble = Trouble::new("refused hooks");
+pub static HOOKS: RateLimited = RateLimited::new("refused hooks");
 /// Messages that could not be kept.
-pub static KEEPING: Trouble = Trouble::new("trouble with keeping messages");
+pub static KEEPING: RateLimited = RateLimited::new("trouble with keeping messages");
 
 /// One kind of trouble.
-pub struct Trouble {
+pub struct RateLimited {
     what: &'static str,
     state: Mutex<State>,
 }
@@ -217,9 +217,9 @@ struct State {
     unsaid: u64,
 }
 
-impl Trouble {
-    const fn new(what: &'static str) -> Trouble {
-        Trouble { what, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
+impl RateLimited {
+    const fn new(what: &'static str) -> RateLimited {
+        RateLimited { what, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
     }
 
     /// Logs `line` as a warning, or only counts it if enough like it were logged lately.
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn repeated_trouble_is_counted_and_news_again_later() {
-        let trouble = Trouble::new("test");
+        let trouble = RateLimited::new("test");
         let start = Instant::now();
         let said = (0..100).filter(|_| trouble.is_news(start)).count();
         assert_eq!(said as u32, LINES);

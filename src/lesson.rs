@@ -90,9 +90,9 @@
 //! ```
 //!
 //! In aloud: the letters of a [`letterbox`](crate::room::letterbox), its bell, the keeper's call in
-//! [`hub`](crate::room::hub), the messages on the [`desk`](crate::room::commit_queue), the first signal in `main.rs`,
-//! and the end of all threads in [`pool`](crate::serve::pool). The comment on a field that is a channel says who sends,
-//! who receives, how much it holds, and what it means when it is disconnected.
+//! [`hub`](crate::room::hub), the messages on the [`commit_queue`](crate::room::commit_queue), the first signal in
+//! `main.rs`, and the end of all threads in [`pool`](crate::serve::pool). The comment on a field that is a channel says
+//! who sends, who receives, how much it holds, and what it means when it is disconnected.
 //!
 //! **Why is the letterbox unbounded, then?** crossbeam's bounded channel allocates all its slots when it is made: 6 KiB
 //! for each listener, and most listeners never have more than one letter waiting. The letterbox takes the unbounded one

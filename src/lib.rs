@@ -35,10 +35,10 @@
 //! gives the kept messages without joining.
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
-//! [`commit_queue`](room::commit_queue). The desk's clerk keeps all that lies there together (group commit), in the
-//! file of the `store` (which has a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub posts it and its
-//! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
-//! one conversation: each reads there the messages of all.
+//! [`commit_queue`](room::commit_queue). The commit queue's committer keeps all that lies there together (group
+//! commit), in the file of the `store` (which has a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub
+//! posts it and its speaker is answered. Until then the speaker's connection waits there without a thread. With Redis
+//! many servers are one conversation: each reads there the messages of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is
@@ -55,8 +55,8 @@
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
 //! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
-//! | clerk | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
-//! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the clerk has ended |
+//! | committer | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 2 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
+//! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the committer has ended |
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |
 //!
 //! The waiting threads are leader and followers: the kernel gives an event to one of them, which serves it while the
@@ -79,7 +79,7 @@
 //! under it), `Hub::turn` (the walker), `Relay::waiting` (speakers that wait for a receipt), `hook::Memory` (the
 //! forges' deliveries), `Slot::stand` (the thread that serves a connection), `Shared::connections` and
 //! `Shared::descriptors` (the pool's books), `Shared::kept` (speakers to be answered), `Shared::alive` (taken away at
-//! the stop), `Trouble::state` (lines that the log has left out), `Waiting::state` (lines to be logged),
+//! the stop), `RateLimited::state` (lines that the log has left out), `Waiting::state` (lines to be logged),
 //! `Socket::watcher` (told when the peer leaves), and `Socket::number`, held for one system call so that no number is
 //! used after it was given back.
 //!
@@ -91,9 +91,10 @@
 //! # Stopping, in order
 //!
 //! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from). The hub is
-//! closed: speakers are refused from now on, messages that lie on the desk are kept, every listener delivers what its
-//! letterbox holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked connections
-//! are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at once.
+//! closed: speakers are refused from now on, messages that lie on the commit queue are kept, every listener delivers
+//! what its letterbox holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked
+//! connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at
+//! once.
 //!
 //! # Absent
 //!
@@ -103,7 +104,7 @@
 //!   and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
-//! * No queue without a bound: listeners, connections and what each of them has on the desk, descriptors, letters
+//! * No queue without a bound: listeners, connections and what each of them has on the commit queue, descriptors, letters
 //!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
 //!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines
 //!   that wait and those about the same trouble.

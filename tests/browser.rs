@@ -1,5 +1,6 @@
-//! Promise: a web page needs no more than `new EventSource('/listen')`. Cut off again and again, it comes back by itself,
-//! has every message once and in order, or is told once where some may be missing. And the tutorial's page works as it is.
+//! Promise: a web page needs no more than `new EventSource('/listen')`. Cut off again and again, it comes back by
+//! itself, has every message once and in order, or is told once where some may be missing. And the tutorial's page
+//! works as it is.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Promise: no cache answers in the server's place. Every answer but the page's own files says `no-store`, and each that
-//! depends on `Accept` says so.
+//! Promise: no cache answers in the server's place. Every answer but the page's own files says `no-store`, and each
+//! that depends on `Accept` says so.
 
 use crate::support::{Answer, Server};
 

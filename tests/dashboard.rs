@@ -1,6 +1,6 @@
-//! Promise: `/` is a dashboard in a browser and help in a terminal. The page is small, asks nobody else, takes no markup
-//! from anybody, and shows what happens as it happens: people, pipelines, hosts. Proved in Chromium, by the scenarios of
-//! `tests/dashboard`.
+//! Promise: `/` is a dashboard in a browser and help in a terminal. The page is small, asks nobody else, takes no
+//! markup from anybody, and shows what happens as it happens: people, pipelines, hosts. Proved in Chromium, by the
+//! scenarios of `tests/dashboard`.
 
 use std::path::Path;
 use std::process::Command;

@@ -82,8 +82,8 @@ fn limited(limits: &str) -> Server {
     Server::start_command(command)
 }
 
-/// A hundred clients come at once; those who are let in listen, the rest waits, is turned away, or is closed because it was
-/// silent while others came. Then they leave, and others get their places.
+/// A hundred clients come at once; those who are let in listen, the rest waits, is turned away, or is closed because it
+/// was silent while others came. Then they leave, and others get their places.
 fn outlast_a_crowd(server: &Server) {
     let mut crowd: Vec<_> = (0..100).map(|_| server.connect()).collect();
     for client in &mut crowd {

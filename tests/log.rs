@@ -38,7 +38,8 @@ impl Unread {
         Answer::read(&mut BufReader::new(connection), false)
     }
 
-    /// More lines than a pipe or a terminal takes and than wait here; all are answered, and so are a speaker and a probe.
+    /// More lines than a pipe or a terminal takes and than wait here; all are answered, and so are a speaker and a
+    /// probe.
     fn is_served_all_the_same(&self) {
         let mut connection = TcpStream::connect(self.address).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();

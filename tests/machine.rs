@@ -120,8 +120,8 @@ fn in_a_group(bytes: usize) -> Option<(Group, Server)> {
     Some((group, Server::start_command(after(&shell, &[]))))
 }
 
-/// A crowd that comes back, all at once and ten times in a row, each asking for everything that is kept. Nobody reads until
-/// all are there. Each is told something, or to come again, and every tenth of them reads all of it.
+/// A crowd that comes back, all at once and ten times in a row, each asking for everything that is kept. Nobody reads
+/// until all are there. Each is told something, or to come again, and every tenth of them reads all of it.
 fn outlasts_a_crowd_that_comes_back(bytes: usize, crowd: usize) {
     let Some((_group, server)) = in_a_group(bytes) else { return };
     let text = "x".repeat(8000);

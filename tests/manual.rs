@@ -1,7 +1,7 @@
 //! Promise: the manual page and the completions of the shells say what `--help` says.
 //!
-//! They are made here, from what `--help` prints, and stand in `scripts/man`; so the binary carries none of them. After a
-//! flag was added, `ALOUD_WRITE_MANUAL=1 cargo test --test tests manual` writes them anew.
+//! They are made here, from what `--help` prints, and stand in `scripts/man`; so the binary carries none of them. After
+//! a flag was added, `ALOUD_WRITE_MANUAL=1 cargo test --test tests manual` writes them anew.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! Promise: behind nginx as Debian ships it, with its default buffering, what is said arrives at once: over HTTP/1.1, and
-//! over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the README. And behind a cache what is
-//! said again is heard again.
+//! Promise: behind nginx as Debian ships it, with its default buffering, what is said arrives at once: over HTTP/1.1,
+//! and over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the README. And behind a cache
+//! what is said again is heard again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

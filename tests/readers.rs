@@ -83,7 +83,8 @@ fn say_text(server: &Server, text: &str) {
     assert_eq!(server.request("POST", "/say", &[], text.as_bytes()).status, 200);
 }
 
-/// A polyfill hears what was said while it was away: after a kill, after a stop, and after a proxy that said 502 meanwhile.
+/// A polyfill hears what was said while it was away: after a kill, after a stop, and after a proxy that said 502
+/// meanwhile.
 #[cfg(feature = "store")]
 fn misses_nothing(package: &str) {
     let folder = Folder::new("polyfill");

@@ -1,6 +1,6 @@
-//! Promise: with `--redis`, several servers are one conversation: what is said at one is heard at all, in one order; who
-//! moves from one to another misses nothing; and when Redis is away, emptied or out of reach, listeners stay and nothing is
-//! skipped in silence.
+//! Promise: with `--redis`, several servers are one conversation: what is said at one is heard at all, in one order;
+//! who moves from one to another misses nothing; and when Redis is away, emptied or out of reach, listeners stay and
+//! nothing is skipped in silence.
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -255,8 +255,8 @@ const AWAY: Duration = Duration::from_secs(10);
 /// seconds that it would wait for Redis.
 const AT_ONCE: Duration = Duration::from_millis(1900);
 
-/// Takes Redis away for ten seconds and looks at all that is promised meanwhile and afterwards. Messages that begin with
-/// `maybe` may be heard or not.
+/// Takes Redis away for ten seconds and looks at all that is promised meanwhile and afterwards. Messages that begin
+/// with `maybe` may be heard or not.
 fn redis_goes_away_and_comes_back(
     redis: &mut Redis,
     go: impl FnOnce(&mut Redis, &Server),

@@ -1,5 +1,5 @@
-//! Promise: who comes back with the id it heard last misses nothing that is kept, hears nothing twice, and is told where
-//! it may have missed something. `/said` answers with the same.
+//! Promise: who comes back with the id it heard last misses nothing that is kept, hears nothing twice, and is told
+//! where it may have missed something. `/said` answers with the same.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -50,8 +50,8 @@ impl Drop for Folder {
     }
 }
 
-/// Has `command` see the clock that `FAKETIME` or the file of `FAKETIME_TIMESTAMP_FILE` says, as when an administrator sets
-/// it: what measures spans of time goes on.
+/// Has `command` see the clock that `FAKETIME` or the file of `FAKETIME_TIMESTAMP_FILE` says, as when an administrator
+/// sets it: what measures spans of time goes on.
 pub fn set_clock(command: &mut Command) -> &mut Command {
     let library =
         Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("it is installed");
@@ -132,7 +132,8 @@ impl Server {
         log
     }
 
-    /// Runs `curl -sS ARGUMENTS` and returns what it printed. `/say`, `/said` and `/listen...` stand for this server's URLs.
+    /// Runs `curl -sS ARGUMENTS` and returns what it printed. `/say`, `/said` and `/listen...` stand for this server's
+    /// URLs.
     pub fn curl(&self, arguments: &[&str]) -> String {
         self.curl_with(arguments, b"")
     }

@@ -1,5 +1,5 @@
-//! Promise: each comment can be understood where it stands. No sentence begins with "The same", which says nothing in rustdoc where it stands
-//! alone, and none with Who, Whoever, What or Where as a relative clause. A question may.
+//! Promise: each comment can be understood where it stands. No sentence begins with "The same", which says nothing in
+//! rustdoc where it stands alone, and none with Who, Whoever, What or Where as a relative clause. A question may.
 
 use std::path::{Path, PathBuf};
 

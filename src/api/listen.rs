@@ -10,7 +10,7 @@ use crate::journal;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
 use crate::room::hub::Hub;
-use crate::room::letterbox::{Owner, PIECE_BYTES};
+use crate::room::letterbox::{PIECE_BYTES, Recipient};
 use crate::room::listener::Listener;
 use crate::room::message::Refused;
 use crate::room::replay::Since;
@@ -31,7 +31,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let mut head = exchange.endless_head(&ask.headers());
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
     let socket = exchange.socket().clone();
-    let owner = Owner::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
+    let owner = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
     let since = ask.since.unwrap_or(Since::NOW);
     let claim = if since == Since::NOW { None } else { claim_replay() };
     if claim.is_none() && since != Since::NOW {

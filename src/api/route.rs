@@ -206,8 +206,8 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     }
 }
 
-/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever headers
-/// it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
+/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever
+/// headers it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
 fn preflight(allow: &str, asked: &str) -> Answer {
     let is_list = asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~, ".contains(&byte));
     let headers = if is_list && !asked.is_empty() { asked } else { HEADERS };

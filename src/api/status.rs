@@ -17,8 +17,8 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn health(hub: &Hub) -> Answer {
     let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
-    let backing = hub.desk().map_or_else(String::new, |desk| {
-        format!(",\"{}\":\"{}\"", desk.kind, if desk.is_well() { "ok" } else { "failing" })
+    let backing = hub.commit_queue().map_or_else(String::new, |commit_queue| {
+        format!(",\"{}\":\"{}\"", commit_queue.kind, if commit_queue.is_well() { "ok" } else { "failing" })
     });
     let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}\n");
     Answer::new(status, "application/json", body)
@@ -57,10 +57,10 @@ fn exposition(hub: &Hub) -> String {
     );
     number("aloud_history_messages", &messages, "Messages kept for replay.");
     number("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay.");
-    if let Some(desk) = hub.desk() {
-        let (kept, failed) = desk.counts();
-        let kind = || format!("{{kind=\"{}\"}}", desk.kind);
-        let up = u8::from(desk.is_well());
+    if let Some(commit_queue) = hub.commit_queue() {
+        let (kept, failed) = commit_queue.counts();
+        let kind = || format!("{{kind=\"{}\"}}", commit_queue.kind);
+        let up = u8::from(commit_queue.is_well());
         family(
             &mut text,
             "aloud_backing_up",
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::room::frame::Format;
     use crate::room::hub::Limits;
-    use crate::room::letterbox::Owner;
+    use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::{MemoryWire, message};
     use crate::room::replay::Since;
     use crate::room::subscription::{Events, Subscription};
@@ -118,8 +118,8 @@ mod tests {
         Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0
     }
 
-    fn join(hub: &Hub, tape: &std::sync::Arc<MemoryWire>) -> Owner {
-        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+    fn join(hub: &Hub, tape: &std::sync::Arc<MemoryWire>) -> Recipient {
+        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
         let everything = Subscription { channel: String::new(), events: Events::All };
         hub.join(everything, Since::NOW, owner.letterbox().clone()).unwrap();
         owner

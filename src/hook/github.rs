@@ -1,7 +1,7 @@
 //! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea copies them, so this code reads
 //! Gitea's too.
 
-use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
+use crate::hook::notice::{Notice, RunState, around, kind, short_ref, status};
 use crate::hook::payload::Payload;
 use crate::hook::push::{Push, Request};
 
@@ -48,7 +48,7 @@ pub fn base(payload: Payload<'_>) -> Notice {
 }
 
 /// How a run or a job stands. `state` is its conclusion if it has one, else its status.
-pub fn standing(state: &str) -> Option<Standing> {
+pub fn standing(state: &str) -> Option<RunState> {
     let (status, verb) = match state {
         "queued" | "requested" | "pending" => (status::QUEUED, "is queued"),
         "blocked" => (status::QUEUED, "is blocked"),
@@ -65,7 +65,7 @@ pub fn standing(state: &str) -> Option<Standing> {
         "skipped" => (status::SKIPPED, "has been skipped"),
         _ => return None,
     };
-    Some(Standing { status, verb })
+    Some(RunState { status, verb })
 }
 
 /// The state of a run or job: its conclusion, its status, or what has just happened to it.

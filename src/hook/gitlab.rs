@@ -1,6 +1,6 @@
 //! GitLab's deliveries, as its page "Webhook events" documents them. Group and system hooks send them too.
 
-use crate::hook::notice::{Notice, Standing, around, kind, short_ref, status};
+use crate::hook::notice::{Notice, RunState, around, kind, short_ref, status};
 use crate::hook::payload::{Payload, readable};
 use crate::hook::push::{Push, Request};
 
@@ -39,7 +39,7 @@ fn page(payload: Payload<'_>, path: &str, id: Option<u64>) -> Option<String> {
 }
 
 /// How something stands by GitLab's word for it (`Ci::HasStatus` and `Deployment` in its source).
-fn standing(word: &str) -> Option<Standing> {
+fn standing(word: &str) -> Option<RunState> {
     let (status, verb) = match word {
         "created" => (status::QUEUED, "has been created"),
         "waiting_for_resource" => (status::QUEUED, "is waiting for a resource"),
@@ -57,7 +57,7 @@ fn standing(word: &str) -> Option<Standing> {
         "skipped" => (status::SKIPPED, "has been skipped"),
         _ => return None,
     };
-    Some(Standing { status, verb })
+    Some(RunState { status, verb })
 }
 
 fn pipeline(payload: Payload<'_>) -> Option<Notice> {

@@ -2,18 +2,18 @@
 //! first. After a restart nothing is known, so a state may be said a second time, never be missed. If a delivery could
 //! not be said, it is forgotten again, so that it is said when the forge sends it once more.
 //!
-//! Servers with one Redis know of each other's deliveries by their [`Mark`]s (see `keep/relay.rs`), but each remembers
-//! for itself how pipelines stand. The message depends on whether a state is news. So to share this, servers would have
-//! to ask Redis before the message is made, and to tell Redis in the same step; otherwise two servers that hear of one
-//! state at once would still say it twice. The gain would be small: one line less when a forge tells a state in two
-//! deliveries and they come to two servers.
+//! Servers with one Redis know of each other's deliveries by their [`Digest`]s (see `keep/relay.rs`), but each
+//! remembers for itself how pipelines stand. The message depends on whether a state is news. So to share this, servers
+//! would have to ask Redis before the message is made, and to tell Redis in the same step; otherwise two servers that
+//! hear of one state at once would still say it twice. The gain would be small: one line less when a forge tells a
+//! state in two deliveries and they come to two servers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
 use crate::hook::Forge;
 use crate::hook::notice::{Notice, status};
-use crate::room::message::{Mark, mark_of};
+use crate::room::message::{Digest, digest_of};
 use crate::sync::lock;
 
 /// Deliveries remembered. Forges send again within minutes by themselves, within days by hand. A busy forge's hooks
@@ -38,7 +38,7 @@ struct Known {
 
 /// The worth of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum Worth {
     /// A line.
     Said,
     /// Only a change on the dashboard.
@@ -47,31 +47,31 @@ pub enum News {
     Late,
 }
 
-/// The mark of the delivery that `parts` make unique; `None` without parts.
-pub fn mark(parts: &[&[u8]]) -> Option<Mark> {
-    (!parts.is_empty()).then(|| mark_of(parts))
+/// The digest of the delivery that `parts` make unique; `None` without parts.
+pub fn digest(parts: &[&[u8]]) -> Option<Digest> {
+    (!parts.is_empty()).then(|| digest_of(parts))
 }
 
 /// The key of the thing whose state `notice` tells, if the thing can change.
-fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Mark> {
+fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Digest> {
     let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
-    Some(mark_of(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
+    Some(digest_of(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
 }
 
 impl Memory {
-    /// Whether this delivery was heard before. Remembers it. A delivery without a mark always counts as new.
-    pub fn has_heard(&self, delivery: Option<Mark>) -> bool {
-        delivery.is_some_and(|mark| lock(&self.known).deliveries.put(mark, (), DELIVERIES).is_some())
+    /// Whether this delivery was heard before. Remembers it. A delivery without a digest always counts as new.
+    pub fn has_heard(&self, delivery: Option<Digest>) -> bool {
+        delivery.is_some_and(|digest| lock(&self.known).deliveries.put(digest, (), DELIVERIES).is_some())
     }
 
     /// Forgets a delivery that could not be said: undoes [`has_heard`](Self::has_heard) and [`news`](Self::news), which
     /// returned `news`. When the forge sends it again, it is heard, and its state is news if it was before.
-    pub fn take_back(&self, delivery: Option<Mark>, forge: Forge, notice: &Notice, news: News) {
+    pub fn take_back(&self, delivery: Option<Digest>, forge: Forge, notice: &Notice, news: Worth) {
         let mut known = lock(&self.known);
-        if let Some(mark) = delivery {
-            known.deliveries.take(&mark);
+        if let Some(digest) = delivery {
+            known.deliveries.take(&digest);
         }
-        if news == News::Said
+        if news == Worth::Said
             && let Some(key) = key_of_thing(forge, notice)
             && known.things.get(&key) == Some(notice.status)
         {
@@ -82,27 +82,27 @@ impl Memory {
     /// The worth of `notice`, compared with the last state of its thing. Remembers the new state. Quiet states in
     /// between do not make a repeated state news: a pipeline that runs, is pending between two stages and runs again
     /// has run all along.
-    pub fn news(&self, forge: Forge, notice: &Notice) -> News {
-        let quiet = if notice.quiet { News::Updated } else { News::Said };
+    pub fn news(&self, forge: Forge, notice: &Notice) -> Worth {
+        let quiet = if notice.quiet { Worth::Updated } else { Worth::Said };
         let Some(key) = key_of_thing(forge, notice) else { return quiet };
         let things = &mut lock(&self.known).things;
         let before = things.get(&key);
         if notice.ends_once && before.is_some_and(status::is_over) && !status::is_over(notice.status) {
-            return News::Late;
+            return Worth::Late;
         }
         if notice.quiet || before == Some(notice.status) {
-            return News::Updated;
+            return Worth::Updated;
         }
         things.put(key, notice.status, THINGS);
-        News::Said
+        Worth::Said
     }
 }
 
 /// The newest values that were put in, by key.
 struct Recent<T> {
-    known: HashMap<Mark, T>,
+    known: HashMap<Digest, T>,
     /// The keys, oldest first.
-    order: VecDeque<Mark>,
+    order: VecDeque<Digest>,
 }
 
 impl<T> Default for Recent<T> {
@@ -112,12 +112,12 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T: Copy> Recent<T> {
-    fn get(&self, key: &Mark) -> Option<T> {
+    fn get(&self, key: &Digest) -> Option<T> {
         self.known.get(key).copied()
     }
 
     /// Puts `value` in and returns the one it replaces. Forgets the oldest if there are more than `most`.
-    fn put(&mut self, key: Mark, value: T, most: usize) -> Option<T> {
+    fn put(&mut self, key: Digest, value: T, most: usize) -> Option<T> {
         let before = self.known.insert(key, value);
         if before.is_none() {
             self.order.push_back(key);
@@ -131,7 +131,7 @@ impl<T: Copy> Recent<T> {
     }
 
     /// Forgets `key`. Searches from the newest on, because a value to be taken back was put in a moment ago.
-    fn take(&mut self, key: &Mark) {
+    fn take(&mut self, key: &Digest) {
         if self.known.remove(key).is_some()
             && let Some(place) = self.order.iter().rposition(|known| known == key)
         {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_delivery_is_heard_once_and_the_oldest_is_forgotten() {
         let memory = Memory::default();
-        let has_heard = |parts: &[&[u8]]| memory.has_heard(mark(parts));
+        let has_heard = |parts: &[&[u8]]| memory.has_heard(digest(parts));
         let heard = |name: String| has_heard(&[b"github", b"", name.as_bytes()]);
         assert!(!heard("0".to_owned()));
         assert!(heard("0".to_owned()));
@@ -175,34 +175,34 @@ mod tests {
     fn the_same_state_again_is_no_news() {
         let memory = Memory::default();
         let states = [
-            ("queued", News::Updated),
-            ("running", News::Said),
-            ("running", News::Updated),
-            ("queued", News::Updated),
-            ("running", News::Updated),
-            ("failed", News::Said),
-            ("failed", News::Updated),
-            ("queued", News::Updated),
-            ("running", News::Said),
-            ("passed", News::Said),
+            ("queued", Worth::Updated),
+            ("running", Worth::Said),
+            ("running", Worth::Updated),
+            ("queued", Worth::Updated),
+            ("running", Worth::Updated),
+            ("failed", Worth::Said),
+            ("failed", Worth::Updated),
+            ("queued", Worth::Updated),
+            ("running", Worth::Said),
+            ("passed", Worth::Said),
         ];
         for (status, expected) in states {
             assert_eq!(memory.news(Forge::GitLab, &notice("5", status)), expected, "{status}");
         }
-        assert_eq!(memory.news(Forge::GitLab, &notice("6", "passed")), News::Said, "another pipeline");
-        assert_eq!(memory.news(Forge::Gitea, &notice("5", "passed")), News::Said, "another forge");
+        assert_eq!(memory.news(Forge::GitLab, &notice("6", "passed")), Worth::Said, "another pipeline");
+        assert_eq!(memory.news(Forge::Gitea, &notice("5", "passed")), Worth::Said, "another forge");
         let push = Notice { thing: None, ..notice("", "pushed") };
-        assert_eq!([(); 2].map(|()| memory.news(Forge::GitLab, &push)), [News::Said; 2]);
+        assert_eq!([(); 2].map(|()| memory.news(Forge::GitLab, &push)), [Worth::Said; 2]);
     }
 
     #[test]
     fn what_is_taken_back_is_new_when_it_comes_again() {
         let memory = Memory::default();
-        let (delivery, running) = (mark(&[b"1"]), notice("5", "running"));
+        let (delivery, running) = (digest(&[b"1"]), notice("5", "running"));
         for _ in 0..2 {
             assert!(!memory.has_heard(delivery));
-            assert_eq!(memory.news(Forge::GitLab, &running), News::Said);
-            memory.take_back(delivery, Forge::GitLab, &running, News::Said);
+            assert_eq!(memory.news(Forge::GitLab, &running), Worth::Said);
+            memory.take_back(delivery, Forge::GitLab, &running, Worth::Said);
         }
         let known = lock(&memory.known);
         assert_eq!((known.deliveries.order.len(), known.things.order.len()), (0, 0));
@@ -211,24 +211,24 @@ mod tests {
     #[test]
     fn a_repeat_that_could_not_be_said_is_a_repeat_when_it_comes_again() {
         let (memory, running) = (Memory::default(), notice("5", "running"));
-        assert_eq!(memory.news(Forge::GitLab, &running), News::Said);
+        assert_eq!(memory.news(Forge::GitLab, &running), Worth::Said);
         for _ in 0..2 {
-            assert_eq!(memory.news(Forge::GitLab, &running), News::Updated);
-            memory.take_back(None, Forge::GitLab, &running, News::Updated);
+            assert_eq!(memory.news(Forge::GitLab, &running), Worth::Updated);
+            memory.take_back(None, Forge::GitLab, &running, Worth::Updated);
         }
     }
 
     #[test]
     fn what_comes_after_the_end_is_late() {
         let memory = Memory::default();
-        let check = |status: &'static str, expected: News| {
+        let check = |status: &'static str, expected: Worth| {
             let notice = Notice { ends_once: true, ..notice("5.1", status) };
             assert_eq!(memory.news(Forge::GitHub, &notice), expected, "{status}");
         };
-        check("passed", News::Said);
-        check("running", News::Late);
-        check("queued", News::Late);
-        check("passed", News::Updated);
+        check("passed", Worth::Said);
+        check("running", Worth::Late);
+        check("queued", Worth::Late);
+        check("passed", Worth::Updated);
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         (0..=THINGS).for_each(|number| {
             memory.news(Forge::GitLab, &notice(&number.to_string(), "running"));
         });
-        assert_eq!(memory.news(Forge::GitLab, &notice("0", "running")), News::Said, "forgotten");
+        assert_eq!(memory.news(Forge::GitLab, &notice("0", "running")), Worth::Said, "forgotten");
         assert_eq!(lock(&memory.known).things.known.len(), THINGS);
     }
 }

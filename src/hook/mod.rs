@@ -36,11 +36,11 @@ use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
 use crate::room::message::Receipt;
-use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Mark};
+use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Digest};
 use crate::text::shown;
 
 pub use memory::Memory;
-use memory::News;
+use memory::Worth;
 pub use notice::Notice;
 use payload::Payload;
 
@@ -139,7 +139,7 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hu
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
     let TakenIn { forge, notice, news, delivery } = taken_in;
-    let event = if news == News::Said { CI_EVENT } else { CI_UPDATE_EVENT };
+    let event = if news == Worth::Said { CI_EVENT } else { CI_UPDATE_EVENT };
     let message = notice.clone().into_message(forge, event, channel);
     let memory = memory.clone();
     let answering = move |exchange: Exchange<'_>, said| match said {
@@ -158,9 +158,9 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hu
 struct TakenIn {
     forge: Forge,
     notice: Notice,
-    news: News,
-    /// The mark of the delivery, if it has a name.
-    delivery: Option<Mark>,
+    news: Worth,
+    /// The digest of the delivery, if it has a name.
+    delivery: Option<Digest>,
 }
 
 /// Takes a delivery in; `None` where it says nothing, or nothing new.
@@ -183,7 +183,7 @@ fn receive(
         return Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"));
     }
     let payload = json(&body)?;
-    let delivery = memory::mark(&delivery(forge, channel, &header, &body));
+    let delivery = memory::digest(&delivery(forge, channel, &header, &body));
     if memory.has_heard(delivery) {
         log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
         return Ok(None);
@@ -194,7 +194,7 @@ fn receive(
         return Ok(None);
     };
     let news = memory.news(forge, &notice);
-    Ok((news != News::Late).then_some(TakenIn { forge, notice, news, delivery }))
+    Ok((news != Worth::Late).then_some(TakenIn { forge, notice, news, delivery }))
 }
 
 /// The parts that identify this delivery; empty if nothing does. They include the channel, because a forge may give an

@@ -53,7 +53,7 @@ pub mod status {
 
 /// How a running thing stands: the common word, and the forge's word in a sentence.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct RunState {
     /// One of [`status`].
     pub status: &'static str,
     /// The end of the sentence `Pipeline #5 ...`.
@@ -148,7 +148,7 @@ impl Notice {
 
     /// Makes this the notice of a thing that runs: sets its status, and the sentence `SUBJECT of REFERENCE by WHO VERB
     /// in DURATION`, leaving out unknown parts.
-    pub fn of_a_run(mut self, subject: &str, standing: Standing) -> Notice {
+    pub fn of_a_run(mut self, subject: &str, standing: RunState) -> Notice {
         if !status::is_over(standing.status) || standing.status == status::SKIPPED {
             self.duration = None;
         }

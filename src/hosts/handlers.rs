@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::hosts::known::{self, Beat, Hosts, News, Standing};
+use crate::hosts::known::{self, Announcement, Beat, HostStatus, Hosts};
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::form::{self, Pairs};
@@ -107,16 +107,16 @@ pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) {
 }
 
 /// Publishes what has changed with a host, without waiting until it is kept. The keeper carries it. The caller has the
-/// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is not
-/// left for dead.
-fn announce(News { message, once }: News, hosts: &Arc<Hosts>, hub: &Hub) {
+/// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is
+/// not left for dead.
+fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hub: &Hub) {
     let (hosts, host) = (hosts.clone(), message.name.clone());
     hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
     hub.call_keeper();
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
-fn object(standing: &Standing) -> Value {
+fn object(standing: &HostStatus) -> Value {
     let figures: Map<String, Value> =
         standing.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
     json!({
@@ -137,7 +137,7 @@ fn value(key: &str, text: &str) -> Value {
 }
 
 /// One line a host, in columns.
-fn table(standings: &[Standing]) -> String {
+fn table(standings: &[HostStatus]) -> String {
     let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned);
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(standings.iter().map(row)).collect();
     let widths: Vec<usize> =
@@ -151,7 +151,7 @@ fn table(standings: &[Standing]) -> String {
 }
 
 /// No control character gets into it: nobody speaks to the reader's terminal.
-fn row(standing: &Standing) -> [String; 8] {
+fn row(standing: &HostStatus) -> [String; 8] {
     let figures: &Pairs = &standing.figures;
     let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
     let up = figure("up").and_then(|up| known::seconds(&up)).map(spoken);
@@ -175,10 +175,10 @@ mod tests {
     use super::*;
     use crate::hosts::known::State;
 
-    fn standing(host: &str, figures: &str) -> Standing {
+    fn standing(host: &str, figures: &str) -> HostStatus {
         let figures = form::pairs(figures, None, b"").unwrap();
         let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
-        Standing { host: host.to_owned(), state: State::Up, ago, every, figures }
+        HostStatus { host: host.to_owned(), state: State::Up, ago, every, figures }
     }
 
     #[test]

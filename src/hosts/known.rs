@@ -3,8 +3,8 @@
 //!
 //! **Said, then so.** What is known of a host changes when it was said ([`Hosts::follow`]). So a change that cannot be
 //! said now is said later; and where several servers are one conversation, each follows what any of them says: all know
-//! every host, wherever it beats. All see the same change, and a [mark](News::once) makes that one of them says it. A
-//! change that waits to be kept is not said a second time meanwhile ([`Hosts::settle`]).
+//! every host, wherever it beats. All see the same change, and a [digest](Announcement::once) makes that one of them
+//! says it. A change that waits to be kept is not said a second time meanwhile ([`Hosts::settle`]).
 //!
 //! The server's monotonic clock alone decides: a host's own clock may be wrong, and often is on a host in trouble. The
 //! caller reads the clock, so that the tests need none. After a restart no host is known, and none is down.
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::http::form::{Pairs, checked};
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{HOST_EVENT, Mark, Message, mark_of};
+use crate::room::message::{Digest, HOST_EVENT, Message, digest_of};
 use crate::sync::lock;
 use crate::text::{shown, spoken};
 
@@ -172,17 +172,18 @@ struct Host {
 
 /// Something to be said of a host.
 #[derive(Debug)]
-pub struct News {
+pub struct Announcement {
     /// What is said. Once it has an id, [`Hosts::follow`] is told; when it is known what became of it,
     /// [`Hosts::settle`].
     pub message: Message,
-    /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said twice.
-    pub once: Option<Mark>,
+    /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said
+    /// twice.
+    pub once: Option<Digest>,
 }
 
 /// A host as it stands, for a list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct HostStatus {
     /// Its name.
     pub host: String,
     /// What is thought of it.
@@ -205,7 +206,7 @@ impl Hosts {
     ///
     /// # Errors
     /// 503 where the host is new and as many are known as may be.
-    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<News>, Message), Refusal> {
+    pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<Announcement>, Message), Refusal> {
         let mut known = lock(&self.known);
         let is_full = known.hosts.len() >= MOST_HOSTS;
         let waiting = known.waiting.get(host).map(|(state, _)| *state);
@@ -222,7 +223,7 @@ impl Hosts {
                     format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
                 return Err(Refusal::new(503, line));
             }
-            None => (EVERY, Some(News { message: change(host, State::Up, "is up".to_owned()), once: None })),
+            None => (EVERY, Some(Announcement { message: change(host, State::Up, "is up".to_owned()), once: None })),
         };
         let mut fields = vec![
             (STATE.to_owned(), State::Up.word().to_owned()),
@@ -247,7 +248,7 @@ impl Hosts {
 
     /// Looks who has been silent for too long. Returns what is to be said. To be called about once a second; costs
     /// nothing while nobody is due.
-    pub fn tick(&self, now: Instant) -> Vec<News> {
+    pub fn tick(&self, now: Instant) -> Vec<Announcement> {
         let mut known = lock(&self.known);
         let before = known.ticked.replace(now);
         if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
@@ -314,9 +315,9 @@ impl Hosts {
     }
 
     /// Every host as it stands, by name.
-    pub fn list(&self, now: Instant) -> Vec<Standing> {
+    pub fn list(&self, now: Instant) -> Vec<HostStatus> {
         let known = lock(&self.known);
-        let standing = |(name, host): (&String, &Host)| Standing {
+        let standing = |(name, host): (&String, &Host)| HostStatus {
             host: name.clone(),
             state: host.said.max(host.judge(known.listening_since, now)),
             ago: now.saturating_duration_since(host.heard),
@@ -329,7 +330,7 @@ impl Hosts {
 
 impl Known {
     /// Notes a change that is to be said.
-    fn wait(&mut self, change: &News, state: State) {
+    fn wait(&mut self, change: &Announcement, state: State) {
         let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
         *newest = state;
         *changes += 1;
@@ -380,7 +381,13 @@ impl Host {
     }
 
     /// What its silence changes after what was `said`.
-    fn news_by_silence(&self, name: &str, said: State, since: Option<Instant>, now: Instant) -> Option<(State, News)> {
+    fn news_by_silence(
+        &self,
+        name: &str,
+        said: State,
+        since: Option<Instant>,
+        now: Instant,
+    ) -> Option<(State, Announcement)> {
         let state = self.judge(since, now);
         let silence = spoken(now.saturating_duration_since(self.heard));
         let line = || format!("is {}: last heard {silence} ago", state.word());
@@ -398,10 +405,10 @@ impl Host {
     }
 
     /// That it is in `state` now: the change is the first of its kind after what was said last.
-    fn news(&self, name: &str, state: State, line: String) -> News {
-        let mark =
-            mark_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
-        News { message: change(name, state, line), once: Some(mark) }
+    fn news(&self, name: &str, state: State, line: String) -> Announcement {
+        let digest =
+            digest_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
+        Announcement { message: change(name, state, line), once: Some(digest) }
     }
 }
 
@@ -471,7 +478,7 @@ mod tests {
         each: Vec<Hosts>,
         start: Instant,
         ids: u64,
-        marks: HashSet<Mark>,
+        digests: HashSet<Digest>,
         /// What was said, beats left out, with the second before it.
         said: Vec<String>,
     }
@@ -479,7 +486,7 @@ mod tests {
     impl Servers {
         fn new(count: usize) -> Servers {
             let each = (0..count).map(|_| Hosts::default()).collect();
-            Servers { each, start: Instant::now(), ids: 0, marks: HashSet::new(), said: vec![] }
+            Servers { each, start: Instant::now(), ids: 0, digests: HashSet::new(), said: vec![] }
         }
 
         fn at(&self, second: u64) -> Instant {
@@ -487,16 +494,16 @@ mod tests {
         }
 
         /// One of the servers says these changes.
-        fn announce(&mut self, server: usize, second: u64, changes: impl IntoIterator<Item = News>) {
-            for News { message, once } in changes {
+        fn announce(&mut self, server: usize, second: u64, changes: impl IntoIterator<Item = Announcement>) {
+            for Announcement { message, once } in changes {
                 let host = message.name.clone();
                 self.say(second, message, once);
                 self.each[server].settle(&host);
             }
         }
 
-        fn say(&mut self, second: u64, message: Message, once: Option<Mark>) {
-            if once.is_some_and(|mark| !self.marks.insert(mark)) {
+        fn say(&mut self, second: u64, message: Message, once: Option<Digest>) {
+            if once.is_some_and(|digest| !self.digests.insert(digest)) {
                 return;
             }
             self.ids += 1;
@@ -525,8 +532,8 @@ mod tests {
         }
     }
 
-    /// Plays `story`, ticking each second, and compares what was said: at one server, and at three, of which another one
-    /// is spoken to each time.
+    /// Plays `story`, ticking each second, and compares what was said: at one server, and at three, of which another
+    /// one is spoken to each time.
     fn check(story: &[(u64, Happens)], expected: &[&str]) {
         for count in [1, 3] {
             let mut servers = Servers::new(count);

@@ -10,7 +10,8 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// Headers beside `Date`, `Cache-Control`, `Vary`, `Content-Length`, `Connection` and CORS, each ended by a line break.
+    /// Headers beside `Date`, `Cache-Control`, `Vary`, `Content-Length`, `Connection` and CORS, each ended by a line
+    /// break.
     pub headers: String,
     /// The value of `Cache-Control`: by default no cache may keep the answer, since `GET /say` speaks.
     pub caching: &'static str,

@@ -20,7 +20,7 @@ use crate::http::refusal::Refusal;
 use crate::net::socket::Socket;
 use crate::room::hub::Hub;
 use crate::room::listener::Listener;
-use crate::room::message::{Mark, Message, Receipt, Refused};
+use crate::room::message::{Digest, Message, Receipt, Refused};
 use crate::room::wire::{STALL_LIMIT, Wire};
 use crate::text::shown;
 
@@ -40,8 +40,8 @@ pub enum After {
 pub struct HandIn {
     /// The message.
     pub message: Message,
-    /// Its mark, if it is to be said once.
-    pub once: Option<Mark>,
+    /// Its digest, if it is to be said once.
+    pub once: Option<Digest>,
     /// The request that waits for its answer.
     pub unanswered: Unanswered,
     /// Answers it.
@@ -206,12 +206,12 @@ impl<'a> Exchange<'a> {
         self.unanswered.arrived.facts.closes
     }
 
-    /// Publishes `message`, with its mark if it is to be said `once`, and has the request answered. If it has to be
-    /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After
-    /// the hub is closed the message is refused at once: `answering` would run on this stack and answer the next request
-    /// that was sent ahead, one frame each.
-    pub fn publish(self, hub: &Hub, message: Message, once: Option<Mark>, answering: Answering) -> Outcome {
-        if hub.desk().is_some() && !self.patient && !hub.is_closed() {
+    /// Publishes `message`, with its digest if it is to be said `once`, and has the request answered. If it has to be
+    /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After the hub is
+    /// closed the message is refused at once: `answering` would run on this stack and answer the next request that was
+    /// sent ahead, one frame each.
+    pub fn publish(self, hub: &Hub, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
+        if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
             let unanswered = self.unanswered;
             return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
         }

@@ -2,16 +2,16 @@
 //! and every server reads that stream, so all listeners of all servers hear one order.
 //!
 //! ```text
-//!   /say ─▶ desk ─▶ clerk ─▶ Redis ─▶ reader ─▶ hub ─▶ listeners        (the same at every other server)
+//!   /say ─▶ commit queue ─▶ committer ─▶ Redis ─▶ reader ─▶ hub ─▶ listeners        (the same at every other server)
 //!             ▲                          │
 //!             └──────── receipt ─────────┘
 //! ```
 //!
-//! The clerk sends all that lies on the desk in one round trip. A script in Redis gives each message its id: Redis's
-//! time, or one more than the newest id if that is larger, so ids are one order for all servers. The reader waits for
-//! new messages, posts them, and gives receipts to the speakers of this server. A server that starts reads the end of
-//! the stream into its history; replay is from there, and so alike at every server. Beats take this way too, so each
-//! server knows every [host](crate::hosts::known), at whichever server it beats.
+//! The committer sends all that lies on the commit queue in one round trip. A script in Redis gives each message its
+//! id: Redis's time, or one more than the newest id if that is larger, so ids are one order for all servers. The reader
+//! waits for new messages, posts them, and gives receipts to the speakers of this server. A server that starts reads
+//! the end of the stream into its history; replay is from there, and so alike at every server. Beats take this way too,
+//! so each server knows every [host](crate::hosts::known), at whichever server it beats.
 //!
 //! **While Redis is away**, messages are refused at once, listeners stay, and the reader goes on later after the last
 //! message it has read. **Nothing is skipped in silence**: each entry names the one before it, so the reader sees if
@@ -37,11 +37,11 @@ use redis::{
 use crate::clock::{self, now_micros};
 use crate::journal;
 use crate::keep::record;
-use crate::room::commit_queue::{Clerk, Handed};
+use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
-use crate::room::message::{HOST_EVENT, Mark, Message};
+use crate::room::message::{Digest, HOST_EVENT, Message};
 use crate::room::message::{Receipt, Refused};
-use crate::room::replay::Past;
+use crate::room::replay::Restored;
 use crate::sync::lock;
 
 /// The key of the stream. For two conversations on one Redis, give them two databases: `redis://host/1`.
@@ -65,15 +65,15 @@ const READ_LIMIT: usize = 256;
 /// moment, or whose machine is the slowest of all, catches up.
 const STREAM_LEAST: usize = 10_000;
 
-/// The prefix of the keys of messages that are said once; the mark in hexadecimal digits follows.
+/// The prefix of the keys of messages that are said once; the digest in hexadecimal digits follows.
 const ONCE: &str = "aloud:heard:";
 
-/// How long Redis knows a mark, in seconds: a day. Forges send again within minutes by themselves, and by hand when
+/// How long Redis knows a digest, in seconds: a day. Forges send again within minutes by themselves, and by hand when
 /// somebody checks why nothing came. At one delivery a second that is 9 MB in Redis.
 const ONCE_SECONDS: u64 = 24 * 60 * 60;
 
-/// Adds a message. In go two keys, the stream's and the mark's; then how many entries to keep, the newest id that the
-/// speaker's server has read, the server, the record, and how long the mark is known. Returns the id, or 0 for a
+/// Adds a message. In go two keys, the stream's and the digest's; then how many entries to keep, the newest id that the
+/// speaker's server has read, the server, the record, and how long the digest is known. Returns the id, or 0 for a
 /// repeat. Numbers in Lua are exact up to 2^53, and microseconds since 1970 are until the year 2255.
 ///
 /// The script marks and adds in one step, so a delivery is known exactly if its message is in the stream. A delivery
@@ -104,14 +104,14 @@ pub struct Relay {
     last_read: AtomicU64,
     /// Whether the reader is connected.
     connected: AtomicBool,
-    /// How often the reader was cut off. A connection of the clerk's from before that is no good either.
+    /// How often the reader was cut off. A connection of the committer's from before that is no good either.
     cuts: AtomicU64,
-    /// Set when the clerk has sent everything.
+    /// Set when the committer has sent everything.
     all_sent: AtomicBool,
 }
 
 struct Waiting {
-    speaker: Handed,
+    speaker: Pending,
     /// The message's id, once Redis has told it.
     id: Option<u64>,
 }
@@ -128,7 +128,7 @@ impl Relay {
     ///
     /// # Errors
     /// One line, without the password.
-    pub fn open(url: &str, history: usize) -> Result<(Arc<Relay>, Past), String> {
+    pub fn open(url: &str, history: usize) -> Result<(Arc<Relay>, Restored), String> {
         let _ = rustls::crypto::ring::default_provider().install_default(); // an embedding program may have one already
         let cannot =
             |error: RedisError| format!("cannot use the Redis of --redis ({error}); start it, or give another URL");
@@ -173,7 +173,7 @@ impl Relay {
 
     /// Reads the stream from its end until `history` messages are found; beats between them, which the history does not
     /// keep, do not count.
-    fn past(&self, history: usize) -> RedisResult<Past> {
+    fn past(&self, history: usize) -> RedisResult<Restored> {
         let mut connection = self.connect()?;
         let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
         let (mut entries, mut wanted, mut end) = (vec![], history.max(1), "+".to_owned());
@@ -189,24 +189,24 @@ impl Relay {
         entries.reverse();
         let Some(last) = entries.last().map(|entry| entry.message.id) else {
             let begun = seconds * 1_000_000 + micros;
-            return Ok(Past { begun, forgotten: begun, last: begun, messages: vec![] });
+            return Ok(Restored { begun, forgotten: begun, last: begun, messages: vec![] });
         };
         let forgotten = entries[0].before;
         let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
         self.last_read.store(last, Ordering::SeqCst);
-        Ok(Past { begun: forgotten.min(1), forgotten, last, messages }) // earlier messages are not here
+        Ok(Restored { begun: forgotten.min(1), forgotten, last, messages }) // earlier messages are not here
     }
 }
 
-/// The clerk's side.
+/// The committer's side.
 impl Relay {
-    /// The clerk's loop: sends what is handed in until the desk is closed.
-    pub fn send_all(&self, mut clerk: Clerk, hub: &Hub) {
+    /// The committer's loop: sends what is handed in until the commit queue is closed.
+    pub fn send_all(&self, mut committer: Committer, hub: &Hub) {
         let mut connection = None;
-        while let Some(batch) = clerk.take() {
+        while let Some(batch) = committer.take() {
             let sent = self.send(batch, &mut connection);
-            if let Some(desk) = hub.desk() {
-                desk.note(sent.is_ok());
+            if let Some(commit_queue) = hub.commit_queue() {
+                commit_queue.note(sent.is_ok());
             }
             if let Err(error) = sent {
                 connection = None;
@@ -216,7 +216,7 @@ impl Relay {
         self.all_sent.store(true, Ordering::SeqCst);
     }
 
-    fn send(&self, batch: Vec<Handed>, connection: &mut Option<(u64, Connection)>) -> RedisResult<()> {
+    fn send(&self, batch: Vec<Pending>, connection: &mut Option<(u64, Connection)>) -> RedisResult<()> {
         let known = self.last_read.load(Ordering::SeqCst);
         let numbers: Vec<u64> = batch.iter().map(|_| self.next.fetch_add(1, Ordering::Relaxed)).collect();
         let mut pipeline = Pipeline::new();
@@ -225,7 +225,7 @@ impl Relay {
             let mut handed_in = handed.message.clone();
             handed_in.time = now;
             let from = format!("{}:{number}", self.server);
-            let once = handed.once.map(|mark| format!("{ONCE}{}", hexadecimal(&mark)));
+            let once = handed.once.map(|digest| format!("{ONCE}{}", hexadecimal(&digest)));
             pipeline.cmd("EVAL").arg(ADD).arg(1 + usize::from(once.is_some())).arg(STREAM).arg(once);
             pipeline.arg(self.keep).arg(known).arg(from).arg(record::write(&handed_in)).arg(ONCE_SECONDS);
         }
@@ -252,7 +252,7 @@ impl Relay {
     /// minutes.
     fn ask(&self, pipeline: &Pipeline, connection: &mut Option<(u64, Connection)>) -> Vec<RedisResult<u64>> {
         let mut answers = vec![];
-        let all = self.clerks_connection(connection).and_then(|connection| {
+        let all = self.committers_connection(connection).and_then(|connection| {
             connection.send_packed_command(&pipeline.get_packed_pipeline())?;
             for _ in 0..pipeline.len() {
                 let answer = connection.recv_response()?;
@@ -266,9 +266,12 @@ impl Relay {
         answers
     }
 
-    /// The clerk's connection, made anew if there is none or the reader was cut off since. If the reader is not
+    /// The committer's connection, made anew if there is none or the reader was cut off since. If the reader is not
     /// connected, Redis is away, and nobody waits here to learn it.
-    fn clerks_connection<'a>(&self, connection: &'a mut Option<(u64, Connection)>) -> RedisResult<&'a mut Connection> {
+    fn committers_connection<'a>(
+        &self,
+        connection: &'a mut Option<(u64, Connection)>,
+    ) -> RedisResult<&'a mut Connection> {
         if !self.connected.load(Ordering::SeqCst) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
@@ -337,8 +340,8 @@ impl Relay {
 
     /// Notes whether the reader is connected; returns whether it was.
     fn set_connected(&self, connected: bool, hub: &Hub) -> bool {
-        if let Some(desk) = hub.desk() {
-            desk.set_well(connected);
+        if let Some(commit_queue) = hub.commit_queue() {
+            commit_queue.set_well(connected);
         }
         self.connected.swap(connected, Ordering::SeqCst)
     }
@@ -399,9 +402,9 @@ impl Relay {
     }
 }
 
-/// Bytes as text. Half of the mark is enough to be unique.
-fn hexadecimal(mark: &Mark) -> String {
-    mark[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as text. Half of the digest is enough to be unique.
+fn hexadecimal(digest: &Digest) -> String {
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The members of an array; none of anything else.

@@ -10,34 +10,34 @@ use crate::room::hub::{Hub, Limits};
 use crate::room::message::Message;
 
 /// What stands behind the history, opened.
-pub enum Backing {
+pub enum Storage {
     /// A file.
     #[cfg(feature = "store")]
-    Store(crate::keep::store::Store, crate::room::replay::Past),
+    Store(crate::keep::store::Store, crate::room::replay::Restored),
     /// A Redis.
     #[cfg(feature = "redis")]
-    Redis(Arc<crate::keep::relay::Relay>, crate::room::replay::Past),
+    Redis(Arc<crate::keep::relay::Relay>, crate::room::replay::Restored),
 }
 
-/// A thread's name, and its life, which ends when the hub is closed. The function is called when what others said can be
-/// heard again after it could not.
+/// A thread's name, and its life, which ends when the hub is closed. The function is called when what others said can
+/// be heard again after it could not.
 pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn()) + Send>);
 
 /// A hub, the receiver on which its keeper is called, the threads that the storage needs, and the messages from before
 /// that are still to be followed: with Redis, hosts beat at other servers too.
-pub type Furnished = (Hub, Receiver<()>, Vec<Work>, Vec<Arc<Message>>);
+pub type OpenHub = (Hub, Receiver<()>, Vec<Work>, Vec<Arc<Message>>);
 
-impl Backing {
+impl Storage {
     /// Opens what `config` names; `None` where that is nothing.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
-    pub fn open(config: &Config) -> Result<Option<Backing>, String> {
+    pub fn open(config: &Config) -> Result<Option<Storage>, String> {
         #[cfg(feature = "store")]
         if let (Some(file), None) = (&config.store, &config.redis) {
             let (store, past) = crate::keep::store::Store::open(file)?;
             log::info!("Keeping what is said in {} (messages so far: {})", file.display(), past.messages.len());
-            return Ok(Some(Backing::Store(store, past)));
+            return Ok(Some(Storage::Store(store, past)));
         }
         #[cfg(feature = "redis")]
         if let Some(url) = &config.redis {
@@ -46,7 +46,7 @@ impl Backing {
             }
             let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history)?;
             log::info!("Sharing what is said by Redis at {}", relay.name());
-            return Ok(Some(Backing::Redis(relay, past)));
+            return Ok(Some(Storage::Redis(relay, past)));
         }
         let _ = config;
         Ok(None)
@@ -54,28 +54,29 @@ impl Backing {
 }
 
 /// A hub with `backing` behind it.
-pub fn furnish(limits: Limits, backing: Option<Backing>) -> Furnished {
+pub fn open_hub(limits: Limits, backing: Option<Storage>) -> OpenHub {
     match backing {
         None => {
             let (hub, called) = Hub::new(limits);
             (hub, called, vec![], vec![])
         }
         #[cfg(feature = "store")]
-        Some(Backing::Store(store, past)) => {
-            let (desk, clerk) = crate::room::commit_queue::Desk::new("store");
-            let (hub, called) = Hub::resume(limits, past, Some(desk));
-            let clerk: Work = ("clerk", Box::new(move |hub, _| crate::keep::store::serve(store, clerk, hub)));
-            (hub, called, vec![clerk], vec![])
+        Some(Storage::Store(store, past)) => {
+            let (commit_queue, committer) = crate::room::commit_queue::CommitQueue::new("store");
+            let (hub, called) = Hub::resume(limits, past, Some(commit_queue));
+            let committer: Work =
+                ("committer", Box::new(move |hub, _| crate::keep::store::serve(store, committer, hub)));
+            (hub, called, vec![committer], vec![])
         }
         #[cfg(feature = "redis")]
-        Some(Backing::Redis(relay, past)) => {
-            let (desk, clerk) = crate::room::commit_queue::Desk::new("redis");
+        Some(Storage::Redis(relay, past)) => {
+            let (commit_queue, committer) = crate::room::commit_queue::CommitQueue::new("redis");
             let before = past.messages.clone();
-            let (hub, called) = Hub::resume(limits, past, Some(desk));
+            let (hub, called) = Hub::resume(limits, past, Some(commit_queue));
             let of_reader = relay.clone();
-            let clerk: Work = ("clerk", Box::new(move |hub, _| relay.send_all(clerk, hub)));
+            let committer: Work = ("committer", Box::new(move |hub, _| relay.send_all(committer, hub)));
             let reader: Work = ("reader", Box::new(move |hub, back| of_reader.read_all(hub, back)));
-            (hub, called, vec![clerk, reader], before)
+            (hub, called, vec![committer, reader], before)
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `--store FILE`: what was said outlives the process. `redb` is what keeps it: a commit is there as a whole or not at
 //! all, whenever the process is killed or the power fails. In front of it, in the same file, is a [write-ahead
-//! log](crate::keep::wal), because a commit takes three times as long as one write to the log. One process at a time has the
-//! file open.
+//! log](crate::keep::wal), because a commit takes three times as long as one write to the log. One process at a time
+//! has the file open.
 //!
-//! The committer is the [desk's clerk](crate::room::commit_queue): all that lies on the desk is one record in the log, and one wait
-//! for the disk. When the log is full, or there is more than fits into it, one transaction takes over all that is
-//! pending, as one row, because what it costs is pages; and in the same one goes what the history has let go of.
+//! The committer is the [committer](crate::room::commit_queue): all that lies on the commit queue is one record in the
+//! log, and one wait for the disk. When the log is full, or there is more than fits into it, one transaction takes over
+//! all that is pending, as one row, because what it costs is pages; and in the same one goes what the history has let
+//! go of.
 //!
-//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. What is pending stays so:
-//! it is in the log. redb wants its file closed after an error and opened again; that is done with the next batch,
+//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. What is pending stays
+//! so: it is in the log. redb wants its file closed after an error and opened again; that is done with the next batch,
 //! which is refused too if it does not help. Whether a commit that failed is in the file nobody knows, so until one
 //! succeeds nothing is added to the log, whose lap may be over, and that one takes out whatever has an id that was
 //! never posted.
@@ -30,11 +31,11 @@ use crate::clock::now_micros;
 use crate::journal;
 use crate::keep::record;
 use crate::keep::wal::{self, Behind, Log, Raw};
-use crate::room::commit_queue::{Clerk, Handed};
+use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
 use crate::room::message::Refused;
 use crate::room::message::{HOST_EVENT, Message, next_id};
-use crate::room::replay::Past;
+use crate::room::replay::Restored;
 
 /// What was kept together, by the id of its newest message; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
@@ -73,19 +74,19 @@ impl Store {
     /// # Errors
     /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these
     /// last cases nothing is changed in it.
-    pub fn open(file: &Path) -> Result<(Store, Past), String> {
+    pub fn open(file: &Path) -> Result<(Store, Restored), String> {
         let open = || {
             let file =
                 File::options().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(file)?;
             Store::open_in(Arc::new(FileBackend::new(file)?))
         };
-        open().map_err(|trouble: Trouble| trouble.line(file))
+        open().map_err(|trouble: StoreError| trouble.line(file))
     }
 
-    fn open_in(file: Raw) -> Result<(Store, Past), Trouble> {
+    fn open_in(file: Raw) -> Result<(Store, Restored), StoreError> {
         match file.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
             Ok(true) | Err(BackendError::Unsupported) => {} // where there are no locks, redb too would go on without
-            Ok(false) => return Err(Trouble::InUse),
+            Ok(false) => return Err(StoreError::InUse),
             Err(error) => return Err(io::Error::from(error).into()),
         }
         // redb is careful with what it reads, but what nobody has thought of must not be a panic here.
@@ -98,12 +99,12 @@ impl Store {
             }
             Ok((Store { file, log, pending, database: Some(database) }, past))
         }))
-        .unwrap_or(Err(Trouble::Damaged("it cannot be read".to_owned())))
+        .unwrap_or(Err(StoreError::Damaged("it cannot be read".to_owned())))
     }
 
     /// Keeps `messages`, at least one. When this returns they are on the disk. `forgotten` is the newest id that the
     /// history will not have any more then, `last` the newest one before them.
-    fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
+    fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), StoreError> {
         let row = row(messages);
         if self.database.is_none() || !self.log.has_room_for(&row) {
             return self.settle(messages, forgotten, last);
@@ -115,7 +116,7 @@ impl Store {
 
     /// Has one transaction take over what is pending and keep `messages`, also where there are none of either, and
     /// begins the log again. The arguments are those of [`keep`](Self::keep).
-    fn settle(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), Trouble> {
+    fn settle(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), StoreError> {
         let row = [self.pending.as_slice(), &row(messages)].concat();
         let newest = match messages.last() {
             Some(newest) => Some(newest.id),
@@ -136,7 +137,7 @@ impl Store {
             self.database = Some(database);
             Ok(())
         }));
-        settled.unwrap_or(Err(Trouble::Damaged("redb has panicked".to_owned())))?;
+        settled.unwrap_or(Err(StoreError::Damaged("redb has panicked".to_owned())))?;
         // Not before: what is pending was acknowledged, and would be nowhere.
         self.pending.clear();
         self.log.begin(lap);
@@ -144,9 +145,9 @@ impl Store {
     }
 }
 
-/// The committer's life: keeps what is handed in until the desk is closed, and notes the newest id then.
-pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
-    while let Some(batch) = clerk.take() {
+/// The committer's life: keeps what is handed in until the commit queue is closed, and notes the newest id then.
+pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
+    while let Some(batch) = committer.take() {
         let last = hub.last_id();
         let (messages, speakers) = number(batch, last);
         // Beats are heard and not kept.
@@ -155,8 +156,8 @@ pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
             true => Ok(()),
             false => store.keep(&to_keep, hub.would_forget(&to_keep), last),
         };
-        if let Some(desk) = hub.desk() {
-            desk.note(kept.is_ok());
+        if let Some(commit_queue) = hub.commit_queue() {
+            commit_queue.note(kept.is_ok());
         }
         match kept {
             Ok(()) => post(messages, speakers, hub),
@@ -167,12 +168,12 @@ pub fn serve(mut store: Store, mut clerk: Clerk, hub: &Hub) {
             }
         }
     }
-    drop(clerk); // who came too late is told so at once
+    drop(committer); // who came too late is told so at once
     let _ = store.settle(&[], hub.would_forget(&[]), hub.last_id()); // or it is as after a crash
 }
 
 /// Gives messages their ids and times.
-fn number(batch: Vec<Handed>, last: u64) -> (Vec<Arc<Message>>, Vec<Handed>) {
+fn number(batch: Vec<Pending>, last: u64) -> (Vec<Arc<Message>>, Vec<Pending>) {
     let (mut last, now) = (last, now_micros());
     let numbered = batch.into_iter().map(|mut handed| {
         last = next_id(last, now);
@@ -182,7 +183,7 @@ fn number(batch: Vec<Handed>, last: u64) -> (Vec<Arc<Message>>, Vec<Handed>) {
     numbered.unzip()
 }
 
-fn post(messages: Vec<Arc<Message>>, speakers: Vec<Handed>, hub: &Hub) {
+fn post(messages: Vec<Arc<Message>>, speakers: Vec<Pending>, hub: &Hub) {
     for (message, speaker) in messages.into_iter().zip(speakers) {
         let receipt = hub.post(message);
         speaker.answer(Ok(receipt));
@@ -203,9 +204,9 @@ fn draw_lap() -> u64 {
 
 /// What is in the file: what was kept, and the log with what is pending there. Nothing is written but the tables of a
 /// new store.
-fn read(database: &Database, file: &Raw) -> Result<(Past, Log, Vec<u8>), Trouble> {
+fn read(database: &Database, file: &Raw) -> Result<(Restored, Log, Vec<u8>), StoreError> {
     let reading = database.begin_write()?; // a writing one makes the tables
-    let mut past = Past::default();
+    let mut past = Restored::default();
     let (log, pending);
     {
         let mut marks = reading.open_table(MARKS)?;
@@ -214,21 +215,23 @@ fn read(database: &Database, file: &Raw) -> Result<(Past, Log, Vec<u8>), Trouble
             let begin = [(BEGUN, now), (FORGOTTEN, now), (LAST, now), (LAP, draw_lap())];
             begin.iter().try_for_each(|(mark, value)| marks.insert(mark, value).map(drop))?;
         }
-        let mark = |name: &str| -> Result<u64, Trouble> {
-            let value = marks.get(name)?.ok_or_else(|| Trouble::Damaged(format!("its mark {name} is missing")))?;
+        let mark = |name: &str| -> Result<u64, StoreError> {
+            let value = marks.get(name)?.ok_or_else(|| StoreError::Damaged(format!("its mark {name} is missing")))?;
             Ok(value.value())
         };
         (past.begun, past.forgotten, past.last) = (mark(BEGUN)?, mark(FORGOTTEN)?, mark(LAST)?);
         for entry in reading.open_table(MESSAGES)?.iter()? {
             let (newest, row) = entry?;
             let read = messages_of(row.value()).filter(|read| read.last().map(|last| last.id) == Some(newest.value()));
-            past.messages.extend(read.ok_or_else(|| Trouble::Damaged(format!("its row {} is none", newest.value())))?);
+            past.messages
+                .extend(read.ok_or_else(|| StoreError::Damaged(format!("its row {} is none", newest.value())))?);
         }
         (log, pending) = Log::read(file.clone(), mark(LAP)?)?;
-        past.messages.extend(messages_of(&pending).ok_or_else(|| Trouble::Damaged("its log holds no row".to_owned()))?);
+        past.messages
+            .extend(messages_of(&pending).ok_or_else(|| StoreError::Damaged("its log holds no row".to_owned()))?);
     }
     if past.begun > past.forgotten || !past.messages.is_sorted_by(|a, b| a.id < b.id) {
-        return Err(Trouble::Damaged("its marks contradict its messages".to_owned()));
+        return Err(StoreError::Damaged("its marks contradict its messages".to_owned()));
     }
     past.last = past.messages.last().map_or(past.last, |message| message.id.max(past.last));
     past.messages.retain(|message| message.id > past.forgotten); // of its row others are kept
@@ -249,7 +252,7 @@ struct Change<'a> {
 }
 
 /// One transaction.
-fn commit(database: &Database, change: &Change<'_>) -> Result<(), Trouble> {
+fn commit(database: &Database, change: &Change<'_>) -> Result<(), StoreError> {
     let writing = database.begin_write()?;
     {
         let (mut kept, mut marks) = (writing.open_table(MESSAGES)?, writing.open_table(MARKS)?);
@@ -298,17 +301,17 @@ fn messages_of(mut row: &[u8]) -> Option<Vec<Arc<Message>>> {
 
 /// What went wrong with the file.
 #[derive(Debug)]
-enum Trouble {
+enum StoreError {
     InUse,
     Damaged(String),
     Io(io::Error),
 }
 
-impl Trouble {
+impl StoreError {
     /// What to tell a speaker.
     fn refused(&self) -> Refused {
         match self {
-            Trouble::Io(error)
+            StoreError::Io(error)
                 if matches!(
                     error.kind(),
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
@@ -325,78 +328,78 @@ impl Trouble {
         let file = PathBuf::from(file);
         let file = file.display();
         match self {
-            Trouble::InUse => {
+            StoreError::InUse => {
                 format!("the store {file} is in use by another process; give each server a file of its own")
             }
-            Trouble::Damaged(why) => format!(
+            StoreError::Damaged(why) => format!(
                 "the store {file} is damaged or none of aloud's ({why}); it is left as it is: move it away, or give another file with --store"
             ),
-            Trouble::Io(error) => format!("cannot open the store {file} ({error}); give another file with --store"),
+            StoreError::Io(error) => format!("cannot open the store {file} ({error}); give another file with --store"),
         }
     }
 }
 
-impl Display for Trouble {
+impl Display for StoreError {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::InUse => formatter.write_str("another process has it open"),
-            Trouble::Damaged(why) => write!(formatter, "it is damaged ({why})"),
-            Trouble::Io(error) => write!(formatter, "{error}"),
+            StoreError::InUse => formatter.write_str("another process has it open"),
+            StoreError::Damaged(why) => write!(formatter, "it is damaged ({why})"),
+            StoreError::Io(error) => write!(formatter, "{error}"),
         }
     }
 }
 
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
         match error.kind() {
-            ErrorKind::InvalidData => Trouble::Damaged(error.to_string()),
-            _ => Trouble::Io(error),
+            ErrorKind::InvalidData => StoreError::Damaged(error.to_string()),
+            _ => StoreError::Io(error),
         }
     }
 }
 
-impl From<StorageError> for Trouble {
-    fn from(error: StorageError) -> Trouble {
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> StoreError {
         match error {
             StorageError::Io(error) => error.into(),
-            error => Trouble::Damaged(error.to_string()),
+            error => StoreError::Damaged(error.to_string()),
         }
     }
 }
 
-impl From<DatabaseError> for Trouble {
-    fn from(error: DatabaseError) -> Trouble {
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> StoreError {
         match error {
-            DatabaseError::DatabaseAlreadyOpen => Trouble::InUse,
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
             DatabaseError::Storage(error) => error.into(),
-            error => Trouble::Damaged(error.to_string()),
+            error => StoreError::Damaged(error.to_string()),
         }
     }
 }
 
-impl From<TableError> for Trouble {
-    fn from(error: TableError) -> Trouble {
+impl From<TableError> for StoreError {
+    fn from(error: TableError) -> StoreError {
         match error {
             TableError::Storage(error) => error.into(),
-            error => Trouble::Damaged(error.to_string()),
+            error => StoreError::Damaged(error.to_string()),
         }
     }
 }
 
-impl From<redb::TransactionError> for Trouble {
-    fn from(error: redb::TransactionError) -> Trouble {
+impl From<redb::TransactionError> for StoreError {
+    fn from(error: redb::TransactionError) -> StoreError {
         match error {
             redb::TransactionError::Storage(error) => error.into(),
-            error => Trouble::Damaged(error.to_string()),
+            error => StoreError::Damaged(error.to_string()),
         }
     }
 }
 
-impl From<redb::CommitError> for Trouble {
-    fn from(error: redb::CommitError) -> Trouble {
+impl From<redb::CommitError> for StoreError {
+    fn from(error: redb::CommitError) -> StoreError {
         match error {
             redb::CommitError::Storage(error) => error.into(),
-            error => Trouble::Damaged(error.to_string()),
+            error => StoreError::Damaged(error.to_string()),
         }
     }
 }
@@ -405,19 +408,19 @@ impl From<redb::CommitError> for Trouble {
 mod tests {
     use super::*;
     use crate::keep::wal::tests::{Dice, Disk, Done, FIRST_RECORD};
-    use crate::room::commit_queue::Desk;
+    use crate::room::commit_queue::CommitQueue;
     use crate::room::history::History;
     use crate::room::hub::Limits;
     use crate::room::memory_wire::message;
     use crate::room::replay::{Point, Replay, Since};
     use crate::room::subscription::{Events, Subscription};
 
-    fn open(disk: &Disk) -> Result<(Store, Past), Trouble> {
+    fn open(disk: &Disk) -> Result<(Store, Restored), StoreError> {
         Store::open_in(Arc::new(disk.clone()))
     }
 
     /// What a process would find that comes after one that was killed now.
-    fn found(disk: &Disk) -> (Past, Vec<u64>) {
+    fn found(disk: &Disk) -> (Restored, Vec<u64>) {
         let (_, past) = open(&Disk::new(disk.platter().content.clone())).unwrap();
         let ids = past.messages.iter().map(|message| message.id).collect();
         (past, ids)
@@ -443,11 +446,11 @@ mod tests {
     /// Runs `speak` with a hub whose messages are kept on `disk`.
     fn with_hub(disk: &Disk, speak: impl FnOnce(&Hub)) {
         let (store, past) = open(disk).unwrap();
-        let (desk, clerk) = Desk::new("store");
+        let (commit_queue, committer) = CommitQueue::new("store");
         let limits = Limits { listeners: 1, queue: 8, history: 1000, history_bytes: 1 << 20 };
-        let (hub, _called) = Hub::resume(limits, past, Some(desk));
+        let (hub, _called) = Hub::resume(limits, past, Some(commit_queue));
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(store, clerk, &hub));
+            scope.spawn(|| serve(store, committer, &hub));
             let _closed = CloseWhenDropped(&hub); // also where `speak` panics
             speak(&hub);
         });
@@ -593,10 +596,10 @@ mod tests {
             say("while the log has room").unwrap();
             let long = "x".repeat(100_000);
             assert_eq!((0..100).find_map(|_| say(&long).err()), Some(Refused::NoRoom));
-            assert!(!hub.desk().unwrap().is_well());
+            assert!(!hub.commit_queue().unwrap().is_well());
             disk.platter().room = usize::MAX;
             say("after").unwrap();
-            assert!(hub.desk().unwrap().is_well());
+            assert!(hub.commit_queue().unwrap().is_well());
             let heard: Vec<_> = everything(hub).iter().map(|one| (one.id, one.message.clone())).collect();
             assert_eq!(heard, said);
         });

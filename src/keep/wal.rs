@@ -1,6 +1,6 @@
-//! The write-ahead log of the [store](crate::keep::store). A transaction of redb writes some eight pages in different places
-//! of the file; a record here is written in one go behind the one before, so it is on the disk in a third of the time.
-//! When the log is full, one transaction takes over all that is in it, and it begins again.
+//! The write-ahead log of the [store](crate::keep::store). A transaction of redb writes some eight pages in different
+//! places of the file; a record here is written in one go behind the one before, so it is on the disk in a third of the
+//! time. When the log is full, one transaction takes over all that is in it, and it begins again.
 //!
 //! ```text
 //!  one file: │ header │ record │ record │ record │ left from before ... │ redb's own file ...

@@ -1,11 +1,11 @@
 //! Carrying: the threads that walk along the letterboxes and write what lies there.
 //!
-//! **The walk.** After publishing, a speaker lends a hand ([`Carriers::lend_a_hand`]): it walks along the letterboxes and
-//! carries all the letters that lie there. If another speaker walks already, this one goes back to its client, and the
-//! other one walks again. So the batches grow with the load. A speaker that finds `FAR_BEHIND` messages not yet carried
-//! walks too, from the other end. So speakers are slowed by exactly the work they cause, and a letterbox fills up only
-//! if its listener is slow. Nobody is kept walking for the others: after `MOST_WALKS` the keeper is called and takes
-//! over.
+//! **The walk.** After publishing, a speaker lends a hand ([`Carriers::lend_a_hand`]): it walks along the letterboxes
+//! and carries all the letters that lie there. If another speaker walks already, this one goes back to its client, and
+//! the other one walks again. So the batches grow with the load. A speaker that finds `FAR_BEHIND` messages not yet
+//! carried walks too, from the other end. So speakers are slowed by exactly the work they cause, and a letterbox fills
+//! up only if its listener is slow. Nobody is kept walking for the others: after `MOST_WALKS` the keeper is called and
+//! takes over.
 //!
 //! **The second hand.** In a big room, listeners wait for one core's walk. So a speaker that is alone calls the keeper
 //! on its way. The keeper walks from the other end; when they meet, each finds the letterboxes empty. With many
@@ -50,10 +50,10 @@ pub const BIG_ROOM: usize = 48;
 const FIRST_ALONE: usize = 32;
 
 /// The letterboxes along which a walk goes.
-pub type Round = Arc<[Arc<Letterbox>]>;
+pub type Snapshot = Arc<[Arc<Letterbox>]>;
 
 /// Tells how many messages were posted, and the letterboxes that have them. It takes the hub's lock.
-type Rounds<'a> = &'a dyn Fn() -> (u64, Round);
+type Snapshots<'a> = &'a dyn Fn() -> (u64, Snapshot);
 
 /// The count of what was carried, and whose turn it is to carry.
 pub struct Carriers {
@@ -115,7 +115,7 @@ impl Carriers {
 
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
-    pub fn lend_a_hand(&self, reached: usize, round: Rounds<'_>) {
+    pub fn lend_a_hand(&self, reached: usize, round: Snapshots<'_>) {
         if reached == 0 {
             return;
         }
@@ -130,7 +130,7 @@ impl Carriers {
         self.call_keeper();
     }
 
-    fn lend_a_hand_in_a_big_room(&self, round: Rounds<'_>) {
+    fn lend_a_hand_in_a_big_room(&self, round: Snapshots<'_>) {
         if !self.rest_left().is_zero() && !self.are_far_behind() {
             return self.call_keeper();
         }
@@ -140,7 +140,7 @@ impl Carriers {
     }
 
     /// Walks for the keeper that was called: once the rest is over, from the other end if another thread walks.
-    pub fn lend_a_second_hand(&self, round: Rounds<'_>) {
+    pub fn lend_a_second_hand(&self, round: Snapshots<'_>) {
         thread::sleep(self.rest_left());
         if self.behind() == 0 {
             return; // it was done alone
@@ -176,7 +176,7 @@ impl Carriers {
     /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
     /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
     /// `second_hand`, calls one if this walker is alone.
-    fn walk_if_free(&self, second_hand: bool, round: Rounds<'_>) -> bool {
+    fn walk_if_free(&self, second_hand: bool, round: Snapshots<'_>) -> bool {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {
             Some(_turn) => {
@@ -194,7 +194,7 @@ impl Carriers {
     }
 
     /// Goes along all letterboxes once and carries what lies there. In a big room a rest follows.
-    fn walk(&self, hand: Hand, round: Rounds<'_>) {
+    fn walk(&self, hand: Hand, round: Snapshots<'_>) {
         let (posted, round) = round();
         let start = Instant::now();
         let mut buffer = Vec::new();
@@ -225,7 +225,7 @@ mod tests {
     use crate::room::frame::Format;
     use crate::room::hub::tests::{everything, join};
     use crate::room::hub::{Hub, Limits};
-    use crate::room::letterbox::Owner;
+    use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::message;
     use crate::room::replay::Since;
     use crate::room::wire::{Watcher, Wire};
@@ -287,7 +287,7 @@ mod tests {
         let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20 });
         let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
         let join = || {
-            let owner = Owner::new(witness.clone(), Format::Lines, false, vec![], 8);
+            let owner = Recipient::new(witness.clone(), Format::Lines, false, vec![], 8);
             hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
             owner
         };

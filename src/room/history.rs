@@ -10,8 +10,8 @@
 //! * It is newer than the newest message: it is from before a restart too, and from a clock that has been set back
 //!   since. All that is kept was said after it was heard.
 //! * It is none of the ids that were given here: it is from before a restart, after which the clock was set back and
-//!   has come by that time again. A machine without a clock begins each time in the same year. With a store ([`Past`])
-//!   there is no such case: ids go on where they stopped.
+//!   has come by that time again. A machine without a clock begins each time in the same year. With a store
+//!   ([`Restored`]) there is no such case: ids go on where they stopped.
 //!
 //! A request for the last ten minutes means just that, whatever the clock said then. So each message is kept with the
 //! moment it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from before a
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::clock::{micros, now_micros};
 use crate::room::forgotten::Forgotten;
 use crate::room::message::{HOST_EVENT, Message};
-use crate::room::replay::{Gap, Past, Point, Replay, Since};
+use crate::room::replay::{Gap, Point, Replay, Restored, Since};
 
 /// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
 const NEVER_SET: u64 = 1_767_225_600_000_000;
@@ -76,7 +76,7 @@ impl History {
     }
 
     /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow.
-    pub fn resume(most_messages: usize, most_bytes: usize, past: Past) -> History {
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Restored) -> History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
         history.forgotten = past.forgotten;
         history.by_kind = Forgotten::all_up_to(past.forgotten);
@@ -322,7 +322,7 @@ mod tests {
     fn a_beat_passes_and_who_heard_it_last_has_missed_nothing() {
         let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
         let messages = vec![beat(200), message(210, "x"), beat(220)];
-        let mut history = History::resume(10, usize::MAX, Past { begun: 100, forgotten: 100, last: 230, messages });
+        let mut history = History::resume(10, usize::MAX, Restored { begun: 100, forgotten: 100, last: 230, messages });
         assert_eq!(ids(&history), [210]);
         assert_eq!(replayed(&history, after(220)), (None, vec![]));
         assert_eq!(replayed(&history, after(230)), (None, vec![]), "the newest before a restart");
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn it_goes_on_where_a_store_has_stopped() {
-        let past = || Past {
+        let past = || Restored {
             begun: 100,
             forgotten: 200,
             last: 240,
@@ -450,7 +450,7 @@ mod tests {
         let (ahead, now) = (at(1_000_000), at(100));
         clock::set(Some(now));
         let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
-        let past = Past { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
+        let past = Restored { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
         let mut history = History::resume(3, usize::MAX, past);
         history.keep(said(ahead + 2, at(120)));
         check(&history, 10, at(125), None, &[ahead + 2]);
@@ -465,7 +465,7 @@ mod tests {
 
         // A store that was begun without a clock and has forgotten something, nobody knows when.
         clock::set(Some(at(0)));
-        let past = Past { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
+        let past = Restored { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
         let history = History::resume(3, usize::MAX, past);
         check(&history, 10, at(5), Some(19), &[30]);
         check(&history, 10, at(10), None, &[]);

@@ -3,19 +3,19 @@
 //! listeners hear one order, the order of ids, and a listener that joins hears all that is said afterwards. It gets
 //! earlier messages under the same lock: there is no hole between the two, and nothing comes twice.
 //!
-//! **Kept elsewhere first.** If messages have to outlive the process, a publisher hands its message in at the
-//! [desk](Desk), outside every lock. The desk's clerk keeps it and then has the hub [post](Hub::post) it. No thread
+//! **Kept elsewhere first.** If messages have to outlive the process, a publisher hands its message in at the [commit
+//! queue](CommitQueue), outside every lock. Its committer keeps it and then has the hub [post](Hub::post) it. No thread
 //! that others need waits for that ([`Hub::publish_then`]).
 
 use crate::clock::{self, now_micros};
 use crate::counters::Counters;
-use crate::room::carriers::{Carriers, Round};
-use crate::room::commit_queue::{Desk, Then};
+use crate::room::carriers::{Carriers, Snapshot};
+use crate::room::commit_queue::{CommitQueue, OnCommit};
 use crate::room::frame::Letter;
 use crate::room::history::History;
 use crate::room::letterbox::{Letterbox, Posted};
-use crate::room::message::{Mark, Message, Receipt, Refused, next_id};
-use crate::room::replay::Past;
+use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
+use crate::room::replay::Restored;
 use crate::room::replay::{Point, Replay, Since};
 use crate::room::subscription::Subscription;
 use crate::sync::{Arc, Mutex, Receiver, bounded, lock};
@@ -29,8 +29,8 @@ pub struct Hub {
     room: Mutex<Room>,
     pub(super) carriers: Carriers,
     counters: Counters,
-    /// The desk where messages are handed in; `None` if only memory keeps them.
-    desk: Option<Desk>,
+    /// The commit queue where messages are handed in; `None` if only memory keeps them.
+    commit_queue: Option<CommitQueue>,
     /// Is shown each message after it was posted, under no lock.
     follower: Option<Follower>,
     most_listeners: usize,
@@ -56,7 +56,7 @@ struct Room {
     last_number: u64,
     closed: bool,
     /// The letterboxes as one shared list for the walkers. Made anew when a listener has joined or left since.
-    round: Option<Round>,
+    round: Option<Snapshot>,
 }
 
 /// Somebody who is shown each message after it was posted. Must not wait.
@@ -74,16 +74,16 @@ impl Hub {
     /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
         let begun = now_micros();
-        Hub::resume(limits, Past { begun, forgotten: begun, last: begun, messages: vec![] }, None)
+        Hub::resume(limits, Restored { begun, forgotten: begun, last: begun, messages: vec![] }, None)
     }
 
-    /// Makes a room that goes on after a restart with the kept messages, `past`. With a `desk`, messages are handed in
-    /// there before they are posted. Returns it, and the receiver on which the keeper is called.
-    pub fn resume(limits: Limits, past: Past, desk: Option<Desk>) -> (Hub, Receiver<()>) {
+    /// Makes a room that goes on after a restart with the kept messages, `past`. With a `commit_queue`, messages are
+    /// handed in there before they are posted. Returns it, and the receiver on which the keeper is called.
+    pub fn resume(limits: Limits, past: Restored, commit_queue: Option<CommitQueue>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
         let last_id = past.last;
         let mut history = History::resume(limits.history, limits.history_bytes, past);
-        if desk.is_none() {
+        if commit_queue.is_none() {
             history.know_ids();
         }
         let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, round: None };
@@ -91,7 +91,7 @@ impl Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
             counters: Counters::new(),
-            desk,
+            commit_queue,
             follower: None,
             most_listeners: limits.listeners,
         };
@@ -132,7 +132,7 @@ impl Hub {
     /// that are still to be posted here.
     fn replay(&self, room: &Room, wants: &Subscription, since: Since) -> (u64, Replay) {
         let now = now_micros();
-        let is_shared = self.desk.as_ref().is_some_and(Desk::is_shared);
+        let is_shared = self.commit_queue.as_ref().is_some_and(CommitQueue::is_shared);
         match since.point {
             // Redis's clock gives the ids. It may tell ours what time it is only while we run.
             Point::After(id)
@@ -155,23 +155,24 @@ impl Hub {
 
     /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
     /// it. Waits for no listener: one whose letterbox is full is hung up on, one whose pen is closed is forgotten. If
-    /// there is a desk, waits there until the message is kept. The caller answers its client, then calls
+    /// there is a queue, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
     /// # Errors
-    /// [`Refused::Stopping`] if the server stops, or the clerk's refusal. The message then reaches nobody.
+    /// [`Refused::Stopping`] if the server stops, or the committer's refusal. The message then reaches nobody.
     pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
         self.publish_once(message, None)
     }
 
-    /// Publishes a message that has a mark and is said once: where several servers are one conversation they know it of
-    /// each other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
+    /// Publishes a message that has a digest and is said once: where several servers are one conversation they know it
+    /// of each other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this
+    /// server.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn publish_once(&self, mut message: Message, once: Option<Mark>) -> Result<Receipt, Refused> {
-        if let Some(desk) = &self.desk {
-            return if self.is_closed() { Err(Refused::Stopping) } else { desk.hand_in_and_wait(message, once) };
+    pub fn publish_once(&self, mut message: Message, once: Option<Digest>) -> Result<Receipt, Refused> {
+        if let Some(queue) = &self.commit_queue {
+            return if self.is_closed() { Err(Refused::Stopping) } else { queue.hand_in_and_wait(message, once) };
         }
         let posting = {
             let mut room = lock(&self.room);
@@ -186,19 +187,19 @@ impl Hub {
         Ok(self.finish(posting))
     }
 
-    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the desk: `then` is told the result
-    /// later. If there is no desk, it is told at once.
-    pub fn publish_then(&self, message: Message, once: Option<Mark>, then: Then) {
-        match &self.desk {
-            Some(desk) if !self.is_closed() => desk.hand_in(message, once, then),
+    /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the commit queue: `then` is told
+    /// the result later. If there is no queue, it is told at once.
+    pub fn publish_then(&self, message: Message, once: Option<Digest>, then: OnCommit) {
+        match &self.commit_queue {
+            Some(queue) if !self.is_closed() => queue.hand_in(message, once, then),
             Some(_) => then(Err(Refused::Stopping)),
             None => then(self.publish_once(message, once)),
         }
     }
 
-    /// Posts a message that is already kept: the clerk's part of [`publish`](Self::publish). Its id has to be larger
-    /// than the [last one](Self::last_id). If the server stops, it reaches nobody here, but a listener that comes back
-    /// gets it.
+    /// Posts a message that is already kept: the committer's part of [`publish`](Self::publish). Its id has to be
+    /// larger than the [last one](Self::last_id). If the server stops, it reaches nobody here, but a listener that
+    /// comes back gets it.
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         let mut room = lock(&self.room);
         let posting = self.post_in(&mut room, message, now_micros());
@@ -252,9 +253,9 @@ impl Hub {
         Posting { receipt, slow, message: letter.message.clone() }
     }
 
-    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a clerk that
-    /// knows that messages up to that id were said and are lost here. The listeners come back with the id they heard
-    /// last and are told of the gap.
+    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a committer
+    /// that knows that messages up to that id were said and are lost here. The listeners come back with the id they
+    /// heard last and are told of the gap.
     pub fn skip(&self, missing: u64) {
         let listeners = {
             let mut room = lock(&self.room);
@@ -270,9 +271,9 @@ impl Hub {
         self.follower = Some(follower);
     }
 
-    /// The desk where messages are handed in; `None` if only memory keeps them.
-    pub fn desk(&self) -> Option<&Desk> {
-        self.desk.as_ref()
+    /// The commit queue where messages are handed in; `None` if only memory keeps them.
+    pub fn commit_queue(&self) -> Option<&CommitQueue> {
+        self.commit_queue.as_ref()
     }
 
     /// The newest id that was given.
@@ -285,7 +286,8 @@ impl Hub {
         lock(&self.room).history.would_forget(coming)
     }
 
-    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts many messages.
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts many
+    /// messages.
     pub fn catch_up(&self, reached: usize) {
         if self.carriers.are_far_behind() {
             self.lend_a_hand(reached);
@@ -309,7 +311,7 @@ impl Hub {
     }
 
     /// The letterboxes, and how many messages were posted to them.
-    fn round(&self) -> (u64, Round) {
+    fn round(&self) -> (u64, Snapshot) {
         let mut room = lock(&self.room);
         (self.carriers.posted(), room.round())
     }
@@ -344,8 +346,8 @@ impl Hub {
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
-        if let Some(desk) = &self.desk {
-            desk.close();
+        if let Some(queue) = &self.commit_queue {
+            queue.close();
         }
         self.carriers.call_keeper(); // it stops too
     }
@@ -360,7 +362,7 @@ struct Posting {
 }
 
 impl Room {
-    fn round(&mut self) -> Round {
+    fn round(&mut self) -> Snapshot {
         let listeners = &self.listeners;
         self.round.get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect()).clone()
     }
@@ -372,7 +374,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::room::frame::Format;
-    use crate::room::letterbox::Owner;
+    use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::{MemoryWire, message};
     use crate::room::message::HOST_EVENT;
     use crate::room::replay::Gap;
@@ -387,9 +389,9 @@ pub(super) mod tests {
         Subscription { channel: String::new(), events: Events::AllButQuiet }
     }
 
-    pub fn join(hub: &Hub, queue: usize) -> (Owner, std::sync::Arc<MemoryWire>, u64) {
+    pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>, u64) {
         let tape = MemoryWire::new(usize::MAX);
-        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], queue);
+        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], queue);
         let number = hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
         (owner, tape, number)
     }
@@ -432,7 +434,7 @@ pub(super) mod tests {
     fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
         let hub = hub(10, 8);
         let slow = MemoryWire::new(0);
-        let slow_owner = Owner::new(slow.clone(), Format::Lines, false, vec![], 8);
+        let slow_owner = Recipient::new(slow.clone(), Format::Lines, false, vec![], 8);
         hub.join(everything(), Since::NOW, slow_owner.letterbox().clone()).unwrap();
         let (_owner, tape, _) = join(&hub, 8);
         let reached: Vec<_> = (0..12)
@@ -444,7 +446,7 @@ pub(super) mod tests {
             .collect();
         // The first hand found the socket full and took all that lay there, one letter; eight more fill the letterbox.
         assert_eq!(reached, [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]);
-        assert_eq!(slow_owner.standing(), crate::room::letterbox::Standing::HungUp);
+        assert_eq!(slow_owner.standing(), crate::room::letterbox::StreamState::HungUp);
         assert!(slow.is_cut());
         assert_eq!(tape.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
     }
@@ -466,13 +468,13 @@ pub(super) mod tests {
     fn the_room_has_a_bound_and_an_end() {
         let hub = hub(1, 8);
         let (owner, tape, _) = join(&hub, 8);
-        let other = Owner::new(MemoryWire::new(0), Format::Lines, false, vec![], 8);
+        let other = Recipient::new(MemoryWire::new(0), Format::Lines, false, vec![], 8);
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
         hub.publish(message("last")).unwrap();
         hub.close();
         assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
-        assert_eq!(owner.standing(), crate::room::letterbox::Standing::Closing);
+        assert_eq!(owner.standing(), crate::room::letterbox::StreamState::Closing);
         owner.finish().unwrap();
         assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
     }
@@ -484,7 +486,7 @@ pub(super) mod tests {
         let ids: Vec<u64> = (0..50).map(|number| on("a", &number.to_string()).unwrap().id).collect();
         on("b", "for somebody else").unwrap();
         let tape = MemoryWire::new(usize::MAX);
-        let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
         let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
         let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
         hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
@@ -544,16 +546,16 @@ pub(super) mod tests {
         let check = |kind: &'static str, ahead: u64, expected: &str| {
             let begun = now_micros();
             let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20 };
-            let past = Past { begun, forgotten: begun, last: begun, messages: vec![] };
-            let (desk, _clerk) = Desk::new(kind);
-            let hub = Hub::resume(limits, past, Some(desk)).0;
+            let past = Restored { begun, forgotten: begun, last: begun, messages: vec![] };
+            let (queue, _clerk) = CommitQueue::new(kind);
+            let hub = Hub::resume(limits, past, Some(queue)).0;
             let post = |more: u64| {
                 let receipt = hub.post(std::sync::Arc::new(Message { id: begun + more, ..message(&more.to_string()) }));
                 hub.lend_a_hand(receipt.listeners);
             };
             post(1);
             let tape = MemoryWire::new(usize::MAX);
-            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 8);
+            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
             let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
             assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
             hub.join(everything(), since, owner.letterbox().clone()).unwrap();
@@ -587,7 +589,7 @@ pub(super) mod tests {
             let heard_last = hub.said(&everything(), newest).messages.pop().unwrap();
             let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
             let tape = MemoryWire::new([usize::MAX, 20][round % 2]);
-            let owner = Owner::new(tape.clone(), Format::Lines, false, vec![], 10_000);
+            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 10_000);
             let joined = hub.join(everything(), since, owner.letterbox().clone()).unwrap();
             let replayed = said.load(Ordering::SeqCst);
             owner.write_out().unwrap();

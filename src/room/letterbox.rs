@@ -57,7 +57,7 @@ pub struct Letterbox {
     /// The bell. Rung by any thread that wants the listener's own thread to look. Capacity one: ringing twice is
     /// ringing once.
     bell: Sender<()>,
-    /// How the listener stands: one of [`Standing`].
+    /// How the listener stands: one of [`StreamState`].
     standing: AtomicU8,
     pen: Mutex<Pen>,
     wire: Arc<dyn Wire>,
@@ -87,7 +87,7 @@ struct Pen {
 }
 
 /// The side of a listener that its own thread holds. The bell's receiver is here, because the thread sleeps on it.
-pub struct Owner {
+pub struct Recipient {
     letterbox: Arc<Letterbox>,
     /// Only the listener's own thread receives. Senders are speakers, the hub when it hangs up, the watcher that sees
     /// the client leave, and the stop.
@@ -96,7 +96,7 @@ pub struct Owner {
 
 /// How a listener stands with the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum StreamState {
     /// It hears all messages that it wants.
     Listening,
     /// The server ends it: the letters in the letterbox are delivered, then the stream ends properly.
@@ -189,7 +189,7 @@ impl Letterbox {
 
     /// Hangs up on a listener that did not keep up. Its thread is woken even out of a wait for the socket.
     pub fn hang_up(&self) {
-        self.standing.store(Standing::HungUp as u8, Ordering::SeqCst);
+        self.standing.store(StreamState::HungUp as u8, Ordering::SeqCst);
         self.wire.cut();
         self.ring();
     }
@@ -197,13 +197,13 @@ impl Letterbox {
     /// Tells the listener's own thread that nothing more will be posted. Either the server stops, or this server missed
     /// messages, and the listener is told of the gap when it comes back (`Hub::skip`).
     pub fn close(&self) {
-        self.standing.store(Standing::Closing as u8, Ordering::SeqCst);
+        self.standing.store(StreamState::Closing as u8, Ordering::SeqCst);
         self.ring();
     }
 
     /// Tells the listener's own thread that the listener has closed the connection.
     pub fn let_leave(&self) {
-        let (listening, left) = (Standing::Listening as u8, Standing::Left as u8);
+        let (listening, left) = (StreamState::Listening as u8, StreamState::Left as u8);
         let _ = self.standing.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
         self.ring();
     }
@@ -219,10 +219,10 @@ impl Watcher for Letterbox {
     }
 }
 
-impl Owner {
+impl Recipient {
     /// Makes a letterbox of `limit` letters and its owner, for a listener on `wire` that wants `format`, with chunk
     /// framing if `chunked`. `head` goes out first.
-    pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Owner {
+    pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Recipient {
         let (letters, waiting) = unbounded();
         let (bell, rung) = bounded(1);
         let pen = Pen {
@@ -239,12 +239,12 @@ impl Owner {
             letters,
             waiting: AtomicI64::new(0),
             bell,
-            standing: AtomicU8::new(Standing::Listening as u8),
+            standing: AtomicU8::new(StreamState::Listening as u8),
             pen: Mutex::new(pen),
             wire,
             limit: limit as i64,
         };
-        Owner { letterbox: Arc::new(letterbox), bell: rung }
+        Recipient { letterbox: Arc::new(letterbox), bell: rung }
     }
 
     /// The letterbox, for the hub.
@@ -253,12 +253,12 @@ impl Owner {
     }
 
     /// How the listener stands: whether its thread goes on, and if not, why.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> StreamState {
         match self.letterbox.standing.load(Ordering::SeqCst) {
-            standing if standing == Standing::Closing as u8 => Standing::Closing,
-            standing if standing == Standing::HungUp as u8 => Standing::HungUp,
-            standing if standing == Standing::Left as u8 => Standing::Left,
-            _ => Standing::Listening,
+            standing if standing == StreamState::Closing as u8 => StreamState::Closing,
+            standing if standing == StreamState::HungUp as u8 => StreamState::HungUp,
+            standing if standing == StreamState::Left as u8 => StreamState::Left,
+            _ => StreamState::Listening,
         }
     }
 
@@ -345,7 +345,7 @@ impl Owner {
     }
 }
 
-impl Drop for Owner {
+impl Drop for Recipient {
     /// Closes the pen, so that nobody writes to a connection that is about to be closed: its descriptor's number may
     /// belong to another one a moment later.
     fn drop(&mut self) {
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
         let wire = MemoryWire::new(7);
-        let owner = Owner::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
         assert_eq!(wire.text(), "head\r\no", "the head first, then as much as there was room for");
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = Owner::new(wire.clone(), Format::Lines, false, vec![], 8);
+        let owner = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         wire.break_with(io::ErrorKind::TimedOut);
         owner.letterbox().post(&letter("one"));
         owner.letterbox().carry(&mut vec![]);
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn what_was_said_before_goes_out_first_and_is_no_sign_of_a_slow_listener() {
         let wire = MemoryWire::new(10);
-        let owner = Owner::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
         owner.letterbox().put_before(Replay {
             gap: Some(crate::room::replay::Gap { after: 7, oldest: None }),
@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn silence_is_broken_and_only_silence() {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = Owner::new(wire.clone(), Format::Sse, true, vec![], 8);
+        let owner = Recipient::new(wire.clone(), Format::Sse, true, vec![], 8);
         owner.break_silence(Duration::ZERO).unwrap();
         assert_eq!(wire.text(), "2\r\n:\n\r\n");
         owner.break_silence(Duration::from_secs(60)).unwrap();
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn a_chunked_stream_is_ended_properly() {
         let wire = MemoryWire::new(3);
-        let owner = Owner::new(wire.clone(), Format::Lines, true, vec![], 8);
+        let owner = Recipient::new(wire.clone(), Format::Lines, true, vec![], 8);
         owner.letterbox().post(&letter("one"));
         owner.finish().unwrap();
         assert_eq!(wire.text(), "5\r\none\r\n\r\n0\r\n\r\n");

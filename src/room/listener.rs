@@ -1,5 +1,5 @@
-//! The life of a listener's own thread. It sleeps on its bell, while speakers carry the messages (see `room/letterbox.rs`).
-//! It wakes to wait for a full socket, to break a long silence, and to go.
+//! The life of a listener's own thread. It sleeps on its bell, while speakers carry the messages (see
+//! `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence, and to go.
 
 use std::io;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::counters::Ended;
 use crate::journal;
 use crate::os::limits::Claim;
 use crate::room::hub::Hub;
-use crate::room::letterbox::{Owner, Standing};
+use crate::room::letterbox::{Recipient, StreamState};
 use crate::room::wire::{STALL_LIMIT, Wire};
 
 /// A listener that has joined and whose stream is yet to be written. It has all that its own thread needs, and nothing
 /// of the request, whose memory would be kept for as long as it listens.
 pub struct Listener {
-    owner: Owner,
+    owner: Recipient,
     number: u64,
     wire: Arc<dyn Wire>,
     peer: String,
@@ -26,12 +26,13 @@ pub struct Listener {
 impl Listener {
     /// A listener that has joined the hub with this `number`; `peer` is its name in the log, `claim` the memory that it
     /// needs for earlier messages. From now on its thread is told when the client leaves.
-    pub fn new(owner: Owner, number: u64, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
+    pub fn new(owner: Recipient, number: u64, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
         wire.watch(Some(owner.letterbox().clone()));
         Listener { owner, number, wire, peer, claim }
     }
 
-    /// Streams messages, and a sign of life after each `heartbeat` of silence, until the listener leaves, is hung up on, or the server stops.
+    /// Streams messages, and a sign of life after each `heartbeat` of silence, until the listener leaves, is hung up
+    /// on, or the server stops.
     pub fn listen(&mut self, hub: &Hub, heartbeat: Duration) {
         let ended = self.hear(heartbeat);
         self.leave(hub);
@@ -51,10 +52,10 @@ impl Listener {
         loop {
             owner.sleep(owner.silence_left(heartbeat));
             match owner.standing() {
-                Standing::Listening => owner.break_silence(heartbeat)?,
-                Standing::Closing => return owner.finish(),
-                Standing::Left => return owner.why_left(),
-                Standing::HungUp => return Ok(()),
+                StreamState::Listening => owner.break_silence(heartbeat)?,
+                StreamState::Closing => return owner.finish(),
+                StreamState::Left => return owner.why_left(),
+                StreamState::HungUp => return Ok(()),
             }
         }
     }
@@ -62,7 +63,7 @@ impl Listener {
     fn say_why(&self, ended: io::Result<()>) -> Ended {
         let peer = &self.peer;
         match (self.owner.standing(), ended) {
-            (Standing::HungUp, _) => {
+            (StreamState::HungUp, _) => {
                 journal::SLOW_LISTENERS
                     .warn(format_args!("hung up on {peer}: {} messages waited for it", self.owner.limit()));
                 Ended::QueueFull
@@ -76,7 +77,7 @@ impl Listener {
                 log::debug!("{peer} has left: {error}");
                 Ended::Left
             }
-            (Standing::Left, Ok(())) => {
+            (StreamState::Left, Ok(())) => {
                 log::debug!("{peer} has left");
                 Ended::Left
             }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 
@@ -24,11 +24,11 @@ pub const CI_UPDATE_EVENT: &str = "ci.update";
 pub const QUIET_EVENTS: [&str; 2] = [HOST_EVENT, CI_UPDATE_EVENT];
 
 /// A hash of fixed size that identifies a thing by its names.
-pub type Mark = [u8; 32];
+pub type Digest = [u8; 32];
 
-/// The mark of the thing that `parts` identify. Each part's length is hashed too, so that no two lists of parts have
-/// one mark.
-pub fn mark_of(parts: &[&[u8]]) -> Mark {
+/// The digest of the thing that `parts` identify. Each part's length is hashed too, so that no two lists of parts have
+/// one digest.
+pub fn digest_of(parts: &[&[u8]]) -> Digest {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -1,17 +1,17 @@
-//! The model check: it runs the hand-over (`room/letterbox.rs`) in every order in which the threads of the hand-over can meet. To see it
-//! work, take one of the fences away, or the look after the pen was put down.
+//! The model check: it runs the hand-over (`room/letterbox.rs`) in every order in which the threads of the hand-over
+//! can meet. To see it work, take one of the fences away, or the look after the pen was put down.
 
 use crate::room::frame::Format;
 use crate::room::hub::{Hub, Limits};
-use crate::room::letterbox::Owner;
+use crate::room::letterbox::Recipient;
 use crate::room::memory_wire::{MemoryWire, letter, message};
 use crate::room::replay::Since;
 use crate::room::subscription::{Events, Subscription};
 use loom::thread;
 use std::time::Duration;
 
-fn owner(wire: &std::sync::Arc<MemoryWire>) -> Owner {
-    Owner::new(wire.clone(), Format::Lines, false, vec![], 8)
+fn owner(wire: &std::sync::Arc<MemoryWire>) -> Recipient {
+    Recipient::new(wire.clone(), Format::Lines, false, vec![], 8)
 }
 
 fn check(body: impl Fn() + Sync + Send + 'static) {
@@ -21,7 +21,7 @@ fn check(body: impl Fn() + Sync + Send + 'static) {
 }
 
 /// Starts another thread that posts and carries each of `texts`.
-fn speaks(owner: &Owner, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
+fn speaks(owner: &Recipient, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
     let letterbox = owner.letterbox().clone();
     thread::spawn(move || {
         for text in texts {

@@ -62,7 +62,7 @@ impl Replay {
 
 /// The messages that a store kept from before the process began.
 #[derive(Debug, Default)]
-pub struct Past {
+pub struct Restored {
     /// The time at which the store began, as an id. All ids it was ever given are larger.
     pub begun: u64,
     /// The newest id that it has forgotten; at first `begun`.

@@ -1,7 +1,7 @@
 //! A pool of threads on which tiny_http accepts and answers. Whoever waits for a client waits here, in one place (see
-//! `net/watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has taken
-//! its place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that
-//! lasts gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
+//! `net/watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has
+//! taken its place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation
+//! that lasts gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
 //!
 //! tiny_http's own `Server::recv` is not used: its pool strands connections that come in a burst and goes deaf when
 //! descriptors run out. `Server::accept_connection` accepts one connection in the calling thread.
@@ -29,7 +29,7 @@ use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::journal;
-use crate::keep::storage::{self, Backing};
+use crate::keep::storage::{self, Storage};
 use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
 use crate::net::watch::{Event, Watch};
 use crate::os::limits;
@@ -65,8 +65,8 @@ const SPARE_TIME: Duration = Duration::from_secs(10);
 /// How soon a client that speaks in lockstep, one request as soon as the one before is answered, asks again if it is
 /// near. For so long a thread looks for the next one instead of sleeping: a processor that has fallen asleep takes
 /// longer to wake than such a client to ask. One connection flat out makes 2 times the requests on a machine whose
-/// processors take long to wake, for the same processor time each, and 1.2 times on one where they do not, for 1.4 times
-/// the processor time (the scenario say-flat-1 of `scripts/bench`). Other clients do not come to it.
+/// processors take long to wake, for the same processor time each, and 1.2 times on one where they do not, for 1.4
+/// times the processor time (the scenario say-flat-1 of `scripts/bench`). Other clients do not come to it.
 const LOCKSTEP: Duration = Duration::from_micros(100);
 
 /// How often the keeper looks around when nobody calls it.
@@ -109,8 +109,8 @@ pub struct Shared {
     alive: Mutex<Option<Sender<Infallible>>>,
 }
 
-/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first it is closed, then
-/// its place and its numbers are given back.
+/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first it is closed,
+/// then its place and its numbers are given back.
 pub struct Connection {
     gate: Gate,
     /// What holds it open.
@@ -164,7 +164,7 @@ impl Pool {
     /// # Errors
     /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
     pub fn start(config: Config) -> Result<Pool, String> {
-        let backing = Backing::open(&config)?;
+        let backing = Storage::open(&config)?;
         let listening = Listening::open(&config.bind, config.socket_mode)
             .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
         Pool::start_at(listening, config, backing).map_err(|error| {
@@ -172,7 +172,7 @@ impl Pool {
         })
     }
 
-    fn start_at(listening: Listening, config: Config, backing: Option<Backing>) -> io::Result<Pool> {
+    fn start_at(listening: Listening, config: Config, backing: Option<Storage>) -> io::Result<Pool> {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
@@ -182,7 +182,7 @@ impl Pool {
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
         let limits = Limits { listeners, queue, history, history_bytes };
-        let (hub, called, threads, before) = storage::furnish(limits, backing);
+        let (hub, called, threads, before) = storage::open_hub(limits, backing);
         let shared = Arc::new(Shared {
             most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),
@@ -542,10 +542,10 @@ impl Shared {
         }
     }
 
-    /// Hands a message in at the desk. Its connection waits there without a thread, and is answered by one that is
-    /// called when the message is kept. The clerk does not answer itself: it has the next messages to keep. Once the hub is
-    /// closed it does: nobody waits for it any more then, and those that could be called may have ended, as they are told to
-    /// stop after that.
+    /// Hands a message in at the commit queue. Its connection waits there without a thread, and is answered by one that
+    /// is called when the message is kept. The committer does not answer itself: it has the next messages to keep. Once
+    /// the hub is closed it does: nobody waits for it any more then, and those that could be called may have ended, as
+    /// they are told to stop after that.
     fn hand_in(self: &Arc<Shared>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (shared, slot) = (self.clone(), slot.clone());
         let HandIn { message, once, unanswered, answering } = hand_in;
@@ -833,9 +833,9 @@ mod tests {
 
     #[test]
     fn the_clerk_does_not_wait_for_itself_while_the_server_stops() {
-        let (pool, mut client, file) = with_store("clerk");
+        let (pool, mut client, file) = with_store("committer");
         pool.shared.stopping.store(true, Ordering::SeqCst); // and the hub is closed a moment later
-        // What is sent ahead waits for the clerk, and is answered by whoever answers what stands before it.
+        // What is sent ahead waits for the committer, and is answered by whoever answers what stands before it.
         let beat = "GET /beat/web1 HTTP/1.1\r\nHost: x\r\n\r\n";
         client.write_all([SAY, beat].concat().as_bytes()).unwrap();
         hear(&mut client, "ok.");

@@ -1,6 +1,6 @@
 //! Whether what the gate lets through means what the client sent. The real tiny_http reads the head that handlers get,
-//! with another one behind it, from a real socket; and the client's own bytes, where it can read those. A third reader, as
-//! simple as the approved grammar allows, says what has to come out.
+//! with another one behind it, from a real socket; and the client's own bytes, where it can read those. A third reader,
+//! as simple as the approved grammar allows, says what has to come out.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -64,8 +64,8 @@ pub fn check_cuts(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     for cut in cuts {
         let parts = verdict([&bytes[..cut], &bytes[cut..]]);
         assert!(parts.requests == whole.requests, "cut after {cut} bytes, they make other requests");
-        // The reason may change: a line that was too long turns out to be no line. And what is wrong with a line may be said
-        // when it ends.
+        // The reason may change: a line that was too long turns out to be no line. And what is wrong with a line may be
+        // said when it ends.
         let same =
             parts.end == whole.end || (!matches!(parts.end, Ok(Stage::Idle | Stage::Body)) && whole.end.is_err());
         assert!(same, "cut after {cut} bytes: {:?} and {:?}", parts.end, whole.end);

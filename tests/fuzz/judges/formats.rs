@@ -29,8 +29,8 @@ fn encoded(message: &Message, format: Format) -> Vec<u8> {
     frame
 }
 
-/// The contract: `NAME MESSAGE\r\n`, or one of the two alone where nobody sees the other; control characters (C0, DEL, C1)
-/// and the two line ends of Unicode become spaces.
+/// The contract: `NAME MESSAGE\r\n`, or one of the two alone where nobody sees the other; control characters (C0, DEL,
+/// C1) and the two line ends of Unicode become spaces.
 fn check_lines(message: &Message, frame: &[u8]) {
     let text = std::str::from_utf8(frame).expect("a line is UTF-8");
     let line = text.strip_suffix("\r\n").expect("a line ends with CR LF");
