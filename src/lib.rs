@@ -26,8 +26,8 @@
 //!    other end, and after a walk there is a rest, in which letters gather. [`frame`](room::frame) encodes a letter
 //!    once for each format in use.
 //! 4. If a socket is full, the speaker rings that listener's bell and goes on. The listener's own thread
-//!    ([`listen`](api::listen)) wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox) says
-//!    why no letter is left lying.
+//!    ([`listener`](room::listener)) wakes, waits for its socket and writes the rest. [`letterbox`](room::letterbox)
+//!    says why no letter is left lying.
 //!
 //! A listener that comes back names the id it heard last ([`listen_query`](http::listen_query)). It joins and gets the
 //! messages it missed under the one lock, so there is no hole between the two and nothing comes twice. If messages may
@@ -45,6 +45,27 @@
 //! the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
 //! [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready,
 //! [`check`] asks a server how it is.
+//!
+//! # The house
+//!
+//! The folders are layers: a higher one imports lower ones, never the other way (`tests/layers.rs`).
+//!
+//! | folder | what it knows |
+//! |---|---|
+//! | `main.rs`, [`check`] | flags, the log, start, wait for a signal, stop; how to ask a server whether it is well |
+//! | [`serve`] | threads that wait and serve |
+//! | [`api`] | one file for each thing that a client can ask for |
+//! | [`hook`], [`hosts`], [`page`] | deliveries of forges, hosts and their beats, the dashboard |
+//! | [`http`] | requests and answers |
+//! | [`net`], [`keep`] | sockets; storage that outlives the process |
+//! | [`room`] | the heart: messages, listeners, and the one lock |
+//! | files in no folder | settings, the log, counters, secrets, names, words |
+//! | [`os`] | the operating system |
+//!
+//! To read the heart in an evening: [`message`](room::message), [`subscription`](room::subscription),
+//! [`frame`](room::frame), [`wire`](room::wire), [`letterbox`](room::letterbox), [`carriers`](room::carriers),
+//! [`history`](room::history), [`hub`](room::hub), [`listener`](room::listener), [`commit_queue`](room::commit_queue).
+//! Then the threads: [`watch`](net::watch), [`pool`](serve::pool).
 //!
 //! # The threads
 //!
@@ -74,14 +95,10 @@
 //! * the pens, one for each listener (`Letterbox::pen`): the bytes that are half sent. Only its holder writes to that
 //!   listener. A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
-//! The order is hub, then pen, never the other way, and never two pens. Beside the path: `Service::hosts_turn` (one
-//! thread at a time says what has changed among the hosts; taken before the hub's), `Hosts::known` (no other is taken
-//! under it), `Hub::turn` (the walker), `Relay::waiting` (speakers that wait for a receipt), `hook::Memory` (the
-//! forges' deliveries), `Slot::stand` (the thread that serves a connection), `Shared::connections` and
-//! `Shared::descriptors` (the pool's books), `Shared::kept` (speakers to be answered), `Shared::alive` (taken away at
-//! the stop), `RateLimited::state` (lines that the log has left out), `Waiting::state` (lines to be logged),
-//! `Socket::watcher` (told when the peer leaves), and `Socket::number`, held for one system call so that no number is
-//! used after it was given back.
+//! The order is hub, then pen, never the other way, and never two pens. Beside the path there are minor locks, each
+//! described at its field. Two of them are held while these are taken: `Carriers::turn` for a walk, `Hosts::turn` while
+//! a change among the hosts is published. The others are held for moments, and nothing but
+//! `Socket::number` is taken under them.
 //!
 //! # The counters
 //!
