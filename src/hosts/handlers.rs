@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::hosts::known::{self, Announcement, Beat, HostStatus, Hosts};
+use crate::hosts::beat::{self, Beat};
+use crate::hosts::known::{Announcement, HostStatus, Hosts};
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::form::{self, Pairs};
@@ -131,7 +132,7 @@ fn object(standing: &HostStatus) -> Value {
 /// A figure that is a number by its name, where it is one; any other as text.
 fn value(key: &str, text: &str) -> Value {
     match text.parse::<Number>() {
-        Ok(number) if known::NUMBERS.contains(&key) => Value::Number(number),
+        Ok(number) if beat::NUMBERS.contains(&key) => Value::Number(number),
         _ => Value::String(text.to_owned()),
     }
 }
@@ -154,15 +155,15 @@ fn table(standings: &[HostStatus]) -> String {
 fn row(standing: &HostStatus) -> [String; 8] {
     let figures: &Pairs = &standing.figures;
     let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    let up = figure("up").and_then(|up| known::seconds(&up)).map(spoken);
+    let up = figure("up").and_then(|up| beat::seconds(&up)).map(spoken);
     let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
     [
         standing.host.clone(),
         standing.state.word().to_owned(),
         format!("{} ago", spoken(standing.ago)),
         figure("load1").unwrap_or_default(),
-        known::share(figures, "mem").unwrap_or_default(),
-        known::share(figures, "disk").unwrap_or_default(),
+        beat::share(figures, "mem").unwrap_or_default(),
+        beat::share(figures, "disk").unwrap_or_default(),
         up.unwrap_or_default(),
         note.replace(char::is_control, " "),
     ]
