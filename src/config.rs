@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::origin::Origins;
+use crate::proxies::Proxies;
 use crate::secret::Secret;
 use crate::tokens::Tokens;
 
@@ -22,8 +23,8 @@ pub const FIELDS_LIMIT: usize = 32;
 /// The most listeners, unless told otherwise and if the open-file limit allows.
 pub const MOST_LISTENERS: usize = 10_000;
 
-/// The most connections from one address, unless told otherwise. This machine's own address has no limit then: a
-/// proxy on it speaks for everyone.
+/// The most connections from one address, unless told otherwise. This machine's own may have half of all then: a proxy
+/// on it speaks for everyone.
 pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
 
 /// The most bytes the history keeps, unless told otherwise: a thousand messages of 8 KiB.
@@ -41,8 +42,11 @@ pub struct Config {
     pub socket_mode: u32,
     /// The most listeners at once; `None`: [`MOST_LISTENERS`], or the number that the open-file limit allows if less.
     pub max_listeners: Option<usize>,
-    /// The most connections from one address; `None`: [`MOST_FROM_ONE_ADDRESS`], but any number from this machine.
+    /// The most connections from one address, and never more than half of all; `None`: [`MOST_FROM_ONE_ADDRESS`], and
+    /// from this machine half of all.
     pub max_per_address: Option<usize>,
+    /// The proxies that are believed when they say whom a connection is for.
+    pub trust_proxy: Proxies,
     /// Messages that may wait for one listener.
     pub queue: usize,
     /// Messages kept for replay.
@@ -115,6 +119,7 @@ impl Default for Config {
             socket_mode: 0o660,
             max_listeners: None,
             max_per_address: None,
+            trust_proxy: Proxies::default(),
             queue: 256,
             history: 1000,
             history_bytes: HISTORY_BYTES,
@@ -197,9 +202,22 @@ const FLAGS: &[Flag] = &[
         name: "max-per-address",
         value: "N",
         default: "1000",
-        meaning: "the most connections from one address; if not given, this machine's own is not counted",
+        meaning: "the most connections from one address, at most half of all; if not given, this machine's own has half",
         set: |config, text| {
             config.max_per_address = Some(whole(text, 1..=1_000_000).ok_or("a whole number from 1 to 1000000")?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "trust-proxy",
+        value: "A,...",
+        default: NONE,
+        meaning: "proxies whose Forwarded or X-Forwarded-For says who the client is: addresses, networks, `unix`",
+        set: |config, text| {
+            config.trust_proxy = Proxies::read(text).ok_or(
+                "addresses of proxies, such as 127.0.0.1,10.0.0.0/8,fd00::/8, or unix for whoever connects to the \
+                 socket file",
+            )?;
             Ok(())
         },
     },
@@ -577,6 +595,12 @@ mod tests {
         check(&[("ALOUD_IDLE", "0")], &[], "aloud: ALOUD_IDLE is \"0\"; give a whole number of seconds from 1 to 3600");
         check(&[], &["--bogus"], "aloud: there is no flag --bogus; aloud --help lists what there is");
         check(&[], &["extra"], "aloud: unexpected argument \"extra\"; aloud --help lists what there is");
+        check(
+            &[],
+            &["--trust-proxy", "10.0.0.0/33"],
+            "aloud: --trust-proxy is \"10.0.0.0/33\"; give addresses of proxies, such as 127.0.0.1,10.0.0.0/8,fd00::/8, or \
+             unix for whoever connects to the socket file",
+        );
         check(&[], &["--log", "loud"], "aloud: --log is \"loud\"; give off, error, warn, info, debug or trace");
         check(
             &[],

@@ -84,7 +84,7 @@
 //! next one waits. Serving never waits for a client; longer work gets a thread of its own. If a client asks again as
 //! soon as it is answered, the thread polls for its next request for 0.1 ms before it sleeps. If no thread can be
 //! started, that client is told so, and all others are served. If the descriptors are spent, the connections that have
-//! been silent longest make room for newcomers.
+//! been silent longest make room for newcomers, those of the client that holds most. No address holds more than half.
 //!
 //! # The locks
 //!
@@ -171,6 +171,7 @@ pub mod counters;
 pub mod journal;
 pub mod names;
 pub mod origin;
+pub mod proxies;
 pub mod secret;
 pub mod sync;
 pub mod text;

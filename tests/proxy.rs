@@ -137,6 +137,19 @@ fn what_is_said_three_times_through_varnish_is_heard_three_times() {
     assert!(json.body.starts_with("{\"error\""), "an answer for another is not ours: {json:?}");
 }
 
+#[test]
+fn nginx_is_believed_when_it_says_who_asks_whatever_the_client_says() {
+    let server = Server::start(&["--trust-proxy", "127.0.0.1", "--log", "debug"]);
+    let nginx = Nginx::start(&server);
+    for (number, header) in ["", "X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7"].iter().enumerate() {
+        let url = format!("http://127.0.0.1:{}/say?message={number}", nginx.plain);
+        let mut curl = Command::new("curl");
+        curl.args(["-sSf", "--interface", "127.0.0.2", "--max-time", "30", "-H", header, &url]);
+        assert_eq!(curl.output().unwrap().stdout, b"ok.", "{header}");
+        server.wait_for_log(&format!("] 127.0.0.2 asks \"GET\" \"/say?message={number}\"\n"));
+    }
+}
+
 /// The message of the next event that is one, as a line.
 fn message(page: &Reader) -> String {
     loop {

@@ -1,13 +1,14 @@
 //! Promise: however many clients come, and whatever they hold on to, those who come with something to say are answered;
 //! and when the siege is over the server is as it was.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Server, set_clock, wait_until};
+use crate::neighbour::connect_from;
+use crate::support::{Answer, Listener, PATIENCE, Server, set_clock, wait_until};
 
 /// A few hundred connections are enough to fill a server that may open no more descriptors than this.
 const FEW_DESCRIPTORS: &str = "ulimit -n 600";
@@ -16,7 +17,7 @@ const FEW_DESCRIPTORS: &str = "ulimit -n 600";
 const TOO_MANY: usize = 700;
 
 /// `aloud` under a shell's resource limits.
-fn limited(limits: &str, flags: &str) -> Server {
+pub fn limited(limits: &str, flags: &str) -> Server {
     let mut command = Command::new("bash");
     let binary = env!("CARGO_BIN_EXE_aloud");
     command.args(["-c", &format!("{limits} && exec {binary} --bind 127.0.0.1:0 {flags}")]);
@@ -87,9 +88,17 @@ fn listeners_up_to_their_cap_keep_nobody_from_speaking_and_newcomers_are_told() 
     let mut listeners = vec![];
     let full = loop {
         assert!(listeners.len() < TOO_MANY, "it is never full");
-        match server.try_listen("/listen", &[]) {
-            Ok(listener) => listeners.push(listener),
-            Err(answer) => break answer,
+        // One address alone gets half.
+        let mut connection =
+            connect_from([127, 0, 0, 2 + (listeners.len() % 2) as u8].into(), server.address()).unwrap();
+        connection.set_nonblocking(false).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        connection.write_all(b"GET /listen HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(connection);
+        let head = Answer::read_head(&mut reader);
+        match head.status {
+            200 => listeners.push(Listener::new(reader, head)),
+            _ => break head,
         }
     };
     assert_eq!((full.status, full.header("Retry-After")), (503, Some("5")));
@@ -112,6 +121,7 @@ fn one_address_gets_so_many_connections_and_is_told_when_it_wants_more() {
         assert_eq!((answer.body.as_str(), answer.header("Connection")), (line, Some("close")));
     }
     wait_until("those who were refused are gone", || server.descriptors() == with_five);
+    server.wait_for_log("turned 127.0.0.1 away: 5 connections come from there, as many as may; if it is a proxy, name it with --trust-proxy\n");
     drop(listeners.pop());
     wait_until("there is room again", || server.request("POST", "/say", &[], b"heard").status == 200);
     assert_eq!(listeners[0].line().unwrap(), "heard\r\n");
@@ -121,7 +131,8 @@ fn one_address_gets_so_many_connections_and_is_told_when_it_wants_more() {
     server.say("heard too");
 }
 
-fn metric(server: &Server, name: &str) -> usize {
+/// The value of a metric.
+pub fn metric(server: &Server, name: &str) -> usize {
     let metrics = server.request("GET", "/metrics", &[], b"").body;
     let line = metrics.lines().find(|line| line.split(' ').next() == Some(name)).expect("it is counted");
     line.rsplit(' ').next().unwrap().parse().unwrap()

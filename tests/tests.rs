@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod machine;
 mod manual;
+mod neighbour;
 mod proxy;
 mod readers;
 #[cfg(all(feature = "store", feature = "redis"))] // it shows every flag

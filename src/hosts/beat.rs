@@ -29,7 +29,7 @@ pub struct Beat {
     pub every: Option<Duration>,
     /// For how many seconds it has been up.
     pub up: Option<f64>,
-    /// What is carried along, in the host's order, `every` not among it.
+    /// The figures that are carried along, in the host's order, `every` not among them.
     pub figures: Pairs,
     /// Why something was left out, for the host to read: `load1="x" is no number`.
     pub complaint: Option<String>,

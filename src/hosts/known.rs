@@ -22,7 +22,7 @@ use crate::room::message::{Digest, HOST_EVENT, Message, digest_of};
 use crate::sync::lock;
 use crate::text::spoken;
 
-/// The most hosts known at once. With [`FIGURES_BYTES`] each they take some 30 MB at most.
+/// The most hosts known at once. With their figures they take some 30 MB at most.
 pub const MOST_HOSTS: usize = 10_000;
 
 /// The event name of what changes with a host: up, late, down, a reboot.

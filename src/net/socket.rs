@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -255,6 +255,8 @@ pub fn raise_descriptor_limit() -> usize {
 pub struct Socket {
     key: u64,
     peer: Option<SocketAddr>,
+    /// The address of the client: the peer's, or the one that a trusted proxy names.
+    client: Mutex<Option<IpAddr>>,
     /// The descriptor's number; `None` once the connection is about to be dropped. Held during each system call but the
     /// wait.
     number: Mutex<Option<RawFd>>,
@@ -335,13 +337,27 @@ impl Socket {
     }
 
     /// The peer's address, or `None` for a socket file. It is known also when the peer has gone.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.peer
+    pub fn peer_address(&self) -> Option<IpAddr> {
+        self.peer.map(|address| address.ip())
     }
 
-    /// The peer's name for the log.
+    /// The address of the client that the connection is counted for; `None` while nobody has named it.
+    pub fn client(&self) -> Option<IpAddr> {
+        *lock(&self.client)
+    }
+
+    /// Notes the address of the client. To be called only where connections are counted by it.
+    pub fn note_client(&self, client: Option<IpAddr>) {
+        *lock(&self.client) = client;
+    }
+
+    /// The client's name for the log.
     pub fn peer(&self) -> String {
-        self.peer.map_or_else(|| "a client of the socket file".to_owned(), |address| address.to_string())
+        match (self.client(), self.peer) {
+            (Some(client), peer) if peer.is_none_or(|peer| peer.ip() != client) => client.to_string(),
+            (_, Some(peer)) => peer.to_string(),
+            (_, None) => "a client of the socket file".to_owned(),
+        }
     }
 
     /// Makes a system call on the socket, unless it was let go of.
@@ -485,9 +501,11 @@ impl Descriptors {
         let second = self.places(self.guess()).find(is_second);
         second.into_iter().for_each(|number| self.take(number));
         self.serial += 1;
+        let peer = address_of(getpeername(borrow(first)).ok().flatten());
         let socket = Arc::new(Socket {
             key: self.serial,
-            peer: address_of(getpeername(borrow(first)).ok().flatten()),
+            peer,
+            client: Mutex::new(peer.map(|address| address.ip())),
             number: Mutex::new(Some(first)),
             peer_left: AtomicBool::new(false),
             watcher: Mutex::new(None),

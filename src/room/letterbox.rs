@@ -75,6 +75,8 @@ struct Pen {
     /// Messages from before the listener joined, which go out before every letter; `None` once all have. Boxed, because
     /// most listeners have none most of the time.
     past: Option<Box<Replay>>,
+    /// Whether something has gone out.
+    begun: bool,
     /// The socket is full and the bell is rung. The listener's own thread waits, then writes all that lies there.
     stalled: bool,
     /// Why the connection is over, once a send has said so. The kernel says it once, to the thread that happened to
@@ -229,6 +231,7 @@ impl Recipient {
             letters: Some(waiting),
             half_sent: head,
             past: None,
+            begun: false,
             stalled: false,
             failed: None,
             last_sent: Instant::now(),
@@ -345,14 +348,22 @@ impl Recipient {
     }
 }
 
-impl Drop for Recipient {
-    /// Closes the pen, so that nobody writes to a connection that is about to be closed: its descriptor's number may
-    /// belong to another one a moment later.
-    fn drop(&mut self) {
+impl Recipient {
+    /// Closes the pen: nobody writes from now on. True if nothing was written.
+    pub fn close_pen(&self) -> bool {
         let mut pen = lock(&self.letterbox.pen);
         pen.letters = None;
         pen.half_sent = Vec::new();
         pen.past = None;
+        !pen.begun
+    }
+}
+
+impl Drop for Recipient {
+    /// Nobody may write to a connection that is about to be closed: its descriptor's number may belong to another one a
+    /// moment later.
+    fn drop(&mut self) {
+        self.close_pen();
     }
 }
 
@@ -376,8 +387,9 @@ impl Pen {
             while !self.half_sent.is_empty() {
                 match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
                     0 => return Ok(Wrote::Some),
-                    sent => self.half_sent.drain(..sent),
-                };
+                    sent => drop(self.half_sent.drain(..sent)),
+                }
+                self.begun = true;
             }
             match &mut self.past {
                 Some(past) if !past.is_empty() => {
@@ -442,6 +454,23 @@ mod tests {
         assert_eq!(wire.text(), "head\r\none\r\ntwo\r\n");
     }
 
+    #[test]
+    fn nobody_writes_after_the_pen_is_closed_and_its_owner_knows_whether_anybody_did() {
+        for (room, text) in [(0, ""), (3, "hea"), (usize::MAX, "head\r\none\r\n")] {
+            let wire = MemoryWire::new(room);
+            let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+            owner.letterbox().post(&letter("one"));
+            owner.letterbox().carry(&mut vec![]);
+            assert_eq!((owner.close_pen(), wire.text().as_str()), (text.is_empty(), text));
+            wire.wait_until_writable(Duration::ZERO).unwrap(); // makes room
+            owner.letterbox().post(&letter("two"));
+            owner.letterbox().carry(&mut vec![]);
+            owner.write_out().unwrap();
+            assert_eq!(wire.text(), text);
+        }
+    }
+
+    #[cfg(not(loom))]
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let wire = MemoryWire::new(usize::MAX);

@@ -39,8 +39,14 @@ impl Listener {
         hub.counters().ended(self.say_why(ended));
     }
 
-    /// Undoes the join of a listener that gets no thread.
-    pub fn leave(&self, hub: &Hub) {
+    /// Undoes the join of a listener that gets no thread; its connection is the caller's then. True if nothing of the
+    /// stream has gone out.
+    pub fn give_up(&self, hub: &Hub) -> bool {
+        self.leave(hub);
+        self.owner.close_pen()
+    }
+
+    fn leave(&self, hub: &Hub) {
         self.wire.watch(None);
         hub.leave(self.number);
     }

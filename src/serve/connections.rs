@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use crate::http::framing::Stage;
 use crate::net::socket::Socket;
-use crate::serve::pool::Connection;
 use crate::sync::lock;
 
 /// How long a request's head may take from its first byte, and its body from the end of the head. A person at a
@@ -51,30 +50,34 @@ impl Awaited {
     }
 }
 
-/// One open connection's place.
-pub struct Slot {
+/// The place of one open connection, of whatever kind `C`.
+pub struct Slot<C> {
     /// Its socket.
     pub socket: Arc<Socket>,
-    address: Option<IpAddr>,
-    stand: Mutex<Stand>,
+    stand: Mutex<Stand<C>>,
 }
 
-enum Stand {
+enum Stand<C> {
     /// No thread serves it. It waits for this, since then.
-    Parked(Connection, Awaited, Instant),
+    Parked(C, Awaited, Instant),
     /// A thread serves it. `again`: something has come meanwhile.
     Served { again: bool },
 }
 
-impl Slot {
+impl<C> Slot<C> {
     /// Makes a place for a connection that is about to be parked.
-    pub fn new(socket: Arc<Socket>, address: Option<IpAddr>) -> Slot {
-        Slot { socket, address, stand: Mutex::new(Stand::Served { again: false }) }
+    pub fn new(socket: Arc<Socket>) -> Slot<C> {
+        Slot { socket, stand: Mutex::new(Stand::Served { again: false }) }
+    }
+
+    /// The client that it is counted for; `None` while nobody has named it.
+    fn client(&self) -> Option<IpAddr> {
+        self.socket.client().map(one_client)
     }
 
     /// Takes the connection to serve it, because something has come. Returns it with the event it waited for, and since
     /// when; `None` if another thread serves it, which will look again.
-    pub fn take(&self) -> Option<(Connection, Awaited, Instant)> {
+    pub fn take(&self) -> Option<(C, Awaited, Instant)> {
         let mut stand = lock(&self.stand);
         match std::mem::replace(&mut *stand, Stand::Served { again: true }) {
             Stand::Parked(connection, awaited, since) => {
@@ -86,7 +89,7 @@ impl Slot {
     }
 
     /// Leaves the connection to wait. It comes back at once if something has come while it was served.
-    pub fn park(&self, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
+    pub fn park(&self, connection: C, awaited: Awaited, since: Instant) -> Option<C> {
         let mut stand = lock(&self.stand);
         if let Stand::Served { again: true } = *stand {
             *stand = Stand::Served { again: false };
@@ -98,7 +101,7 @@ impl Slot {
 
     /// Takes the connection if it has waited too long. Does not if something has come that no thread has looked at yet:
     /// the process may have been stopped for a while (SIGSTOP), and its clients not.
-    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(Connection, Awaited)> {
+    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(C, Awaited)> {
         let mut stand = lock(&self.stand);
         let Stand::Parked(_, awaited, since) = &*stand else { return None };
         let in_time = now.duration_since(*since) <= awaited.limit(idle);
@@ -135,69 +138,87 @@ enum Loss {
 }
 
 /// All open connections.
-#[derive(Default)]
-pub struct Connections {
+pub struct Connections<C> {
     /// By their sockets' keys.
-    slots: HashMap<u64, Arc<Slot>>,
-    /// How many come from each address.
-    from: HashMap<IpAddr, usize>,
+    slots: HashMap<u64, Arc<Slot<C>>>,
+    /// How many each client holds.
+    held: HashMap<Option<IpAddr>, usize>,
 }
 
-impl Connections {
+impl<C> Default for Connections<C> {
+    fn default() -> Connections<C> {
+        Connections { slots: HashMap::new(), held: HashMap::new() }
+    }
+}
+
+impl<C> Connections<C> {
     /// How many are open.
     pub fn open(&self) -> usize {
         self.slots.len()
     }
 
-    /// How many come from `address`; 0 if it is `None`.
-    pub fn open_from(&self, address: Option<IpAddr>) -> usize {
-        address.and_then(|address| self.from.get(&one_client(address))).copied().unwrap_or(0)
+    /// How many the client of `slot` holds; 0 if nobody has named it.
+    pub fn held_with(&self, slot: &Slot<C>) -> usize {
+        let client = slot.client();
+        client.and_then(|_| self.held.get(&client)).copied().unwrap_or(0)
     }
 
     /// Takes in a connection.
-    pub fn insert(&mut self, slot: Arc<Slot>) {
-        if let Some(address) = slot.address {
-            *self.from.entry(one_client(address)).or_default() += 1;
-        }
+    pub fn insert(&mut self, slot: Arc<Slot<C>>) {
+        *self.held.entry(slot.client()).or_default() += 1;
         self.slots.insert(slot.socket.key(), slot);
     }
 
     /// Forgets the connection whose socket has that key.
     pub fn remove(&mut self, key: u64) {
-        let Some(slot) = self.slots.remove(&key) else { return };
-        let Some(client) = slot.address.map(one_client) else { return };
-        if let Some(count) = self.from.get_mut(&client) {
+        if let Some(slot) = self.slots.remove(&key) {
+            self.count_one_less(slot.client());
+        }
+    }
+
+    /// Counts an open connection for `client` from now on.
+    pub fn note_client(&mut self, slot: &Slot<C>, client: Option<IpAddr>) {
+        self.count_one_less(slot.client());
+        slot.socket.note_client(client);
+        *self.held.entry(slot.client()).or_default() += 1;
+    }
+
+    fn count_one_less(&mut self, client: Option<IpAddr>) {
+        if let Some(count) = self.held.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                self.from.remove(&client);
+                self.held.remove(&client);
             }
         }
     }
 
     /// The connection whose socket has that key, if it is still open.
-    pub fn get(&self, key: u64) -> Option<Arc<Slot>> {
+    pub fn get(&self, key: u64) -> Option<Arc<Slot<C>>> {
         self.slots.get(&key).cloned()
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<Arc<Slot>> {
+    pub fn all(&self) -> Vec<Arc<Slot<C>>> {
         self.slots.values().cloned().collect()
     }
 }
 
-/// Some of `slots` that have been silent longest, from `address` or from anywhere. First come those that have their
-/// last answer, then those that ask for nothing, then those that have begun a request. A request has ten seconds to be
-/// complete. One that keeps arriving is soon whole, so if only such connections are left, they are holding on to their
-/// place.
-pub fn longest_silent(slots: Vec<Arc<Slot>>, address: Option<IpAddr>) -> Vec<Arc<Slot>> {
-    let client = address.map(one_client);
+/// Some of `slots` that have been silent longest, all of one client: of the client of `like`, or else of the one that
+/// holds most and has silent ones. First come those that have their last answer, then those that ask for nothing, then
+/// those that have begun a request. A request has ten seconds to be complete; an honest one soon is, so when all others
+/// are gone, these are the ones that hold on to their place.
+pub fn longest_silent<C>(slots: Vec<Arc<Slot<C>>>, like: Option<&Slot<C>>) -> Vec<Arc<Slot<C>>> {
+    let mut held: HashMap<_, usize> = HashMap::new();
+    slots.iter().for_each(|slot| *held.entry(slot.client()).or_default() += 1);
     let mut silent: Vec<_> = slots
         .into_iter()
-        .filter(|slot| client.is_none() || slot.address.map(one_client) == client)
+        .filter(|slot| like.is_none_or(|like| slot.client() == like.client()))
         .filter_map(|slot| Some((slot.waits()?, slot)))
         // An idle connection with unread bytes is only waiting for a thread.
         .filter(|((loss, _), slot)| *loss != Loss::Idle || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
         .collect();
+    let most = silent.iter().map(|(_, slot)| held.get(&slot.client())).max();
+    silent.retain(|(_, slot)| Some(held.get(&slot.client())) == most);
     let count = silent.len().div_ceil(CLOSED_PART).min(CLOSED_AT_ONCE);
     if count < silent.len() {
         silent.select_nth_unstable_by_key(count, |(waits, _)| *waits);

@@ -28,6 +28,7 @@ use crate::http::exchange::{After, Answering, Exchange, HandIn, Outcome, Unanswe
 use crate::http::framing::Stage;
 use crate::http::gate::{Gate, Hand, Look};
 use crate::http::refusal::{RETRY_AFTER, Refusal};
+use crate::http::request::Request;
 use crate::journal;
 use crate::keep::storage::{self, Storage};
 use crate::net::socket::{Descriptors, Found, Listening, Socket, raise_descriptor_limit};
@@ -39,7 +40,7 @@ use crate::room::hub::Limits;
 use crate::room::listener::Listener;
 use crate::room::message::{Receipt, Refused};
 use crate::room::wire::Wire;
-use crate::serve::connections::{Awaited, Connections, REQUEST_LIMIT, Slot, longest_silent};
+use crate::serve::connections::{self, Awaited, REQUEST_LIMIT, longest_silent};
 use crate::sync::{lock, sleep_until_rung};
 
 /// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as
@@ -75,6 +76,9 @@ const KEEPER_TICK: Duration = Duration::from_secs(1);
 /// How often memory that was freed is given back, in the keeper's ticks: once a minute, as it takes half a
 /// millisecond when a thousand listeners have left.
 const TICKS_TO_GIVE_BACK: u32 = 60;
+
+type Slot = connections::Slot<Connection>;
+type Connections = connections::Connections<Connection>;
 
 /// The running server.
 pub struct Pool {
@@ -425,26 +429,16 @@ impl Shared {
         let Some((found, ours)) = taken_over else {
             return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
         };
-        let (socket, address) = (found.socket.clone(), found.socket.peer_address().map(|address| address.ip()));
-        let slot = Arc::new(Slot::new(socket.clone(), address));
+        let socket = found.socket.clone();
+        if self.service.config.trust_proxy.trust(socket.peer_address()) {
+            socket.note_client(None); // its first request names it
+        }
+        let slot = Arc::new(Slot::new(socket.clone()));
         self.connections().insert(slot.clone());
         self.counters().connections.one_more();
         let place = Place { shared: self.clone(), found };
         let connection = Connection { gate: Gate::default(), _ours: ours, place };
-        let half = self.most_open / 2; // others get in too
-        let most = match self.most_from_one_address {
-            Some(most) => most.min(half),
-            None if address.is_some_and(|address| address.is_loopback()) => usize::MAX,
-            None => MOST_FROM_ONE_ADDRESS.min(half),
-        };
-        if self.connections().open_from(address) > most {
-            // A statement of its own: a connection that is closed takes the lock of the books.
-            let all = self.connections().all();
-            longest_silent(all, address).iter().for_each(|slot| drop(slot.take()));
-        }
-        if self.connections().open_from(address) > most {
-            let line = format!("{most} connections come from your address, as many as may; close some");
-            let refusal = Refusal::new(503, line).with("Retry-After", RETRY_AFTER);
+        if let Err(refusal) = self.check_share(&slot) {
             let Some((connection, awaited)) = self.refuse(connection, &refusal, false) else { return };
             slot.park(connection, awaited, Instant::now());
         } else {
@@ -453,6 +447,52 @@ impl Shared {
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
         }
+    }
+
+    /// Closes silent connections of the client of `slot` if it holds more than its share with this one.
+    ///
+    /// # Errors
+    /// 503 if that is not enough.
+    fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
+        let Some(client) = slot.socket.client() else { return Ok(()) };
+        let most = match self.most_from_one_address {
+            Some(most) => most,
+            None if client.is_loopback() => usize::MAX,
+            None => MOST_FROM_ONE_ADDRESS,
+        };
+        let most = most.min(self.most_open / 2); // others get in too
+        if self.connections().held_with(slot) > most {
+            // A statement of its own: a connection that is closed takes the lock of the books.
+            let all = self.connections().all();
+            longest_silent(all, Some(slot)).iter().for_each(|slot| drop(slot.take()));
+        }
+        if self.connections().held_with(slot) <= most {
+            return Ok(());
+        }
+        let is_peer = slot.socket.peer_address() == Some(client);
+        let hint = if is_peer { "; if it is a proxy, name it with --trust-proxy" } else { "" };
+        journal::FULL
+            .warn(format_args!("turned {client} away: {most} connections come from there, as many as may{hint}"));
+        let line = format!("{most} connections come from your address, as many as may; close some");
+        Err(Refusal::new(503, line).with("Retry-After", RETRY_AFTER))
+    }
+
+    /// Notes the client that a trusted proxy's `request` names: the connection counts for it from now on. If it names
+    /// none, the connection counts for the proxy.
+    ///
+    /// # Errors
+    /// 503 if the client has as many connections as may be.
+    fn note_client(&self, slot: &Slot, request: &Request) -> Result<(), Refusal> {
+        let (proxies, peer) = (&self.service.config.trust_proxy, slot.socket.peer_address());
+        if !proxies.trust(peer) {
+            return Ok(());
+        }
+        let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
+        if client == slot.socket.client() {
+            return Ok(());
+        }
+        self.connections().note_client(slot, client);
+        self.check_share(slot)
     }
 }
 
@@ -518,7 +558,10 @@ impl Shared {
                 Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Look::Ended => return None,
                 Look::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
-                Look::Whole(arrived) => Unanswered::new(arrived, connection.gate.holds_more()),
+                Look::Whole(arrived) => match self.note_client(slot, &arrived.request) {
+                    Ok(()) => Unanswered::new(arrived, connection.gate.holds_more()),
+                    Err(refusal) => return self.refuse(connection, &refusal, arrived.request.method() == "HEAD"),
+                },
             };
             // A client that sends ahead and has not taken its answers yet is waited for, but not here.
             let behind = begun && !slot.socket.takes_more();
@@ -636,10 +679,9 @@ impl Shared {
                 drop(unanswered);
                 self.refuse(connection, &refusal, false)
             }
-            Task::Listen(listener) => {
-                listener.leave(&self.service.hub);
-                self.refuse(connection, &refusal, false)
-            }
+            // A speaker may have begun its stream already.
+            Task::Listen(listener) if listener.give_up(&self.service.hub) => self.refuse(connection, &refusal, false),
+            Task::Listen(_) => self.close_in_stages(connection),
         }
     }
 
