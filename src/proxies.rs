@@ -49,8 +49,8 @@ impl Proxies {
         }
     }
 
-    /// The last of `nodes` that is no trusted proxy, or the first one where all are. `None` where it is no address, or one
-    /// behind it is none: what stands before that is hearsay.
+    /// The last of `nodes` that is no trusted proxy, or the first one where all are. `None` where it is no address, or
+    /// one behind it is none: what stands before that is hearsay.
     fn nearest<'a>(&self, nodes: impl DoubleEndedIterator<Item = Option<&'a str>>) -> Option<IpAddr> {
         let mut client = None;
         for node in nodes.rev() {
@@ -75,8 +75,8 @@ fn covers((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
     }
 }
 
-/// The parts of `text` between separators, of which those between quotes are none. `None` where a quote does not end: it
-/// would swallow what a proxy has added.
+/// The parts of `text` between separators, of which those between quotes are none. `None` where a quote does not end:
+/// it would swallow what a proxy has added.
 fn parts(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut quoted, mut escaped) = (false, false);
     let ends = |letter: char| {

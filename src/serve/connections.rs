@@ -54,10 +54,10 @@ impl Awaited {
 pub struct Slot<C> {
     /// Its socket.
     pub socket: Arc<Socket>,
-    stand: Mutex<Stand<C>>,
+    occupancy: Mutex<Occupancy<C>>,
 }
 
-enum Stand<C> {
+enum Occupancy<C> {
     /// No thread serves it. It waits for this, since then.
     Parked(C, Awaited, Instant),
     /// A thread serves it. `again`: something has come meanwhile.
@@ -67,7 +67,7 @@ enum Stand<C> {
 impl<C> Slot<C> {
     /// Makes a place for a connection that is about to be parked.
     pub fn new(socket: Arc<Socket>) -> Slot<C> {
-        Slot { socket, stand: Mutex::new(Stand::Served { again: false }) }
+        Slot { socket, occupancy: Mutex::new(Occupancy::Served { again: false }) }
     }
 
     /// The client that it is counted for; `None` while nobody has named it.
@@ -78,50 +78,50 @@ impl<C> Slot<C> {
     /// Takes the connection to serve it, because something has come. Returns it with the event it waited for, and since
     /// when; `None` if another thread serves it, which will look again.
     pub fn take(&self) -> Option<(C, Awaited, Instant)> {
-        let mut stand = lock(&self.stand);
-        match std::mem::replace(&mut *stand, Stand::Served { again: true }) {
-            Stand::Parked(connection, awaited, since) => {
-                *stand = Stand::Served { again: false };
+        let mut occupancy = lock(&self.occupancy);
+        match std::mem::replace(&mut *occupancy, Occupancy::Served { again: true }) {
+            Occupancy::Parked(connection, awaited, since) => {
+                *occupancy = Occupancy::Served { again: false };
                 Some((connection, awaited, since))
             }
-            Stand::Served { .. } => None,
+            Occupancy::Served { .. } => None,
         }
     }
 
     /// Leaves the connection to wait. It comes back at once if something has come while it was served.
     pub fn park(&self, connection: C, awaited: Awaited, since: Instant) -> Option<C> {
-        let mut stand = lock(&self.stand);
-        if let Stand::Served { again: true } = *stand {
-            *stand = Stand::Served { again: false };
+        let mut occupancy = lock(&self.occupancy);
+        if let Occupancy::Served { again: true } = *occupancy {
+            *occupancy = Occupancy::Served { again: false };
             return Some(connection);
         }
-        *stand = Stand::Parked(connection, awaited, since);
+        *occupancy = Occupancy::Parked(connection, awaited, since);
         None
     }
 
     /// Takes the connection if it has waited too long. Does not if something has come that no thread has looked at yet:
     /// the process may have been stopped for a while (SIGSTOP), and its clients not.
     pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(C, Awaited)> {
-        let mut stand = lock(&self.stand);
-        let Stand::Parked(_, awaited, since) = &*stand else { return None };
+        let mut occupancy = lock(&self.occupancy);
+        let Occupancy::Parked(_, awaited, since) = &*occupancy else { return None };
         let in_time = now.duration_since(*since) <= awaited.limit(idle);
         let has_come = matches!(awaited, Awaited::Request(_)) && self.socket.unread().is_ok_and(|bytes| bytes > 0);
         if in_time || has_come {
             return None;
         }
-        match std::mem::replace(&mut *stand, Stand::Served { again: false }) {
-            Stand::Parked(connection, awaited, _) => Some((connection, awaited)),
-            Stand::Served { .. } => None,
+        match std::mem::replace(&mut *occupancy, Occupancy::Served { again: false }) {
+            Occupancy::Parked(connection, awaited, _) => Some((connection, awaited)),
+            Occupancy::Served { .. } => None,
         }
     }
 
     /// How much is lost if the connection is closed now, and since when it has waited; `None` while a thread serves it.
     fn waits(&self) -> Option<(Loss, Instant)> {
-        match &*lock(&self.stand) {
-            Stand::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
-            Stand::Parked(_, Awaited::Request(Stage::Idle), since) => Some((Loss::Idle, *since)),
-            Stand::Parked(_, Awaited::Request(Stage::Head | Stage::Body), since) => Some((Loss::Begun, *since)),
-            Stand::Served { .. } => None,
+        match &*lock(&self.occupancy) {
+            Occupancy::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
+            Occupancy::Parked(_, Awaited::Request(Stage::Idle), since) => Some((Loss::Idle, *since)),
+            Occupancy::Parked(_, Awaited::Request(Stage::Head | Stage::Body), since) => Some((Loss::Begun, *since)),
+            Occupancy::Served { .. } => None,
         }
     }
 }

@@ -1,0 +1,407 @@
+//! Conversations: from bytes that have come to the answer, and what a connection does then.
+
+use crate::api::route;
+use crate::http::exchange::{After, Exchange, HandIn, Outcome, Unanswered, refusal_alone};
+use crate::http::framing::Stage;
+use crate::http::gate::{Hand, Look};
+use crate::http::refusal::{RETRY_AFTER, Refusal};
+use crate::journal;
+use crate::room::carriers::BIG_ROOM;
+use crate::room::wire::Wire;
+use crate::serve::connections::{Awaited, REQUEST_LIMIT};
+use crate::serve::server::{Connection, Kept, Server, Slot, Task};
+use crate::serve::threads::{LISTENER_STACK_BYTES, MOST_WAITING_PART, STACK_BYTES, survives};
+use crate::sync::lock;
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+impl Server {
+    /// Something has come on a connection, or its peer has `left`.
+    #[inline(never)] // the pages of stack that it needs are not to be needed twice
+    pub(super) fn serve_arrival(self: &Arc<Server>, key: u64, left: bool, hand: &mut Hand) {
+        let Some(slot) = self.connections().get(key) else { return };
+        if left {
+            slot.socket.note_peer_left();
+        }
+        if let Some((connection, awaited, since)) = slot.take() {
+            self.serve(&slot, connection, awaited, since, hand);
+        }
+    }
+
+    /// Serves a connection until it has to wait, has ended, or has got a thread of its own.
+    pub(super) fn serve(
+        self: &Arc<Server>,
+        slot: &Arc<Slot>,
+        mut connection: Connection,
+        mut awaited: Awaited,
+        mut since: Instant,
+        hand: &mut Hand,
+    ) {
+        loop {
+            let (returned, awaits) = match awaited {
+                Awaited::Request(_) => match self.look(slot, connection, hand) {
+                    Some(result) => result,
+                    None => return,
+                },
+                Awaited::Goodbye(bytes) => match throw_away(&connection, bytes) {
+                    Some(bytes) => (connection, Awaited::Goodbye(bytes)),
+                    None => return,
+                },
+            };
+            connection = returned;
+            // What is thrown away buys no time.
+            let same = awaits == awaited || matches!((awaited, awaits), (Awaited::Goodbye(_), Awaited::Goodbye(_)));
+            if !same || awaits == Awaited::Request(Stage::Idle) {
+                since = Instant::now();
+            }
+            awaited = awaits;
+            match self.park(slot, connection, awaited, since) {
+                Some(again) => connection = again,
+                None => return,
+            }
+        }
+    }
+
+    /// Looks through the gate and answers what is there; returns the connection with what it waits for then.
+    pub(super) fn look(
+        self: &Arc<Server>,
+        slot: &Arc<Slot>,
+        mut connection: Connection,
+        hand: &mut Hand,
+    ) -> Option<(Connection, Awaited)> {
+        let most_body = |path: &str| route::most_body(path, &self.service.config);
+        let mut begun = connection.gate.holds_more(); // behind one that was answered elsewhere, most likely
+        loop {
+            let unanswered = match connection.gate.look(&slot.socket, hand, &most_body) {
+                Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
+                Look::Ended => return None,
+                Look::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
+                Look::Whole(arrived) => match self.note_client(slot, &arrived.request) {
+                    Ok(()) => Unanswered::new(arrived, connection.gate.holds_more()),
+                    Err(refusal) => return self.refuse(connection, &refusal, arrived.request.method() == "HEAD"),
+                },
+            };
+            // A client that sends ahead and has not taken its answers yet is waited for, but not here.
+            let behind = begun && !slot.socket.takes_more();
+            if behind || route::answers_at_length(unanswered.url()) {
+                return self.on_its_own_thread(slot, connection, Task::Answer(unanswered));
+            }
+            begun = true;
+            match self.answer(self.service.exchange(unanswered, &slot.socket)) {
+                After::KeepAlive => {}
+                After::Close => return self.say_goodbye(connection),
+                After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
+                After::HandIn(hand_in) => {
+                    self.hand_in(slot, connection, *hand_in);
+                    return None;
+                }
+            }
+            // The end of a connection is told once; the thread that has just heard of it has to see to it.
+            if !connection.gate.may_hold_more() && !slot.socket.has_peer_left() {
+                return Some((connection, Awaited::Request(Stage::Idle)));
+            }
+        }
+    }
+
+    /// Hands a message in at the commit queue. Its connection waits there without a thread, and is answered by one that
+    /// is called when the message is kept. The committer does not answer itself: it has the next messages to keep. Once
+    /// the hub is closed it does: nobody waits for it any more then, and those that could be called may have ended, as
+    /// they are told to stop after that.
+    pub(super) fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
+        let (server, slot) = (self.clone(), slot.clone());
+        let HandIn { message, once, unanswered, answering } = hand_in;
+        let then = move |said| {
+            let of_thread = server.clone();
+            let mut kept = lock(&server.kept);
+            kept.push(Kept { slot, connection, unanswered, answering, said });
+            let is_first = kept.len() == 1;
+            drop(kept);
+            if of_thread.service.hub.is_closed() {
+                of_thread.answer_kept(&mut Hand::default());
+            } else if is_first {
+                of_thread.watch.call();
+            }
+        };
+        self.service.hub.publish_then(message, once, Box::new(then));
+    }
+
+    /// Answers all whose message is kept, then lends one hand for all of them.
+    pub(super) fn answer_kept(self: &Arc<Server>, hand: &mut Hand) {
+        let kept = std::mem::take(&mut *lock(&self.kept));
+        let mut most_reached = 0;
+        for one in kept {
+            most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
+            survives(|| self.answer_one_kept(one, hand));
+        }
+        survives(|| self.lend_a_hand(most_reached));
+    }
+
+    pub(super) fn answer_one_kept(self: &Arc<Server>, kept: Kept, hand: &mut Hand) {
+        let Kept { slot, connection, unanswered, answering, said } = kept;
+        let Outcome { after, .. } = answering(self.service.exchange(unanswered, &slot.socket), said);
+        let (returned, since) = match after {
+            After::KeepAlive => (Some((connection, Awaited::Request(Stage::Idle))), Instant::now()),
+            _ => (self.say_goodbye(connection), Instant::now()),
+        };
+        let Some((connection, awaited)) = returned else { return };
+        let connection = if connection.gate.may_hold_more() || slot.socket.has_peer_left() {
+            connection
+        } else {
+            let Some(again) = self.park(&slot, connection, awaited, since) else { return };
+            again
+        };
+        self.serve(&slot, connection, awaited, since, hand);
+    }
+
+    /// Answers a request; after that, where it said something, lends a hand in carrying it.
+    #[inline(never)] // as with `go_on`
+    pub(super) fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
+        let Outcome { after, reached } = self.service.answer(exchange);
+        self.lend_a_hand(reached);
+        after
+    }
+
+    pub(super) fn lend_a_hand(self: &Arc<Server>, reached: usize) {
+        if reached >= BIG_ROOM {
+            self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
+        }
+        self.service.hub.lend_a_hand(reached);
+    }
+
+    /// Gives a conversation that lasts a thread of its own. Where there is none, the client is told so.
+    pub(super) fn on_its_own_thread(
+        self: &Arc<Server>,
+        slot: &Arc<Slot>,
+        connection: Connection,
+        task: Task,
+    ) -> Option<(Connection, Awaited)> {
+        let (server, of_thread) = (self.clone(), slot.clone());
+        let stack = if matches!(task, Task::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
+        // Left where either thread can take it: what a thread that cannot be started was given is lost.
+        let given = Arc::new(Mutex::new(Some((connection, task))));
+        let taken = given.clone();
+        let started = self.start_thread("conversation", stack, move || {
+            let given = lock(&taken).take();
+            drop(taken);
+            if let Some((connection, task)) = given {
+                server.converse(&of_thread, connection, task);
+            }
+        });
+        let error = started.err()?;
+        let (connection, task) = lock(&given).take()?;
+        journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
+        let refusal = Refusal::new(503, "no thread is left; try again in a moment");
+        let refusal = refusal.with("Retry-After", RETRY_AFTER);
+        match task {
+            Task::Answer(unanswered) => {
+                drop(unanswered);
+                self.refuse(connection, &refusal, false)
+            }
+            // A speaker may have begun its stream already.
+            Task::Listen(listener) if listener.give_up(&self.service.hub) => self.refuse(connection, &refusal, false),
+            Task::Listen(_) => self.close_in_stages(connection),
+        }
+    }
+
+    /// The life of a thread that has one conversation.
+    pub(super) fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, task: Task) {
+        let mut after = match task {
+            Task::Listen(listener) => After::Listen(listener),
+            Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
+        };
+        if let After::Listen(listener) = &mut after {
+            listener.listen(&self.service.hub, self.service.config.heartbeat);
+        }
+        self.go_on(slot, connection, after);
+    }
+
+    /// After a conversation that lasted: waits for the next request, or ends.
+    #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
+    pub(super) fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
+        let awaits = match after {
+            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
+            After::Close => self.say_goodbye(connection),
+            After::Listen(listener) => {
+                drop(listener); // nobody writes any more
+                self.say_goodbye(connection)
+            }
+            After::HandIn(_) => None, // never: who has a thread of its own waits for its receipt there
+        };
+        if let Some((connection, awaited)) = awaits {
+            self.serve(slot, connection, awaited, Instant::now(), &mut Hand::default());
+        }
+    }
+
+    /// Parks a connection, unless something came meanwhile: then it comes back.
+    pub(super) fn park(
+        &self,
+        slot: &Slot,
+        connection: Connection,
+        awaited: Awaited,
+        since: Instant,
+    ) -> Option<Connection> {
+        let back = slot.park(connection, awaited, since);
+        if back.is_none() && self.stopping() {
+            drop(slot.take());
+        }
+        back
+    }
+
+    /// Answers what is no request, or came too late, and closes; without a body where HEAD is refused.
+    pub(super) fn refuse(
+        &self,
+        connection: Connection,
+        refusal: &Refusal,
+        head_only: bool,
+    ) -> Option<(Connection, Awaited)> {
+        self.counters().refused(refusal.status);
+        log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
+        let answer = refusal_alone(&self.service.config, refusal, head_only);
+        let _ = connection.socket().send_now(&answer); // a client that takes nothing, not even this, does without
+        self.close_in_stages(connection)
+    }
+
+    /// Closes our side after the last answer. Where the client may still be sending, in stages.
+    pub(super) fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+        if connection.socket().unread().ok()? == 0 && !connection.gate.holds_more() {
+            return None;
+        }
+        self.close_in_stages(connection)
+    }
+
+    /// Closes our side first; what still comes is thrown away for a moment (RFC 9112 section 9.6). Bytes that come to a
+    /// closed socket would make the kernel reset it, and the client lose answers that it has not read.
+    pub(super) fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+        connection.socket().finish_sending();
+        let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
+        Some((connection, Awaited::Goodbye(left)))
+    }
+
+    /// Closes connections whose time is over.
+    pub(super) fn end_overdue(self: &Arc<Server>) {
+        let (now, all) = (Instant::now(), self.connections().all());
+        for slot in all {
+            let Some((connection, awaited)) = slot.take_overdue(now, self.service.config.idle) else { continue };
+            let ended = match awaited {
+                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), false),
+                Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
+            };
+            if let Some((connection, awaited)) = ended {
+                self.serve(&slot, connection, awaited, now, &mut Hand::default());
+            }
+        }
+    }
+}
+
+/// Throws away what has come, at most `bytes`; returns how many more may come, or `None` where that is over.
+fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
+    loop {
+        match connection.socket().throw_away() {
+            Ok(0) => return None,
+            Ok(length) => bytes = bytes.checked_sub(length)?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(bytes),
+            Err(_) => return None,
+        }
+    }
+}
+
+fn too_slow() -> Refusal {
+    let seconds = REQUEST_LIMIT.as_secs();
+    Refusal::new(408, format!("the request took more than {seconds} s; send its head, then its body, at once"))
+}
+
+#[cfg(all(test, feature = "store"))]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Bind, Config};
+    use crate::serve::connections::longest_silent;
+    use crate::serve::pool::Pool;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Long enough for the slowest machine: only what never comes is missed.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    const SAY: &str = "GET /say?message=x HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// Reads until what has come ends with `end`.
+    fn hear(client: &mut TcpStream, end: &str) {
+        let (mut heard, mut byte) = (vec![], [0]);
+        while !heard.ends_with(end.as_bytes()) {
+            assert_eq!(client.read(&mut byte).unwrap(), 1, "the end, after {:?}", String::from_utf8_lossy(&heard));
+            heard.extend(byte);
+        }
+    }
+
+    /// Waits until the one connection is parked, and all threads wait.
+    fn wait_until_idle(server: &Server) {
+        while longest_silent(server.connections().all(), None).is_empty()
+            || server.waiting.load(Ordering::SeqCst) < server.threads.load(Ordering::SeqCst)
+        {
+            thread::yield_now();
+        }
+    }
+
+    /// A pool with one client, who has said something and may say more.
+    fn with_one_client(config: Config) -> (Pool, TcpStream) {
+        let bind = Bind::Address("127.0.0.1:0".to_owned());
+        let pool = Pool::start(Config { bind, ..config }).unwrap();
+        let mut client = TcpStream::connect(pool.address().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(SAY.as_bytes()).unwrap();
+        hear(&mut client, "ok.");
+        wait_until_idle(&pool.server);
+        (pool, client)
+    }
+
+    /// The client's connection, as if a thread served it.
+    fn take_connection(pool: &Pool) -> (Arc<Slot>, Connection) {
+        let slot = pool.server.connections().all().pop().unwrap();
+        let (connection, ..) = slot.take().unwrap();
+        (slot, connection)
+    }
+
+    fn with_store(name: &str) -> (Pool, TcpStream, std::path::PathBuf) {
+        let file = std::env::temp_dir().join(format!("aloud-pool-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        let (pool, client) = with_one_client(Config { store: Some(file.clone()), ..Config::default() });
+        (pool, client, file)
+    }
+
+    #[test]
+    fn the_committer_does_not_wait_for_itself_while_the_server_stops() {
+        let (pool, mut client, file) = with_store("committer");
+        pool.server.stopping.store(true, Ordering::SeqCst); // and the hub is closed a moment later
+        // What is sent ahead waits for the committer, and is answered by whoever answers what stands before it.
+        let beat = "GET /beat/web1 HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all([SAY, beat].concat().as_bytes()).unwrap();
+        hear(&mut client, "ok.");
+        hear(&mut client, "ok.");
+        assert!(pool.stop(PATIENCE));
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn what_is_sent_ahead_into_the_stop_takes_no_more_stack_the_more_it_is() {
+        const MANY: usize = 300;
+        let (pool, mut client, file) = with_store("stack");
+        let (slot, connection) = take_connection(&pool);
+        client.write_all(SAY.repeat(MANY).as_bytes()).unwrap();
+        while slot.socket.unread().unwrap() < SAY.len() * MANY {
+            thread::yield_now();
+        }
+        pool.server.service.hub.close();
+        let server = pool.server.clone();
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = thread.spawn(move || server.go_on(&slot, connection, After::KeepAlive)).unwrap();
+        hear(&mut client, "the server stops; try again in a moment\n");
+        thread.join().unwrap();
+        assert!(pool.stop(PATIENCE));
+        std::fs::remove_file(file).unwrap();
+    }
+}

@@ -1,0 +1,48 @@
+//! The keeper: the thread that sees to all that nobody else sees to.
+
+use crate::hosts::handlers;
+use crate::journal;
+use crate::os::raw::give_memory_back;
+use crate::serve::server::Server;
+use crate::serve::threads::STACK_BYTES;
+use crate::sync::sleep_until_rung;
+use crossbeam_channel::Receiver;
+use std::io::{self};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the keeper looks around when nobody calls it.
+const KEEPER_TICK: Duration = Duration::from_secs(1);
+
+/// How often memory that was freed is given back, in the keeper's ticks: once a minute, as it takes half a
+/// millisecond when a thousand listeners have left.
+const TICKS_TO_GIVE_BACK: u32 = 60;
+
+impl Server {
+    /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is
+    /// over, says which hosts have fallen silent, gives memory back, and makes up for what could not be done before.
+    pub(super) fn start_keeper(self: &Arc<Server>, called: Receiver<()>) -> io::Result<()> {
+        let server = self.clone();
+        let mut next_tick = Instant::now() + KEEPER_TICK;
+        let mut ticks = 0;
+        self.start_thread("keeper", STACK_BYTES, move || {
+            while !server.stopping() {
+                if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
+                    server.service.hub.lend_a_second_hand();
+                }
+                if Instant::now() >= next_tick {
+                    next_tick = Instant::now() + KEEPER_TICK;
+                    server.replenish();
+                    server.look_for_newcomers_again();
+                    server.end_overdue();
+                    handlers::tick(&server.service.hosts, &server.service.hub);
+                    journal::settle_all();
+                    ticks += 1;
+                    if ticks % TICKS_TO_GIVE_BACK == 0 {
+                        give_memory_back();
+                    }
+                }
+            }
+        })
+    }
+}

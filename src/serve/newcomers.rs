@@ -1,0 +1,159 @@
+//! Newcomers: accepting connections, making room for them, and each client's share of it.
+
+use crate::config::MOST_FROM_ONE_ADDRESS;
+use crate::http::framing::Stage;
+use crate::http::gate::Gate;
+use crate::http::refusal::{RETRY_AFTER, Refusal};
+use crate::http::request::Request;
+use crate::journal;
+use crate::net::socket::Found;
+use crate::serve::connections::{Awaited, longest_silent};
+use crate::serve::server::{Connection, Place, Server, Slot};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Server {
+    /// Accepts connections until nobody waits. One thread at a time: see `net/watch.rs`.
+    pub(super) fn accept_newcomers(self: &Arc<Server>) {
+        while !self.stopping() {
+            if !self.make_room() {
+                return self.wait_for_room(format_args!("{} connections are open, as many as may", self.most_open));
+            }
+            let guess = self.descriptors().guess();
+            // tiny_http panics where it cannot make its second descriptor.
+            let accepted = catch_unwind(AssertUnwindSafe(|| {
+                tiny_http::Server::accept_connection(&self.listening.listener, &self.tls)
+            }));
+            match accepted {
+                Ok(Ok(Some(connection))) => self.take_in(connection, guess),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Ok(Err(error)) if is_passing(&error) => {}
+                Ok(Err(error)) => return self.wait_for_room(format_args!("cannot accept a connection ({error})")),
+                Err(_) => return self.wait_for_room(format_args!("no descriptor is left")),
+            }
+        }
+        self.watch.await_newcomers(&self.listening);
+    }
+
+    /// Makes sure that one more connection may be open, at the cost of those that have been silent longest.
+    pub(super) fn make_room(&self) -> bool {
+        let all = {
+            let connections = self.connections();
+            if connections.open() < self.most_open {
+                return true;
+            }
+            connections.all()
+        };
+        let closed = longest_silent(all, None).iter().filter_map(|slot| slot.take()).count(); // dropped, so closed
+        if closed > 0 {
+            journal::ACCEPTING.warn(format_args!("closed {closed} silent connections to make room for newcomers"));
+        }
+        closed > 0
+    }
+
+    /// Watches for newcomers no more, until a connection is closed or the keeper looks around.
+    pub(super) fn wait_for_room(&self, why: std::fmt::Arguments<'_>) {
+        journal::ACCEPTING.warn(format_args!("{why}; serving those that are connected"));
+        self.full.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn look_for_newcomers_again(&self) {
+        if self.full.swap(false, Ordering::SeqCst) && !self.stopping() {
+            self.watch.await_newcomers(&self.listening);
+        }
+    }
+
+    /// Finds the socket of a new connection, and lets tiny_http go of it.
+    pub(super) fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
+        let mut descriptors = self.descriptors();
+        let mut found = descriptors.find(guess)?;
+        let ours = descriptors.take_over(&mut found);
+        if ours.is_none() {
+            descriptors.give_back(&found);
+        }
+        Some((found, ours?))
+    }
+
+    /// Finds the socket of a new connection of tiny_http's and has it watched.
+    pub(super) fn take_in(self: &Arc<Server>, of_tiny_http: impl Sized, guess: i32) {
+        let taken_over = self.take_over(guess);
+        drop(of_tiny_http);
+        let Some((found, ours)) = taken_over else {
+            return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
+        };
+        let socket = found.socket.clone();
+        if self.service.config.trust_proxy.trust(socket.peer_address()) {
+            socket.note_client(None); // its first request names it
+        }
+        let slot = Arc::new(Slot::new(socket.clone()));
+        self.connections().insert(slot.clone());
+        self.counters().connections.one_more();
+        let place = Place { server: self.clone(), found };
+        let connection = Connection { gate: Gate::default(), _ours: ours, place };
+        if let Err(refusal) = self.check_share(&slot) {
+            let Some((connection, awaited)) = self.refuse(connection, &refusal, false) else { return };
+            slot.park(connection, awaited, Instant::now());
+        } else {
+            slot.park(connection, Awaited::Request(Stage::Idle), Instant::now());
+        }
+        if self.watch.add(&socket).is_err() {
+            drop(slot.take());
+        }
+    }
+
+    /// Closes silent connections of the client of `slot` if it holds more than its share with this one.
+    ///
+    /// # Errors
+    /// 503 if that is not enough.
+    pub(super) fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
+        let Some(client) = slot.socket.client() else { return Ok(()) };
+        let most = match self.most_from_one_address {
+            Some(most) => most,
+            None if client.is_loopback() => usize::MAX,
+            None => MOST_FROM_ONE_ADDRESS,
+        };
+        let most = most.min(self.most_open / 2); // others get in too
+        if self.connections().held_with(slot) > most {
+            // A statement of its own: a connection that is closed takes the lock of the books.
+            let all = self.connections().all();
+            longest_silent(all, Some(slot)).iter().for_each(|slot| drop(slot.take()));
+        }
+        if self.connections().held_with(slot) <= most {
+            return Ok(());
+        }
+        let is_peer = slot.socket.peer_address() == Some(client);
+        let hint = if is_peer { "; if it is a proxy, name it with --trust-proxy" } else { "" };
+        journal::FULL
+            .warn(format_args!("turned {client} away: {most} connections come from there, as many as may{hint}"));
+        let line = format!("{most} connections come from your address, as many as may; close some");
+        Err(Refusal::new(503, line).with("Retry-After", RETRY_AFTER))
+    }
+
+    /// Notes the client that a trusted proxy's `request` names: the connection counts for it from now on. If it names
+    /// none, the connection counts for the proxy.
+    ///
+    /// # Errors
+    /// 503 if the client has as many connections as may be.
+    pub(super) fn note_client(&self, slot: &Slot, request: &Request) -> Result<(), Refusal> {
+        let (proxies, peer) = (&self.service.config.trust_proxy, slot.socket.peer_address());
+        if !proxies.trust(peer) {
+            return Ok(());
+        }
+        let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
+        if client == slot.socket.client() {
+            return Ok(());
+        }
+        self.connections().note_client(slot, client);
+        self.check_share(slot)
+    }
+}
+
+/// Errors of one connection, or of none: accept again at once.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
+}
