@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use crate::config::Bind;
-use crate::net::socket::addresses;
+use crate::net::listening::addresses;
 
 /// The longest time that all of it may take: finding the address, connecting, and the whole answer.
 const PATIENCE: Duration = Duration::from_secs(5);

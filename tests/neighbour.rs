@@ -80,7 +80,7 @@ fn longest_wait(server: &Server) -> Duration {
 
 #[test]
 fn one_address_that_takes_all_it_can_get_keeps_no_other_from_anything() {
-    aloud::net::socket::raise_descriptor_limit(); // of this process: both ends of the attack are long
+    aloud::net::descriptors::raise_descriptor_limit(); // of this process: both ends of the attack are long
     let body =
         [b"POST /hook/gitlab HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec(), vec![b'x'; 450_000]];
     for (what, start) in [

@@ -13,7 +13,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-use crate::net::socket::{Listening, Socket};
+use crate::net::listening::Listening;
+use crate::net::socket::Socket;
 
 /// Keys that no socket has; sockets are counted up from one.
 const NEWCOMER: u64 = u64::MAX;

@@ -6,7 +6,7 @@ use crate::http::gate::Gate;
 use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::http::request::Request;
 use crate::journal;
-use crate::net::socket::Found;
+use crate::net::descriptors::Found;
 use crate::serve::connections::{Awaited, longest_silent};
 use crate::serve::server::{Connection, Place, Server, Slot};
 use std::io::{self, ErrorKind};

@@ -9,7 +9,8 @@
 use crate::api::service::Service;
 use crate::config::{Config, MOST_LISTENERS};
 use crate::keep::storage::{self, Storage};
-use crate::net::socket::{Descriptors, Listening, raise_descriptor_limit};
+use crate::net::descriptors::{Descriptors, raise_descriptor_limit};
+use crate::net::listening::Listening;
 use crate::net::watch::Watch;
 use crate::room::hub::Limits;
 use crate::serve::server::Server;
