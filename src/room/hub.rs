@@ -370,18 +370,15 @@ impl Room {
 
 #[cfg(all(test, not(loom)))]
 pub(super) mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::room::frame::Format;
     use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::{MemoryWire, message};
-    use crate::room::message::HOST_EVENT;
-    use crate::room::replay::Gap;
-    use crate::room::subscription::Events;
-    use crate::sync::{AtomicU64, Ordering};
 
-    fn hub(listeners: usize, queue: usize) -> Hub {
+    use crate::room::subscription::Events;
+
+    pub fn hub(listeners: usize, queue: usize) -> Hub {
         Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
     }
 
@@ -410,24 +407,6 @@ pub(super) mod tests {
             assert_eq!(tape.text(), "one\r\ntwo\r\n");
             assert_eq!(tape.sends(), 1, "many letters go out in one send");
         }
-    }
-
-    #[test]
-    fn beats_are_heard_but_not_kept() {
-        let hub = hub(10, 8);
-        let mut beat = message("beat");
-        beat.event = HOST_EVENT.into();
-        hub.publish(beat.clone()).unwrap();
-        hub.publish(message("said")).unwrap();
-        let beat = hub.publish(beat).unwrap();
-        let said = |since: Since| {
-            let replay = hub.said(&Subscription { channel: String::new(), events: Events::All }, since);
-            let kept: Vec<_> = replay.messages.iter().map(|message| message.message.clone()).collect();
-            (replay.gap, kept)
-        };
-        assert_eq!(said(Since::OLDEST), (None, vec!["said".to_owned()]));
-        let after_the_beat = Since { point: Point::After(beat.id), most: usize::MAX };
-        assert_eq!(said(after_the_beat), (None, vec![]), "who heard a beat last has missed nothing");
     }
 
     #[test]
@@ -477,170 +456,6 @@ pub(super) mod tests {
         assert_eq!(owner.standing(), crate::room::letterbox::StreamState::Closing);
         owner.finish().unwrap();
         assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
-    }
-
-    #[test]
-    fn who_joins_with_the_id_it_heard_last_hears_the_rest_of_what_it_wants_and_then_what_is_said() {
-        let hub = hub(10, 8);
-        let on = |channel: &str, text: &str| hub.publish(Message { channel: channel.to_owned(), ..message(text) });
-        let ids: Vec<u64> = (0..50).map(|number| on("a", &number.to_string()).unwrap().id).collect();
-        on("b", "for somebody else").unwrap();
-        let tape = MemoryWire::new(usize::MAX);
-        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
-        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
-        let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
-        hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
-        let live = on("a", "live").unwrap();
-        assert_eq!(live.listeners, 1, "forty replayed ones do not fill a letterbox of eight");
-        hub.lend_a_hand(live.listeners);
-        let expected: String = (10..50).map(|number| format!("{number}\r\n")).collect();
-        assert_eq!(tape.text(), format!("{expected}live\r\n"));
-
-        let replay = hub.said(&wants, since(ids[49]));
-        assert_eq!(replay.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [live.id]);
-        assert_eq!(replay.gap, None);
-        let oldest = Some(ids[0]);
-        assert_eq!(hub.said(&wants, since(1)).gap, Some(Gap { after: 1, oldest }), "an id from before a restart");
-        let ahead = live.id + 1_000_000;
-        assert_eq!(
-            hub.said(&wants, since(ahead)).gap,
-            Some(Gap { after: ahead, oldest }),
-            "and of a clock set back since"
-        );
-    }
-
-    #[test]
-    fn after_a_restart_with_the_clock_moved_nothing_is_missing_untold() {
-        let hour = 3_600_000_000;
-        let began = 500_000 * hour;
-        let since = |point: Point| Since { point, most: usize::MAX };
-        let texts = |replay: &Replay| -> Vec<String> {
-            replay.messages.iter().rev().map(|message| message.message.clone()).collect()
-        };
-        clock::set(Some(began));
-        let heard_last = hub(10, 8).publish(message("before")).unwrap().id;
-        for moved in [began + hour, began - hour, 20_000_000] {
-            clock::set(Some(moved));
-            let hub = hub(10, 8);
-            let first = hub.publish(message("first")).unwrap().id;
-            let told = |hub: &Hub| {
-                let replay = hub.said(&everything(), since(Point::After(heard_last)));
-                (replay.gap.map(|gap| gap.after), texts(&replay))
-            };
-            assert_eq!(told(&hub), (Some(heard_last), vec!["first".to_owned()]), "{moved}");
-            // By now it is later than when the old id was given.
-            clock::set(Some(began + 2 * hour));
-            hub.publish(message("second")).unwrap();
-            let all = ["first", "second"].map(str::to_owned).to_vec();
-            assert_eq!(told(&hub), (Some(heard_last), all), "{moved}");
-            let ours = hub.said(&everything(), since(Point::After(first)));
-            assert_eq!((ours.gap, texts(&ours)), (None, vec!["second".to_owned()]), "{moved}");
-            let lately = hub.said(&everything(), since(Point::Ago(Duration::from_secs(600))));
-            assert_eq!(texts(&lately), ["second"], "{moved}");
-        }
-        clock::set(None);
-    }
-
-    #[test]
-    fn who_has_heard_more_at_another_server_hears_what_comes_after_that() {
-        let check = |kind: &'static str, ahead: u64, expected: &str| {
-            let begun = now_micros();
-            let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20 };
-            let past = Restored { begun, forgotten: begun, last: begun, messages: vec![] };
-            let (queue, _clerk) = CommitQueue::new(kind);
-            let hub = Hub::resume(limits, past, Some(queue)).0;
-            let post = |more: u64| {
-                let receipt = hub.post(std::sync::Arc::new(Message { id: begun + more, ..message(&more.to_string()) }));
-                hub.lend_a_hand(receipt.listeners);
-            };
-            post(1);
-            let tape = MemoryWire::new(usize::MAX);
-            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
-            let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
-            assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
-            hub.join(everything(), since, owner.letterbox().clone()).unwrap();
-            [2, 3, 4].into_iter().for_each(post);
-            let heard = tape.text();
-            let words: Vec<_> = heard.lines().map(|line| if line.len() > 1 { "gap" } else { line }).collect();
-            assert_eq!(words.join(" "), expected, "{kind}: {heard}");
-        };
-        check("redis", 3, "4");
-        check("redis", 1, "2 3 4");
-        check("redis", 3_600_000_000, "gap 1 2 3 4");
-        check("store", 3, "gap 1 2 3 4");
-    }
-
-    #[test]
-    fn a_thousand_who_join_while_it_is_said_fast_hear_no_hole_and_no_repeat() {
-        let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30 }).0;
-        // The number of the newest message, and the number at which the speaker waits. Without it, a joiner that does
-        // not get the processor would be told of a gap.
-        let (said, enough) = (AtomicU64::new(0), AtomicU64::new(0));
-        let number_of = |message: &Message| message.message.parse::<u64>().unwrap();
-        let say = |number: u64| {
-            let receipt = hub.publish(message(&number.to_string())).unwrap();
-            said.store(number, Ordering::SeqCst);
-            hub.lend_a_hand(receipt.listeners);
-        };
-        let join_and_leave = |round: usize| {
-            enough.store(said.load(Ordering::SeqCst) + 500, Ordering::SeqCst);
-            // Some have heard the newest message, some miss a few, some many.
-            let newest = Since { point: Point::Oldest, most: [1, 2, 6, 300][round % 4] };
-            let heard_last = hub.said(&everything(), newest).messages.pop().unwrap();
-            let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
-            let tape = MemoryWire::new([usize::MAX, 20][round % 2]);
-            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 10_000);
-            let joined = hub.join(everything(), since, owner.letterbox().clone()).unwrap();
-            let replayed = said.load(Ordering::SeqCst);
-            owner.write_out().unwrap();
-            enough.fetch_max(replayed + 3, Ordering::SeqCst);
-            while said.load(Ordering::SeqCst) < replayed + 3 {
-                std::thread::yield_now();
-            }
-            hub.leave(joined);
-            owner.write_out().unwrap();
-            let first = number_of(&heard_last) + 1;
-            let heard: Vec<u64> = tape.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();
-            let hole = (first..).zip(&heard).find(|(expected, heard)| expected != *heard);
-            assert_eq!(hole, None, "from {first} on, in round {round}");
-            assert!(first + heard.len() as u64 > replayed + 3, "it heard some of it live");
-        };
-        say(0);
-        std::thread::scope(|scope| {
-            let joiner = scope.spawn(|| (0..1000).for_each(join_and_leave));
-            let mut next = 1;
-            while !joiner.is_finished() {
-                if next <= enough.load(Ordering::SeqCst) {
-                    say(next);
-                    next += 1;
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn a_subscription_takes_its_channel_what_is_below_and_its_events() {
-        let check = |channel: &str, events: Events, said_on: &str, event: &str, expected: bool| {
-            let wants = Subscription { channel: channel.to_owned(), events };
-            let mut message = message("x");
-            message.channel = said_on.to_owned();
-            message.event = event.to_owned().into();
-            assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
-        };
-        check("", Events::AllButQuiet, "", "message", true);
-        check("", Events::AllButQuiet, "a/b", "ci", true);
-        check("", Events::AllButQuiet, "", "host", false);
-        check("", Events::AllButQuiet, "", "ci.update", false);
-        check("", Events::All, "", "host", true);
-        check("a", Events::All, "a", "message", true);
-        check("a", Events::All, "a/b", "message", true);
-        check("a", Events::All, "ab", "message", false);
-        check("a", Events::All, "", "message", false);
-        check("a/b", Events::All, "a", "message", false);
-        check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
-        check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
     }
 
     #[test]

@@ -94,3 +94,36 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::frame::Format;
+    use crate::room::memory_wire::{MemoryWire, letter};
+
+    #[test]
+    fn nobody_writes_after_the_pen_is_closed_and_its_owner_knows_whether_anybody_did() {
+        for (room, text) in [(0, ""), (3, "hea"), (usize::MAX, "head\r\none\r\n")] {
+            let wire = MemoryWire::new(room);
+            let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+            owner.letterbox().post(&letter("one"));
+            owner.letterbox().carry(&mut vec![]);
+            assert_eq!((owner.close_pen(), wire.text().as_str()), (text.is_empty(), text));
+            wire.wait_until_writable(Duration::ZERO).unwrap(); // makes room
+            owner.letterbox().post(&letter("two"));
+            owner.letterbox().carry(&mut vec![]);
+            assert_eq!(wire.text(), text);
+        }
+    }
+
+    #[test]
+    fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
+        let wire = MemoryWire::new(usize::MAX);
+        let owner = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
+        wire.break_with(io::ErrorKind::TimedOut);
+        owner.letterbox().post(&letter("one"));
+        owner.letterbox().carry(&mut vec![]);
+        owner.sleep(Duration::from_secs(60)); // returns at once
+        assert_eq!(owner.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

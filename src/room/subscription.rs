@@ -39,3 +39,32 @@ impl Subscription {
             }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::room::memory_wire::message;
+
+    #[test]
+    fn a_subscription_takes_its_channel_what_is_below_and_its_events() {
+        let check = |channel: &str, events: Events, said_on: &str, event: &str, expected: bool| {
+            let wants = Subscription { channel: channel.to_owned(), events };
+            let mut message = message("x");
+            message.channel = said_on.to_owned();
+            message.event = event.to_owned().into();
+            assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
+        };
+        check("", Events::AllButQuiet, "", "message", true);
+        check("", Events::AllButQuiet, "a/b", "ci", true);
+        check("", Events::AllButQuiet, "", "host", false);
+        check("", Events::AllButQuiet, "", "ci.update", false);
+        check("", Events::All, "", "host", true);
+        check("a", Events::All, "a", "message", true);
+        check("a", Events::All, "a/b", "message", true);
+        check("a", Events::All, "ab", "message", false);
+        check("a", Events::All, "", "message", false);
+        check("a/b", Events::All, "a", "message", false);
+        check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
+        check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
+    }
+}
