@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aloud::config::{self, Bind, Config, STOP_LIMIT, Wish};
+use aloud::config::{Bind, Config, STOP_LIMIT};
+use aloud::flags::{self, Wish};
 use aloud::http::auth;
 use aloud::os::raw::{ignore, spare_address_space};
 use aloud::os::service_manager;
@@ -27,7 +28,7 @@ enum Exit {
 }
 
 fn main() -> ExitCode {
-    let end = match config::read(|name| std::env::var_os(name), std::env::args_os().skip(1)) {
+    let end = match flags::read(|name| std::env::var_os(name), std::env::args_os().skip(1)) {
         Ok(Wish::Run(config)) => run(*config),
         Ok(Wish::Check(bind)) => ask(&bind),
         Ok(Wish::Print(text)) => {
@@ -55,7 +56,7 @@ fn run(config: Config) -> Exit {
 }
 
 fn serve(config: Config, signals: Receiver<()>) -> Exit {
-    for line in config::misspelt(std::env::vars_os().map(|(name, _)| name)) {
+    for line in flags::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");
     }
     let pool = match Pool::start(config.clone()) {

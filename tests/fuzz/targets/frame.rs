@@ -5,7 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use aloud::message::{Message, is_plain_name};
+use aloud::names::is_plain_name;
+use aloud::room::message::Message;
 
 #[path = "../judges/mod.rs"]
 #[allow(dead_code)]
