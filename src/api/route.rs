@@ -1,4 +1,4 @@
-//! From a request to the one function that answers it, and to the refusals that help where there is none.
+//! Routes: from a request to the one function that answers it. If there is none, the refusal says what would work.
 
 use crate::api::service::Service;
 use crate::api::{listen, said, say, status};
@@ -13,19 +13,19 @@ use crate::names::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::page;
 use crate::text::shown;
 
-/// The methods that do something somewhere.
+/// The methods that at least one route answers.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
 
-/// Whether the answer to a request for `url` may be long, so that its sender has to wait for the client.
+/// Whether the answer to a request for `url` may be long. A thread that sends it may have to wait for the client.
 pub fn answers_at_length(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or("");
     matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
 }
 
-/// The longest body that may be sent to `path`, which may have a query, in bytes.
+/// The longest body that may be sent to `path`, in bytes. The path may have a query.
 pub fn most_body(path: &str, config: &Config) -> usize {
     match Route::of(path.split('?').next().unwrap_or(path)) {
         Ok(Route::Hook(..)) => hook::BODY_LIMIT,
@@ -33,7 +33,7 @@ pub fn most_body(path: &str, config: &Config) -> usize {
     }
 }
 
-/// Where a path leads.
+/// The destination of a path.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Help,
@@ -77,7 +77,7 @@ impl Route<'_> {
         }
     }
 
-    /// The methods it answers, as in `Allow`.
+    /// The methods that it answers, as in the header `Allow`.
     fn allow(&self) -> &'static str {
         match self {
             Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
@@ -88,7 +88,7 @@ impl Route<'_> {
         }
     }
 
-    /// The channel it is about; the empty one where it is about all of them.
+    /// The channel that it is about; empty if it is about all of them.
     fn channel(&self) -> &str {
         match self {
             Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Hook(_, channel) => channel,
@@ -96,11 +96,11 @@ impl Route<'_> {
         }
     }
 
-    /// The door it lies behind: what tells nothing of what is said is open.
+    /// The door that it lies behind. A route that tells nothing of the messages is open.
     fn door(&self, config: &Config) -> Door {
         match self {
             Route::Help | Route::Health | Route::Page(_) => Door::Open,
-            // A forge proves itself in its own way where the two share a secret; `hook` sees to it.
+            // A forge that shares a secret with us proves itself in its own way: `hook` checks it.
             Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
             Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
             Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
@@ -117,7 +117,7 @@ impl Service {
         }
         let path = exchange.path().to_owned();
         if path == "*" {
-            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS of the server as a whole
+            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS for the server as a whole
         }
         let route = match Route::of(&path) {
             Ok(route) => route,
@@ -133,7 +133,7 @@ impl Service {
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
         let door = route.door(&self.config);
-        // The page is opened by links from anywhere, and loads its own files.
+        // Links from anywhere may open the page, and the page loads its own files.
         let is_page = matches!(route, Route::Help | Route::Page(_));
         let origin = if is_page { Ok(()) } else { auth::check_origin(door, &exchange) };
         if let Err(refusal) = origin.and_then(|()| auth::admit(door, route.channel(), &exchange)) {
@@ -160,7 +160,7 @@ impl Service {
         }
     }
 
-    /// What curl gets at `/`: commands that work as they stand, with the host that was asked.
+    /// The help that curl gets at `/`: commands that work as they stand, with the `host` that was asked.
     fn help(&self, host: Option<&str>) -> String {
         let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:[]-_".contains(&byte));
         let host = host.filter(plain).filter(|host| !host.is_empty()).unwrap_or("localhost:4000");
@@ -189,12 +189,15 @@ impl Service {
     }
 }
 
-/// The first segment of a path, and what is below it.
+/// The first segment of a path, and the rest below it; `None` if there is no rest.
 fn split(path: &str) -> (&str, Option<&str>) {
     path.split_once('/').map_or((path, None), |(first, below)| (first, Some(below)))
 }
 
-/// The channel that a path names; the empty one where it names none.
+/// The channel that a path names; empty if it names none.
+///
+/// # Errors
+/// 400 if the name is no channel.
 fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     match channel {
         None => Ok(""),
@@ -206,8 +209,9 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     }
 }
 
-/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send whatever
-/// headers it `asked` for: libraries add their own, such as `X-Requested-With`, and those that nobody reads do no harm.
+/// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send all headers
+/// that it has `asked` for. Libraries add their own, such as `X-Requested-With`; a header that nobody reads does no
+/// harm.
 fn preflight(allow: &str, asked: &str) -> Answer {
     let is_list = asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~, ".contains(&byte));
     let headers = if is_list && !asked.is_empty() { asked } else { HEADERS };

@@ -1,13 +1,15 @@
-//! Which hosts are alive. A host beats: it says now and then that it is there. One that stays silent for longer than it
-//! announced is late, then down; what changes is said, once. Pure: beats and the time go in, messages come out.
+//! The known hosts, and which of them are alive. A host beats: it says now and then that it is there. A host that stays
+//! silent for longer than it announced is late, then down. Each change is said once. This module is pure: beats and the
+//! time go in, messages come out.
 //!
-//! **Said, then so.** What is known of a host changes when it was said ([`Hosts::follow`]). So a change that cannot be
-//! said now is said later; and where several servers are one conversation, each follows what any of them says: all know
-//! every host, wherever it beats. All see the same change, and a [digest](Announcement::once) makes that one of them
-//! says it. A change that waits to be kept is not said a second time meanwhile ([`Hosts::settle`]).
+//! **Said first, then known.** The state of a host changes when the change was said ([`Hosts::follow`]). So a change
+//! that cannot be said now is said later. Several servers can be one conversation: each server follows the messages of
+//! all of them, so all know every host, at whichever server it beats. All servers see one change, and its
+//! [digest](Announcement::once) lets only one of them say it. A change that waits to be kept is not said a second time
+//! ([`Hosts::settle`]).
 //!
-//! The server's monotonic clock alone decides: a host's own clock may be wrong, and often is on a host in trouble. The
-//! caller reads the clock, so that the tests need none. After a restart no host is known, and none is down.
+//! The server's monotonic clock alone decides. A host's own clock may be wrong, and often is if the host is in trouble.
+//! The caller reads the clock, so the tests need none. After a restart no host is known, and none is down.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -22,28 +24,28 @@ use crate::room::message::{Digest, HOST_EVENT, Message, digest_of};
 use crate::sync::lock;
 use crate::text::spoken;
 
-/// The most hosts known at once. With their figures they take some 30 MB at most.
+/// The most hosts known at once. With their figures they take about 30 MB at most.
 pub const MOST_HOSTS: usize = 10_000;
 
-/// The event name of what changes with a host: up, late, down, a reboot.
+/// The event name of a change of a host: up, late, down, a reboot.
 pub const STATE_EVENT: &str = "host-state";
 
-/// How often a host beats that has not said how often.
+/// The interval of a host that has not announced one.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Late after so many intervals of silence.
+/// A host is late after so many intervals of silence.
 const LATE_AFTER: f64 = 1.5;
 
-/// Down after so many.
+/// A host is down after so many intervals of silence.
 const DOWN_AFTER: f64 = 3.0;
 
-/// Who has not looked for so long was stopped itself, and gives the hosts time to be heard again.
+/// A server whose ticks are further apart than this was stopped itself. It gives the hosts time to be heard again.
 const STOPPED_AFTER: Duration = Duration::from_secs(5);
 
-/// Said of a host that is to be known no more.
+/// The state in the message that a host is forgotten.
 const FORGOTTEN: &str = "forgotten";
 
-/// What is thought of a host, the better first.
+/// The state of a host; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Heard in time.
@@ -55,7 +57,7 @@ pub enum State {
 }
 
 impl State {
-    /// As it is written in messages and lists.
+    /// The state as messages and lists write it.
     pub fn word(self) -> &'static str {
         match self {
             State::Up => "up",
@@ -65,7 +67,7 @@ impl State {
     }
 }
 
-/// The hosts that are known. A lock of its own guards them, held for moments and never together with the hub's.
+/// The known hosts. They have a lock of their own. It is held for moments, and never together with the hub's.
 #[derive(Default)]
 pub struct Hosts {
     known: Mutex<Known>,
@@ -76,20 +78,20 @@ pub struct Hosts {
 #[derive(Default)]
 struct Known {
     hosts: BTreeMap<String, Host>,
-    /// Changes that were handed in: the newest state of each host, and how many changes it has there.
+    /// Changes that were handed in and are not settled: of each host the newest state, and the number of its changes.
     waiting: HashMap<String, (State, usize)>,
-    /// Nothing changes by silence before this. It may be too early, because beats do not move it.
+    /// Silence changes nothing before this moment. It may be too early, because beats do not move it.
     due: Option<Instant>,
-    /// Silence before this was ours.
+    /// Silence before this moment does not count: the server itself could not hear.
     listening_since: Option<Instant>,
-    /// The last tick.
+    /// The moment of the last tick.
     ticked: Option<Instant>,
 }
 
 struct Host {
-    /// What was said of it last.
+    /// The state that was said last.
     said: State,
-    /// The id of the message that said so, or of its last beat.
+    /// The id of the message that said so, or of its last beat, whichever is newer.
     last: u64,
     heard: Instant,
     every: Duration,
@@ -100,39 +102,39 @@ struct Host {
 /// Something to be said of a host.
 #[derive(Debug)]
 pub struct Announcement {
-    /// What is said. Once it has an id, [`Hosts::follow`] is told; when it is known what became of it,
-    /// [`Hosts::settle`].
+    /// The message. [`Hosts::follow`] has to see it when it has an id. [`Hosts::settle`] has to be called when it was
+    /// said or refused.
     pub message: Message,
-    /// What makes a change the one it is, to every server that has followed the same; `None` for what may be said
-    /// twice.
+    /// The digest of the change. Servers that have followed the same messages make the same digest. `None` if the
+    /// message may be said twice.
     pub once: Option<Digest>,
 }
 
 /// A host as it stands, for a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostStatus {
-    /// Its name.
+    /// The name of the host.
     pub host: String,
-    /// What is thought of it.
+    /// Its state.
     pub state: State,
-    /// How long ago it was heard.
+    /// The time since it was last heard.
     pub ago: Duration,
-    /// How often it means to beat.
+    /// The interval of its beats.
     pub every: Duration,
-    /// What it last said of itself.
+    /// The figures of its last beat.
     pub figures: Pairs,
 }
 
 impl Hosts {
-    /// The turn to say what changes among the hosts.
+    /// Takes the turn to say changes among the hosts. One thread at a time has it; others wait.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         lock(&self.turn)
     }
 
-    /// Hears a beat of `host`. Returns what is to be said, in this order: what has changed, if anything, and the beat.
+    /// Hears a beat of `host`. Returns the messages to say, in this order: the change, if there is one, and the beat.
     ///
     /// # Errors
-    /// 503 where the host is new and as many are known as may be.
+    /// 503 if the host is new and [`MOST_HOSTS`] are known.
     pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<Announcement>, Message), Refusal> {
         let mut known = lock(&self.known);
         let is_full = known.hosts.len() >= MOST_HOSTS;
@@ -141,10 +143,10 @@ impl Hosts {
             Some(known) => {
                 let said = waiting.unwrap_or(known.said);
                 let change = known.change_by(&beat, said, now).map(|line| known.news(host, State::Up, line));
-                known.heard = now; // whether or not it can be said
+                known.heard = now; // even if it cannot be said
                 (known.every, change)
             }
-            None if waiting.is_some() => (EVERY, None), // that it is up waits to be said
+            None if waiting.is_some() => (EVERY, None), // the message that it is up waits already
             None if is_full => {
                 let line =
                     format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
@@ -162,7 +164,7 @@ impl Hosts {
         Ok((change, message(HOST_EVENT, host, summary, fields)))
     }
 
-    /// Notes that it is known what became of a change that was to be said of `host`.
+    /// Notes that a change of `host` no longer waits: it was said, or refused.
     pub fn settle(&self, host: &str) {
         let known = &mut *lock(&self.known);
         if let Some((_, changes)) = known.waiting.get_mut(host) {
@@ -173,8 +175,8 @@ impl Hosts {
         }
     }
 
-    /// Looks who has been silent for too long. Returns what is to be said. To be called about once a second; costs
-    /// nothing while nobody is due.
+    /// Looks for hosts that have been silent for too long. Returns the changes to say. Call it about once a second; it
+    /// costs nothing while no host is due.
     pub fn tick(&self, now: Instant) -> Vec<Announcement> {
         let mut known = lock(&self.known);
         let before = known.ticked.replace(now);
@@ -195,15 +197,15 @@ impl Hosts {
         changes.into_iter().map(|(_, change)| change).collect()
     }
 
-    /// What is to be said where `host` shall be forgotten; `None` where it is not known.
+    /// The message that makes all servers forget `host`; `None` if the host is not known.
     pub fn forget(&self, host: &str) -> Option<Message> {
         lock(&self.known).hosts.get(host)?;
         let fields = vec![(STATE.to_owned(), FORGOTTEN.to_owned())];
         Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
     }
 
-    /// Follows what was said, here or at another server, in `message`, whose id is `id`: the beats of a host, what
-    /// changes with it, that it is forgotten. What is no news of a host, or older than the newest, changes nothing.
+    /// Follows `message`, which was said here or at another server and has this `id`. Takes over a beat or a change, or
+    /// forgets the host. A message that is no news of a host, or older than the newest news, changes nothing.
     pub fn follow(&self, message: &Message, id: u64, now: Instant) {
         let Message { event, name, fields, .. } = message;
         if ![HOST_EVENT, STATE_EVENT].contains(&event.as_ref()) || !is_plain_name(name) {
@@ -226,22 +228,22 @@ impl Hosts {
                 let Some(host) = known.hosts.get_mut(name) else { return };
                 (host.said, host.last) = (state, id);
                 if state == State::Up {
-                    host.heard = now; // its beat comes next, and a tick may come before that
+                    host.heard = now; // its beat comes next, but a tick may come first
                 }
             }
             (HOST_EVENT, _) if word == FORGOTTEN => _ = known.hosts.remove(name),
-            _ => return, // somebody's own words
+            _ => return, // a message that a user has written
         }
         let due = known.hosts.get(name).and_then(|host| host.due(since));
         known.due = known.due.into_iter().chain(due).min();
     }
 
-    /// Notes that nobody could be heard before: silence counts from `now` on.
+    /// Notes that no host could be heard until `now`. Silence counts from `now` on.
     pub fn listen_anew(&self, now: Instant) {
         lock(&self.known).listening_since = Some(now);
     }
 
-    /// Every host as it stands, by name.
+    /// Every known host, sorted by name.
     pub fn list(&self, now: Instant) -> Vec<HostStatus> {
         let known = lock(&self.known);
         let standing = |(name, host): (&String, &Host)| HostStatus {
@@ -256,7 +258,7 @@ impl Hosts {
 }
 
 impl Known {
-    /// Notes a change that is to be said.
+    /// Notes that a change to this state waits to be said.
     fn wait(&mut self, change: &Announcement, state: State) {
         let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
         *newest = state;
@@ -269,7 +271,7 @@ impl Host {
         Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
     }
 
-    /// What a beat changes after what was `said`, as it is said.
+    /// The text of the change that a beat brings; `None` if there is none. `said` is the state that was said before.
     fn change_by(&self, beat: &Beat, said: State, now: Instant) -> Option<String> {
         let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
         let silence = spoken(now.saturating_duration_since(self.heard));
@@ -281,7 +283,7 @@ impl Host {
         }
     }
 
-    /// Takes over what it says of itself in the beat with that id.
+    /// Takes over the figures and the interval from the beat with this id.
     fn take(&mut self, beat: Beat, id: u64, now: Instant) {
         self.last = id;
         self.heard = now;
@@ -290,12 +292,12 @@ impl Host {
         self.figures = beat.figures;
     }
 
-    /// From when on its silence counts, where we have been listening `since` then.
+    /// The moment from which on its silence counts. `since` is when the server began to listen anew.
     fn silent_from(&self, since: Option<Instant>) -> Instant {
         since.map_or(self.heard, |since| since.max(self.heard))
     }
 
-    /// Judges its silence alone.
+    /// Its state, judged by its silence alone.
     fn judge(&self, since: Option<Instant>, now: Instant) -> State {
         let silence = now.saturating_duration_since(self.silent_from(since));
         if silence >= self.every.mul_f64(DOWN_AFTER) {
@@ -307,7 +309,7 @@ impl Host {
         }
     }
 
-    /// What its silence changes after what was `said`.
+    /// The change that its silence brings; `None` if there is none. `said` is the state that was said before.
     fn news_by_silence(
         &self,
         name: &str,
@@ -321,7 +323,7 @@ impl Host {
         (state > said).then(|| (state, self.news(name, state, line())))
     }
 
-    /// When its silence means something new.
+    /// The moment when its silence changes its state; `None` if it is down already.
     fn due(&self, since: Option<Instant>) -> Option<Instant> {
         let intervals = match self.said {
             State::Up => LATE_AFTER,
@@ -331,7 +333,8 @@ impl Host {
         Some(self.silent_from(since) + self.every.mul_f64(intervals))
     }
 
-    /// That it is in `state` now: the change is the first of its kind after what was said last.
+    /// The announcement that it is in `state` now. The id of the last message about it goes into the digest, so the
+    /// digest of the next such change is another one.
     fn news(&self, name: &str, state: State, line: String) -> Announcement {
         let digest =
             digest_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
@@ -358,7 +361,7 @@ mod tests {
         crate::http::form::pairs(text, None, b"").unwrap()
     }
 
-    /// What happens at a second.
+    /// An event at one second.
     enum Happens {
         Beats(&'static str),
         Nothing,
@@ -366,13 +369,13 @@ mod tests {
     }
     use Happens::{Beats, Forgotten, Nothing};
 
-    /// Servers that are one conversation: what is said at one, once, all of them follow.
+    /// Servers that are one conversation: all follow the messages of each.
     struct Servers {
         each: Vec<Hosts>,
         start: Instant,
         ids: u64,
         digests: HashSet<Digest>,
-        /// What was said, beats left out, with the second before it.
+        /// The messages without the beats, each after its second.
         said: Vec<String>,
     }
 
@@ -406,7 +409,7 @@ mod tests {
             }
         }
 
-        /// All find out, then each says it.
+        /// All servers look, then each says what it has found.
         fn tick(&mut self, second: u64) {
             let found: Vec<_> = self.each.iter().map(|hosts| hosts.tick(self.at(second))).collect();
             found.into_iter().enumerate().for_each(|(server, changes)| self.announce(server, second, changes));
@@ -425,8 +428,8 @@ mod tests {
         }
     }
 
-    /// Plays `story`, ticking each second, and compares what was said: at one server, and at three, of which another
-    /// one is spoken to each time.
+    /// Plays `story` with a tick each second, and compares the messages. Plays it at one server, and at three servers
+    /// that get the beats in turn.
     fn check(story: &[(u64, Happens)], expected: &[&str]) {
         for count in [1, 3] {
             let mut servers = Servers::new(count);
@@ -522,7 +525,7 @@ mod tests {
         servers.tick(7201);
         assert_eq!(servers.said, ["0: web1 is up", "7200: web1 is down: last heard 2 h ago"]);
         servers.each[0].beat("web1", Beat::default(), servers.at(7210)).unwrap();
-        servers.each[0].settle("web1"); // nor that
+        servers.each[0].settle("web1"); // nobody takes that either
         servers.beat(0, 7220, "");
         assert_eq!(servers.said[2..], ["7220: web1 is up again after 10 s"]);
     }
@@ -563,7 +566,7 @@ mod tests {
             servers.tick(1015);
             assert_eq!(servers.said[1], "1015: web1 is late: last heard 16 min 55 s ago");
         };
-        check(|_| {}); // it was stopped
+        check(|_| {}); // the server was stopped
         check(|servers| {
             for second in 2..1000 {
                 let changes = servers.each[0].tick(servers.at(second));

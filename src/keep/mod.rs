@@ -1,4 +1,4 @@
-//! Storage that outlives the process: a file (`store`) or Redis (`relay`). `storage` knows which of them there are.
+//! Storage that outlives the process: a file (`store`) or Redis (`relay`). `storage` opens the one that is configured.
 
 #[cfg(any(feature = "redis", feature = "store"))]
 pub mod record;

@@ -1,5 +1,5 @@
-//! A message as it is kept outside of memory: a JSON object without the id, which is its key there. What reads it
-//! ignores members that it does not know, so a newer record can be read by an older server.
+//! Records: messages as they are kept outside of memory. A record is a JSON object without the id, which is its key
+//! there. Unknown members are ignored, so an older server can read a newer record.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::room::message::{DEFAULT_EVENT, Message};
 
-/// Writes `message`, all but its id. Member by member, as everyone who speaks waits for it: a fifth of the time that it
-/// takes by way of a [`Value`].
+/// Writes the record of `message`, without its id. Every speaker waits for this. So it is written member by member,
+/// which takes a fifth of the time of a [`Value`].
 pub fn write(message: &Message) -> Vec<u8> {
     const TAKES_ALL: &str = "a Vec takes every byte";
     let Message { id: _, time, event, channel, name, message: text, fields } = message;
-    let mut record = Vec::with_capacity(message.weight()); // with its keys, but for what is escaped
+    let mut record = Vec::with_capacity(message.weight()); // enough, unless much is escaped
     write!(record, "{{\"time\":{time}").expect(TAKES_ALL);
     for (key, value) in [("event", event.as_ref()), ("channel", channel), ("name", name), ("message", text)] {
         record.extend([",\"", key, "\":"].iter().flat_map(|part| part.bytes()));
@@ -25,7 +25,7 @@ pub fn write(message: &Message) -> Vec<u8> {
     record
 }
 
-/// Reads the message of this `id`; `None` where the record is none.
+/// Reads the `record` of the message with this `id`; `None` if the bytes are no record.
 pub fn read(id: u64, record: &[u8]) -> Option<Message> {
     let record: Value = serde_json::from_slice(record).ok()?;
     let text = |key: &str| record[key].as_str().map(str::to_owned);

@@ -1,5 +1,5 @@
-//! What stands behind the history, as the user wants it: nothing but memory, a store, or Redis. The one place that
-//! knows which there are; with neither built in there is nothing here but memory.
+//! The storage behind the history that the user has chosen: memory alone, a store, or Redis. Only this module knows
+//! which kinds there are. If neither is built in, there is memory alone.
 
 use std::sync::Arc;
 
@@ -9,29 +9,30 @@ use crate::config::Config;
 use crate::room::hub::{Hub, Limits};
 use crate::room::message::Message;
 
-/// What stands behind the history, opened.
+/// The opened storage behind the history.
 pub enum Storage {
-    /// A file.
+    /// A file, and the messages that it has kept.
     #[cfg(feature = "store")]
     Store(crate::keep::store::Store, crate::room::replay::Restored),
-    /// A Redis.
+    /// A Redis, and the messages that it has kept.
     #[cfg(feature = "redis")]
     Redis(Arc<crate::keep::relay::Relay>, crate::room::replay::Restored),
 }
 
-/// A thread's name, and its life, which ends when the hub is closed. The function is called when what others said can
-/// be heard again after it could not.
+/// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life calls the
+/// function that it is given when other servers can be heard again after a break.
 pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn()) + Send>);
 
-/// A hub, the receiver on which its keeper is called, the threads that the storage needs, and the messages from before
-/// that are still to be followed: with Redis, hosts beat at other servers too.
+/// A hub, the receiver on which its keeper is called, the threads that the storage needs, and the earlier messages that
+/// [`Hosts`](crate::hosts::known::Hosts) has still to follow. Only Redis has such messages: hosts beat at other servers
+/// too.
 pub type OpenHub = (Hub, Receiver<()>, Vec<Work>, Vec<Arc<Message>>);
 
 impl Storage {
-    /// Opens what `config` names; `None` where that is nothing.
+    /// Opens the storage that `config` names; `None` if it names none.
     ///
     /// # Errors
-    /// One line that says what is wrong and what to do.
+    /// One line for the user: what is wrong, and what to do.
     pub fn open(config: &Config) -> Result<Option<Storage>, String> {
         #[cfg(feature = "store")]
         if let (Some(file), None) = (&config.store, &config.redis) {
@@ -53,7 +54,7 @@ impl Storage {
     }
 }
 
-/// A hub with `backing` behind it.
+/// Makes a hub with `backing` behind it; with `None`, only memory keeps the messages.
 pub fn open_hub(limits: Limits, backing: Option<Storage>) -> OpenHub {
     match backing {
         None => {

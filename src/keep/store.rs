@@ -1,18 +1,18 @@
-//! `--store FILE`: what was said outlives the process. `redb` is what keeps it: a commit is there as a whole or not at
-//! all, whenever the process is killed or the power fails. In front of it, in the same file, is a [write-ahead
-//! log](crate::keep::wal), because a commit takes three times as long as one write to the log. One process at a time
-//! has the file open.
+//! `--store FILE`: messages outlive the process in a file. The database `redb` keeps them: a commit is there as a whole
+//! or not at all, even if the process is killed or the power fails. A [write-ahead log](crate::keep::wal) lies before
+//! the database in one file with it, because a commit takes three times as long as one write to the log. One process
+//! at a time has the file open.
 //!
-//! The committer is the [committer](crate::room::commit_queue): all that lies on the commit queue is one record in the
-//! log, and one wait for the disk. When the log is full, or there is more than fits into it, one transaction takes over
-//! all that is pending, as one row, because what it costs is pages; and in the same one goes what the history has let
-//! go of.
+//! The [committer](crate::room::commit_queue) writes all that lies on the commit queue as one record into the log, and
+//! waits for the disk once. When the next record does not fit into the log, one transaction takes over the new batch
+//! and all that is pending in the log. Together they become one row, because the cost of a transaction is its pages.
+//! That transaction also deletes what the history has let go of.
 //!
-//! **When the disk is full**, or does not work, that batch is refused; nobody has heard of it. What is pending stays
-//! so: it is in the log. redb wants its file closed after an error and opened again; that is done with the next batch,
-//! which is refused too if it does not help. Whether a commit that failed is in the file nobody knows, so until one
-//! succeeds nothing is added to the log, whose lap may be over, and that one takes out whatever has an id that was
-//! never posted.
+//! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. Pending messages stay
+//! pending: they are in the log. After an error redb wants its file closed and opened again. The next batch does that,
+//! and is refused too if it does not help. Nobody knows whether a failed commit is in the file. If it is, the lap of
+//! the log is over, so nothing is added to the log until a commit succeeds. That commit also deletes all messages whose
+//! ids were never posted.
 
 use std::fmt::{Display, Formatter};
 use std::fs::File;
@@ -37,43 +37,44 @@ use crate::room::message::Refused;
 use crate::room::message::{HOST_EVENT, Message, next_id};
 use crate::room::replay::Restored;
 
-/// What was kept together, by the id of its newest message; see [`row`].
+/// The rows: messages that were kept together, by the id of the newest one; see [`row`].
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
 
-/// What is to be known beside them: ids by the names below, and the lap.
+/// The marks beside the messages: ids by the names below, and the lap.
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const BEGUN: &str = "begun";
 const FORGOTTEN: &str = "forgotten";
-/// The newest id that was given; it may be a beat's, which is not kept. As old as the last transaction, so after a
+/// The newest id that was given when the last transaction was made. It may be a beat's, which is not kept. After a
 /// crash the log may have a newer one.
 const LAST: &str = "last";
-/// The log's lap: a number that nobody can guess, another one after each transaction.
+/// The log's lap: a number that nobody can guess. Each transaction draws a new one.
 const LAP: &str = "lap";
 
-/// The memory that redb may use to spare itself reads, in bytes: what is kept is in memory already, so only the pages
-/// near the two ends of the table are wanted again.
+/// The memory that redb may use as a cache, in bytes. The history has all messages in memory already, so redb reads
+/// only the pages near the two ends of the table again.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The permissions of a new file: what was said is the server's own. Those of an old one stay as they are.
+/// The permissions of a new file: only the server's user may read and write it. An old file keeps its permissions.
 const FILE_MODE: u32 = 0o600;
 
 /// The open file.
 pub struct Store {
     file: Raw,
     log: Log,
-    /// What is in the log, in one [`row`]: it was acknowledged, and is to go into redb.
+    /// The messages in the log, as one [`row`]. They were acknowledged, and have still to go into redb.
     pending: Vec<u8>,
-    /// `None` after an error, until it could be opened again. Then it may hold messages that were never posted, and
-    /// nobody knows which lap it has.
+    /// The database; `None` after an error, until it is opened again. During that time the file may hold messages that
+    /// were never posted, and nobody knows which lap it has.
     database: Option<Database>,
 }
 
 impl Store {
-    /// Opens the store in `file`, or begins one where there is no such file or it is empty; also says what it has kept.
+    /// Opens the store in `file`. Begins a new one if there is no such file, or if it is empty. Returns the store and
+    /// the messages that it has kept.
     ///
     /// # Errors
-    /// One line: where the file cannot be opened, another process has it open, or it is damaged or no store. In these
-    /// last cases nothing is changed in it.
+    /// One line for the user, if the file cannot be opened, another process has it open, or it is damaged or no store.
+    /// A damaged file, or one that is no store, is left as it is.
     pub fn open(file: &Path) -> Result<(Store, Restored), String> {
         let open = || {
             let file =
@@ -85,11 +86,11 @@ impl Store {
 
     fn open_in(file: Raw) -> Result<(Store, Restored), StoreError> {
         match file.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
-            Ok(true) | Err(BackendError::Unsupported) => {} // where there are no locks, redb too would go on without
+            Ok(true) | Err(BackendError::Unsupported) => {} // a system without locks: redb goes on without them too
             Ok(false) => return Err(StoreError::InUse),
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        // redb is careful with what it reads, but what nobody has thought of must not be a panic here.
+        // redb checks what it reads. A fault that it does not check for must not end in a panic.
         catch_unwind(AssertUnwindSafe(|| {
             let is_new = wal::prepare(&file)?;
             let database = open_behind(&file)?;
@@ -102,20 +103,20 @@ impl Store {
         .unwrap_or(Err(StoreError::Damaged("it cannot be read".to_owned())))
     }
 
-    /// Keeps `messages`, at least one. When this returns they are on the disk. `forgotten` is the newest id that the
-    /// history will not have any more then, `last` the newest one before them.
+    /// Keeps `messages`, at least one. When this returns, they are on the disk. `forgotten` is the newest id that the
+    /// history will have let go of when they are posted. `last` is the newest id before them.
     fn keep(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), StoreError> {
         let row = row(messages);
         if self.database.is_none() || !self.log.has_room_for(&row) {
             return self.settle(messages, forgotten, last);
         }
-        self.log.append(&row)?; // what fails here is written over by the next record, or its lap ends
+        self.log.append(&row)?; // a failed record is written over by the next one, or its lap ends
         self.pending.extend_from_slice(&row);
         Ok(())
     }
 
-    /// Has one transaction take over what is pending and keep `messages`, also where there are none of either, and
-    /// begins the log again. The arguments are those of [`keep`](Self::keep).
+    /// Makes one transaction that takes over the pending messages and keeps `messages`. There may be none of either.
+    /// Then begins the log again. The arguments are those of [`keep`](Self::keep).
     fn settle(&mut self, messages: &[Arc<Message>], forgotten: u64, last: u64) -> Result<(), StoreError> {
         let row = [self.pending.as_slice(), &row(messages)].concat();
         let newest = match messages.last() {
@@ -131,26 +132,26 @@ impl Store {
             doubt: self.database.is_none().then_some(last),
         };
         let settled = catch_unwind(AssertUnwindSafe(|| {
-            // Taken out, so that it is closed after an error; what closing it has to say was said by the error.
+            // Taken out, so that it is closed after an error.
             let database = self.database.take().map_or_else(|| open_behind(&self.file), Ok)?;
             commit(&database, &change)?;
             self.database = Some(database);
             Ok(())
         }));
         settled.unwrap_or(Err(StoreError::Damaged("redb has panicked".to_owned())))?;
-        // Not before: what is pending was acknowledged, and would be nowhere.
+        // Only now: the pending messages were acknowledged, and until here only the log has them.
         self.pending.clear();
         self.log.begin(lap);
         Ok(())
     }
 }
 
-/// The committer's life: keeps what is handed in until the commit queue is closed, and notes the newest id then.
+/// The committer's life: keeps what is handed in until the commit queue is closed, then notes the newest id.
 pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
     while let Some(batch) = committer.take() {
         let last = hub.last_id();
         let (messages, speakers) = number(batch, last);
-        // Beats are heard and not kept.
+        // Beats are heard, but not kept.
         let to_keep: Vec<_> = messages.iter().filter(|message| message.event != HOST_EVENT).cloned().collect();
         let kept = match to_keep.is_empty() {
             true => Ok(()),
@@ -168,8 +169,8 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
             }
         }
     }
-    drop(committer); // who came too late is told so at once
-    let _ = store.settle(&[], hub.would_forget(&[]), hub.last_id()); // or it is as after a crash
+    drop(committer); // speakers that came too late are told at once
+    let _ = store.settle(&[], hub.would_forget(&[]), hub.last_id()); // if this fails, it is as after a crash
 }
 
 /// Gives messages their ids and times.
@@ -197,15 +198,15 @@ fn open_behind(file: &Raw) -> Result<Database, DatabaseError> {
     builder.create_with_backend(Behind(file.clone()))
 }
 
-/// A number that nobody can guess, and another one each time: what the standard library keys its hash maps with.
+/// A new number that nobody can guess. It comes from the random keys of the standard library's hash maps.
 fn draw_lap() -> u64 {
     RandomState::new().hash_one(LAP)
 }
 
-/// What is in the file: what was kept, and the log with what is pending there. Nothing is written but the tables of a
-/// new store.
+/// Reads the file: the kept messages, the log, and the row of pending messages in it. Writes nothing but the tables of
+/// a new store.
 fn read(database: &Database, file: &Raw) -> Result<(Restored, Log, Vec<u8>), StoreError> {
-    let reading = database.begin_write()?; // a writing one makes the tables
+    let reading = database.begin_write()?; // a writing transaction, because it makes the tables
     let mut past = Restored::default();
     let (log, pending);
     {
@@ -234,24 +235,24 @@ fn read(database: &Database, file: &Raw) -> Result<(Restored, Log, Vec<u8>), Sto
         return Err(StoreError::Damaged("its marks contradict its messages".to_owned()));
     }
     past.last = past.messages.last().map_or(past.last, |message| message.id.max(past.last));
-    past.messages.retain(|message| message.id > past.forgotten); // of its row others are kept
+    past.messages.retain(|message| message.id > past.forgotten); // a row may hold both forgotten and kept ones
     reading.commit()?;
     Ok((past, log, pending))
 }
 
-/// What one transaction does to the file.
+/// The change that one transaction makes to the file.
 struct Change<'a> {
-    /// Goes first: what is there beyond this id.
+    /// Rows beyond this id are deleted first; `None` if there cannot be any.
     doubt: Option<u64>,
-    /// Comes: messages kept together, and the id of the newest.
+    /// The row to add, after the id of its newest message.
     row: Option<(u64, &'a [u8])>,
-    /// Goes: rows whose messages all have ids up to this one. It is noted, as are the next two.
+    /// Rows that hold no id beyond this one are deleted. This id is noted, as are the next two numbers.
     forgotten: u64,
     last: u64,
     lap: u64,
 }
 
-/// One transaction.
+/// Makes one transaction with `change`.
 fn commit(database: &Database, change: &Change<'_>) -> Result<(), StoreError> {
     let writing = database.begin_write()?;
     {
@@ -262,7 +263,8 @@ fn commit(database: &Database, change: &Change<'_>) -> Result<(), StoreError> {
         if let Some((newest, row)) = change.row {
             kept.insert(newest, row)?;
         }
-        // One that failed, with what was refused, may have let go of more than was to go after all.
+        // A failed transaction may be in the file. It may have deleted more, because it counted on messages that were
+        // refused.
         let gone = marks.get(FORGOTTEN)?.map_or(0, |mark| mark.value());
         let forgotten = change.forgotten.max(gone);
         kept.retain_in(..=forgotten, |_, _| false)?;
@@ -273,8 +275,8 @@ fn commit(database: &Database, change: &Change<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// `messages` in a row: for each its id (8 bytes, big end first), its record's length (4 bytes) and its record as
-/// `keep/record.rs` writes it. Two rows, one behind the other, are one.
+/// Writes `messages` as a row: for each its id (8 bytes, big end first), the length of its record (4 bytes, big end
+/// first), and the [record]. Two rows, one behind the other, are one row.
 fn row(messages: &[Arc<Message>]) -> Vec<u8> {
     let mut row = vec![];
     for message in messages {
@@ -286,7 +288,7 @@ fn row(messages: &[Arc<Message>]) -> Vec<u8> {
     row
 }
 
-/// The messages of a [`row`]; `None` where it is none.
+/// The messages of a [`row`]; `None` if the bytes are no row.
 fn messages_of(mut row: &[u8]) -> Option<Vec<Arc<Message>>> {
     let mut messages = vec![];
     while !row.is_empty() {
@@ -299,7 +301,7 @@ fn messages_of(mut row: &[u8]) -> Option<Vec<Arc<Message>>> {
     Some(messages)
 }
 
-/// What went wrong with the file.
+/// A fault of the file.
 #[derive(Debug)]
 enum StoreError {
     InUse,
@@ -308,7 +310,7 @@ enum StoreError {
 }
 
 impl StoreError {
-    /// What to tell a speaker.
+    /// The refusal for a speaker.
     fn refused(&self) -> Refused {
         match self {
             StoreError::Io(error)
@@ -323,7 +325,7 @@ impl StoreError {
         }
     }
 
-    /// What to tell the user who wants to open `file`.
+    /// The line for the user who wants to open `file`.
     fn line(&self, file: &Path) -> String {
         let file = PathBuf::from(file);
         let file = file.display();
@@ -419,7 +421,7 @@ mod tests {
         Store::open_in(Arc::new(disk.clone()))
     }
 
-    /// What a process would find that comes after one that was killed now.
+    /// Opens the disk as the next process does if this one is killed now.
     fn found(disk: &Disk) -> (Restored, Vec<u64>) {
         let (_, past) = open(&Disk::new(disk.platter().content.clone())).unwrap();
         let ids = past.messages.iter().map(|message| message.id).collect();
@@ -451,12 +453,12 @@ mod tests {
         let (hub, _called) = Hub::resume(limits, past, Some(commit_queue));
         std::thread::scope(|scope| {
             scope.spawn(|| serve(store, committer, &hub));
-            let _closed = CloseWhenDropped(&hub); // also where `speak` panics
+            let _closed = CloseWhenDropped(&hub); // also if `speak` panics
             speak(&hub);
         });
     }
 
-    /// Of what was not synced any part may be on the disk after a power cut, and of each write any beginning.
+    /// After a power cut, any of the writes that were not synced may be on the disk, and of each write any beginning.
     #[test]
     fn after_a_power_cut_every_batch_that_was_kept_is_there_and_every_other_as_a_whole_or_not_at_all() {
         let mut dice = Dice(0x5eed);
@@ -464,7 +466,7 @@ mod tests {
         let (mut store, past) = open(&disk).unwrap();
         let born = disk.platter().done.len();
         let mut history = History::new(40, usize::MAX, past.begun);
-        // What the history has after each batch, and where in the order of writes it was kept.
+        // The history after each batch, and how many steps the disk had done by then.
         let (mut last, mut ids, mut states) = (past.last, vec![], vec![(born, vec![])]);
         for _ in 0..100 {
             let batch: Vec<_> = (0..1 + dice.roll(20) as u64).map(|n| numbered(last + 1 + n, dice.roll(900))).collect();
@@ -490,7 +492,7 @@ mod tests {
             let kept: Vec<u64> = past.messages.iter().map(|message| message.id).collect();
             let returned = states.iter().rposition(|(at, _)| *at <= cut).unwrap();
             let allowed = &states[returned..(returned + 2).min(states.len())];
-            // What the history has let go of may be there for a while.
+            // Messages that the history has let go of may be there for a while.
             assert!(
                 allowed.iter().any(|(_, ids)| kept.ends_with(ids)),
                 "cut at {cut}: {kept:?} is none of {allowed:?}"
@@ -527,13 +529,13 @@ mod tests {
             let batch = [numbered(past.last + 1, 400), numbered(past.last + 2, 300)];
             store.keep(&batch, past.forgotten, past.last).unwrap();
             said.extend(batch.iter().map(|message| message.id));
-            let content = disk.platter().content.clone(); // closing it would be no crash
+            let content = disk.platter().content.clone(); // a copy, because to close the store would be no crash
             disk = Disk::new(content);
         }
     }
 
-    /// Syncs that fail, a disk that is full, and kills, at random. Of the batches that were refused since one was kept
-    /// one may be found.
+    /// Syncs fail, the disk is full and the process is killed, at random. One of the batches that were refused since
+    /// the last kept one may be found.
     #[test]
     fn whatever_fails_what_was_kept_is_there_and_what_was_refused_is_not() {
         for seed in 1..=8 {
@@ -612,7 +614,7 @@ mod tests {
         let disk = Disk::new(vec![]);
         with_hub(&disk, |hub| {
             hub.publish(message("before")).unwrap();
-            disk.platter().syncs = false; // all is written, but nobody knows
+            disk.platter().syncs = false; // all is written, but nobody can know that
             assert_eq!(hub.publish(message("refused")).unwrap_err(), Refused::CannotKeep);
             disk.platter().syncs = true;
             hub.publish(message("after")).unwrap();

@@ -1,21 +1,21 @@
-//! The write-ahead log of the [store](crate::keep::store). A transaction of redb writes some eight pages in different
-//! places of the file; a record here is written in one go behind the one before, so it is on the disk in a third of the
-//! time. When the log is full, one transaction takes over all that is in it, and it begins again.
+//! The write-ahead log of the [store](crate::keep::store). A transaction of redb writes about eight pages in different
+//! places of the file. A record of the log is one write behind the record before, so it is on the disk in a third of
+//! the time. When the log is full, one transaction takes over all its records, and the log begins again.
 //!
 //! ```text
 //!  one file: │ header │ record │ record │ record │ left from before ... │ redb's own file ...
 //!            └─ 4 kB ─┴──────────── the log ────────────────────────────┴─ behind REGION_BYTES
 //! ```
 //!
-//! **What is a record.** Its length (4 bytes, big end first), its seal (16 bytes), and what is kept. Nothing is written
-//! to say where the log ends or that it begins again: the seal is a hash over all of it, its place, and the *lap*, a
-//! number that each transaction of the store draws anew and keeps in redb. So the transaction that takes over the
-//! records makes none of them a record any more, in the same instant; and since nobody outside can know the lap, no
-//! message can hold what passes for a record.
+//! **A record** is a length (4 bytes, big end first), a seal (16 bytes), and a row of that length. The seal is a hash
+//! over the row, the record's place, and the *lap*: a number that each transaction of the store draws anew and keeps in
+//! redb. The log ends before the first wrong seal. The transaction that takes over the records makes all their seals
+//! wrong in one instant, because it changes the lap. Nobody outside can know the lap, so no message can hold bytes that
+//! pass for a record.
 //!
-//! **What a power cut leaves** of the last record is a part or all of it; those before were synced before it was begun,
-//! and stay as they are. This counts on a disk that, however it is cut off, changes nothing that it was not to write;
-//! so does redb.
+//! **A power cut** leaves a part of the last record, or all of it. The records before it were synced before it was
+//! begun, and stay as they are. This counts on a disk that changes nothing but what it was told to write, even if its
+//! power is cut. redb counts on it too.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -24,37 +24,39 @@ use std::sync::Arc;
 use redb::StorageBackend;
 use sha2::{Digest, Sha256};
 
-/// The file: the log and redb write through the same one.
+/// The file through which the log and redb write.
 pub type Raw = Arc<dyn StorageBackend>;
 
-/// What of the file is ours, in bytes; redb has what comes behind it. A multiple of a page, so that redb's pages are
-/// pages of the file. With two or four times as much, transactions are rarer and take longer: nobody is faster for it.
+/// The part of the file that is ours, in bytes: the header and the log. The rest behind it is redb's. Our part is a
+/// multiple of a page, so that redb's pages are pages of the file. If it were two or four times as long, transactions
+/// would be rarer but take longer, and no speaker would be faster.
 pub const REGION_BYTES: u64 = 64 * 1024;
 
-/// The header has a page of its own, which no record touches.
+/// The length of the header, in bytes. It has a page of its own, which no record touches.
 const HEADER_BYTES: u64 = 4096;
 
-/// How a store begins; the number is that of this layout.
+/// The beginning of a store. The number is the version of this layout.
 const MAGIC: &[u8] = b"aloud store 1\n";
 
-/// How one begins that was never finished, so that nothing was kept in it.
+/// The beginning of a store that was never finished. Nothing was kept in it.
 const UNFINISHED: &[u8] = b"aloud store 1, not finished\n";
 
-/// How a file of redb's begins.
+/// The beginning of a file of redb's.
 const REDB_MAGIC: &[u8] = b"redb";
 
 const LENGTH_BYTES: usize = 4;
 
-/// Of a SHA-256. So much of it is met by chance once in 2^128 times, and cannot be carried on to that of a longer text.
+/// The length of a seal, in bytes: the first part of a SHA-256. A chance match comes once in 2^128 times. A cut hash
+/// cannot be carried on to the hash of a longer text.
 const SEAL_BYTES: usize = 16;
 
 const HEAD_BYTES: usize = LENGTH_BYTES + SEAL_BYTES;
 
-/// Makes a new file ready for redb, and one whose making was cut short; true if it has to be
-/// [finished](finish). The region is written in full, so that no later write makes the file longer or needs new blocks.
+/// Makes a new file ready for redb, or one whose making was cut short. Returns true if redb's part has to follow, and
+/// then [`finish`]. Writes our part in full, so that no write of the log makes the file longer or needs new blocks.
 ///
 /// # Errors
-/// Of the kind `InvalidData` where the file is no store; it is left as it is.
+/// `InvalidData` if the file is no store, which is then left as it is. Other kinds if it cannot be read or written.
 pub fn prepare(file: &Raw) -> io::Result<bool> {
     let length = file.len()?;
     let mut region = vec![0; length.min(REGION_BYTES) as usize];
@@ -77,7 +79,10 @@ pub fn prepare(file: &Raw) -> io::Result<bool> {
     Err(io::Error::new(ErrorKind::InvalidData, why))
 }
 
-/// Notes that a new file is a store now: whatever redb needs is in it.
+/// Notes that a new file is a store now, because it has all that redb needs.
+///
+/// # Errors
+/// Those of writing the file.
 pub fn finish(file: &Raw) -> io::Result<()> {
     file.write(0, &header(MAGIC, HEADER_BYTES as usize))?;
     file.sync_data()
@@ -89,7 +94,7 @@ fn header(line: &[u8], length: usize) -> Vec<u8> {
     header
 }
 
-/// The log, and where its next record comes.
+/// The log, and the place of its next record.
 pub struct Log {
     file: Raw,
     lap: u64,
@@ -97,7 +102,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads the log of this `lap`; also returns what its records hold, one behind the other.
+    /// Reads the log of this `lap` in `file`. Returns it, and the rows of its records, one behind the other.
+    ///
+    /// # Errors
+    /// Those of reading the file.
     pub fn read(file: Raw, lap: u64) -> io::Result<(Log, Vec<u8>)> {
         let mut region = vec![0; REGION_BYTES as usize];
         file.read(0, &mut region)?;
@@ -109,7 +117,7 @@ impl Log {
         Ok((log, kept))
     }
 
-    /// What the next record holds, if `bytes` begin with one.
+    /// The row of the next record, if `bytes` begin with one.
     fn record_in<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
         let (seal, rest) = rest.split_first_chunk::<SEAL_BYTES>()?;
@@ -117,13 +125,15 @@ impl Log {
         (self.seal(row) == *seal).then_some(row)
     }
 
-    /// Whether a record with `row` fits into what is left.
+    /// Whether a record with `row` fits into the rest of the log.
     pub fn has_room_for(&self, row: &[u8]) -> bool {
         self.end + (HEAD_BYTES + row.len()) as u64 <= REGION_BYTES
     }
 
-    /// Appends a record with `row`, for which there has to be room. When this returns it is on the disk; where it fails
-    /// the record may be there or not, or a part of it, until the next one, which comes at the same place.
+    /// Appends a record with `row`, for which there has to be room. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// Those of the file. The record may then be there, or a part of it, until the next record is written over it.
     pub fn append(&mut self, row: &[u8]) -> io::Result<()> {
         let mut record = Vec::with_capacity(HEAD_BYTES + row.len());
         record.extend_from_slice(&(row.len() as u32).to_be_bytes());
@@ -135,12 +145,12 @@ impl Log {
         Ok(())
     }
 
-    /// Begins again: what is there is of another lap than this one, so it is nothing.
+    /// Begins the log again with this `lap`. The records that are there belong to another lap, so they count no more.
     pub fn begin(&mut self, lap: u64) {
         (self.lap, self.end) = (lap, HEADER_BYTES);
     }
 
-    /// What makes a record with `row` one of this lap and place.
+    /// The seal of a record with `row`, for this lap and the next place.
     fn seal(&self, row: &[u8]) -> [u8; SEAL_BYTES] {
         let hash = Sha256::new().chain_update(self.lap.to_be_bytes()).chain_update(self.end.to_be_bytes());
         let hash: [u8; 32] = hash.chain_update(row).finalize().into();
@@ -148,7 +158,7 @@ impl Log {
     }
 }
 
-/// The file as redb sees it: what is behind the region. It has no locks; whoever opens the file has locked it.
+/// The file as redb sees it: only the part behind [`REGION_BYTES`]. It has no locks; the store has locked the file.
 #[derive(Debug)]
 pub struct Behind(pub Raw);
 
@@ -181,10 +191,10 @@ pub(crate) mod tests {
 
     use crate::sync::lock;
 
-    /// Where each lap begins.
+    /// The place where each lap begins.
     pub const FIRST_RECORD: usize = HEADER_BYTES as usize;
 
-    /// A disk that remembers what was done to it, in order, and can be full or broken.
+    /// A disk that can be full or broken. It remembers all that was done to it, in order.
     #[derive(Debug, Clone)]
     pub struct Disk(Arc<Mutex<Platter>>);
 
@@ -225,7 +235,7 @@ pub(crate) mod tests {
             }
         }
 
-        /// Does nothing of it, or all, or where it is a write, any beginning of it.
+        /// Does nothing of it, or all of it, or any beginning of it if it is a write.
         pub fn in_part_to(&self, content: &mut Vec<u8>, dice: &mut Dice) {
             match (self, dice.roll(3)) {
                 (_, 0) => {}
@@ -284,7 +294,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Numbers that look random and are the same every time (xorshift).
+    /// Numbers that look random but are alike in every run (xorshift).
     pub struct Dice(pub u64);
 
     impl Dice {
@@ -327,7 +337,7 @@ pub(crate) mod tests {
         let (disk, mut log) = log(7, &[b"one", b"two", b"three"]);
         log.begin(8);
         assert_eq!(kept(&disk, 8), b"");
-        log.append(b"uno").unwrap(); // as long as what was there: "two" begins where the next record would
+        log.append(b"uno").unwrap(); // as long as "one" was, so "two" lies where the next record would
         assert_eq!(kept(&disk, 8), b"uno");
         assert_eq!(kept(&disk, 7), b"", "nor is what has been written over");
         let (first, second) = (FIRST_RECORD, log.end as usize);
@@ -351,8 +361,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// The message was refused, so the next record is written over its beginning. The rest of it is laid out so that a
-    /// record of the speaker's making comes next.
+    /// A message is refused, so the next record is written over its beginning. A speaker has made the rest of it such
+    /// that a forged record comes next.
     #[test]
     fn a_message_that_holds_a_record_is_not_taken_for_one() {
         let check = |guessed: u64, expected: &[u8]| {
@@ -369,7 +379,7 @@ pub(crate) mod tests {
             assert_eq!(kept(&disk, 7), expected);
         };
         check(8, b"onetwo");
-        check(7, b"onetwoforged"); // who knew the lap could do it
+        check(7, b"onetwoforged"); // a speaker that knew the lap could do it
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! Where messages are handed in that have to be kept elsewhere before anybody hears them: in a file (`keep/store.rs`),
-//! in Redis (`keep/relay.rs`). The commit queue knows neither. Who publishes hands its message in, and with it what is
-//! to be done once it is kept; one thread, the committer, takes all that lie there at once, keeps them together, and
-//! only then has the hub post them and gives each speaker its receipt. So one wait for the disk serves everyone, and
-//! the batches grow with the load.
+//! The commit queue: here messages are handed in that have to be kept elsewhere before anybody hears them. They are
+//! kept in a file (`keep/store.rs`) or in Redis (`keep/relay.rs`); the commit queue knows neither. A publisher hands in
+//! its message, and a function to call when it is kept. One thread, the committer, takes all messages that lie here,
+//! keeps them together, has the hub post them, and then gives each speaker its receipt. So one wait for the disk serves
+//! many speakers, and the batches grow with the load (group commit).
 //!
-//! **No thread that others need waits here.** One that does costs two changes of threads for each message, a quarter of
-//! all the work. So a speaker's connection is left here with its message, and its thread takes the next request
-//! (`serve/pool.rs`). Only a thread that serves one client alone waits ([`CommitQueue::hand_in_and_wait`]).
+//! **No thread that others need waits here.** Such a wait costs two changes of threads for each message, a quarter of
+//! all the work. So the speaker's connection stays here with its message, and its thread takes the next request
+//! (`serve/conversation.rs`). Only a thread that serves one client alone waits ([`CommitQueue::hand_in_and_wait`]).
 //!
-//! **Kept, then heard, then answered.** A message that is heard, or answered `ok.`, is one that will be there after a
-//! crash: its id is never given to another, and a listener that comes back with it hears what comes next. The committer
-//! alone gives ids and posts, so the order in which messages are kept, heard and numbered is one.
+//! **Kept, then heard, then answered.** A message that was heard, or answered `ok.`, is still there after a crash. Its
+//! id is never given to another message, and a listener that comes back with that id hears what comes next. One
+//! committer gives the ids and posts, so messages are kept, heard and numbered in one order.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -20,16 +20,16 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::room::message::{Digest, Message};
 use crate::room::message::{Receipt, Refused};
 
-/// The most messages the committer takes at once: few enough that writing them costs less than the wait for the disk.
+/// The most messages that the committer takes at once. To write so few costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;
 
 /// The speakers' side of the commit queue.
 pub struct CommitQueue {
-    /// `store` or `redis`, in `/health` and `/metrics`.
+    /// The kind of storage: `store` or `redis`, as in `/health` and `/metrics`.
     pub kind: &'static str,
-    /// To the committer; disconnected when it has ended. Bounded by those who wait: each message on it belongs to a
-    /// connection, which says nothing more until it has its answer.
-    /// Of the channels an unbounded one drops what lies in it when its receiver goes, so that nobody waits for ever.
+    /// The way to the committer; disconnected when the committer has ended. The connections bound it: each message in
+    /// it belongs to one connection, which says nothing more until it has its answer. The channel itself is unbounded,
+    /// because only an unbounded one drops its messages when its receiver goes. So nobody waits for ever.
     queue: Sender<Turn>,
     well: AtomicBool,
     batches: AtomicU64,
@@ -49,20 +49,21 @@ enum Turn {
 
 /// A message that was handed in.
 pub struct Pending {
-    /// What is said; it has no id yet.
+    /// The message; it has no id yet.
     pub message: Message,
-    /// Where several servers keep together: it is said once, whichever of them it was handed in at.
+    /// If several servers share the storage: a message with this digest is said only once, at whichever server it was
+    /// handed in.
     pub once: Option<Digest>,
-    /// What the speaker does then; `None` once it was told.
+    /// The function that tells the speaker the result; `None` when it was called.
     then: Option<OnCommit>,
 }
 
-/// What is done when it is known what became of a message. Called once, by whoever has learned it, so it waits for
-/// nothing.
+/// The function that is called once, with the receipt of a message or its refusal. Must not wait, because any thread
+/// may call it.
 pub type OnCommit = Box<dyn FnOnce(Result<Receipt, Refused>) + Send>;
 
 impl Pending {
-    /// Tells the speaker what became of its message.
+    /// Tells the speaker the result: the receipt of its message, or the refusal.
     pub fn answer(mut self, answer: Result<Receipt, Refused>) {
         self.tell(answer);
     }
@@ -74,7 +75,7 @@ impl Pending {
     }
 }
 
-/// Who is dropped untold has met a commit queue whose committer has gone.
+/// Dropped without an answer: the committer is gone, so the speaker is told that the server stops.
 impl Drop for Pending {
     fn drop(&mut self) {
         self.tell(Err(Refused::Stopping));
@@ -82,7 +83,7 @@ impl Drop for Pending {
 }
 
 impl CommitQueue {
-    /// A commit queue for messages that are kept in a `kind` of place, and the committer's side of it.
+    /// Makes a commit queue for storage of this `kind`. Returns it, and the committer's side of it.
     pub fn new(kind: &'static str) -> (CommitQueue, Committer) {
         let (sender, queue) = unbounded();
         let well = AtomicBool::new(true);
@@ -91,35 +92,35 @@ impl CommitQueue {
         (commit_queue, Committer { queue, closed: false })
     }
 
-    /// Whether other servers hand in there too, so that messages are posted here which nobody here has said.
+    /// Whether several servers share the storage. Messages that were said at other servers are then posted here too.
     pub fn is_shared(&self) -> bool {
         self.kind == "redis"
     }
 
-    /// Hands `message` in. When it is kept and posted, or cannot be, `then` is told what the committer says, and
-    /// [`Refused::Stopping`] where there is none any more. What was said `once` already, at whatever server, is not
-    /// said: its receipt has no id and no listeners.
+    /// Hands `message` in. `then` is called with the receipt when it is kept and posted, or with the refusal if it
+    /// cannot be. The refusal is [`Refused::Stopping`] if the committer is gone. A message whose digest, `once`, was
+    /// handed in before at any server is not said again; its receipt has no id and no listeners.
     pub fn hand_in(&self, message: Message, once: Option<Digest>, then: OnCommit) {
-        let _ = self.queue.send(Turn::Said(Pending { message, once, then: Some(then) })); // what comes back is dropped, so told
+        let _ = self.queue.send(Turn::Said(Pending { message, once, then: Some(then) })); // or its drop answers
     }
 
-    /// Hands `message` in and waits until it is kept and posted. Not to be called by the committer, nor under a lock
-    /// that it takes.
+    /// Hands `message` in, as [`hand_in`](Self::hand_in) does, and waits until it is kept and posted. Returns its
+    /// receipt. The committer must not call it, and nobody under a lock that the committer takes.
     ///
     /// # Errors
-    /// What `then` is told in [`hand_in`](Self::hand_in).
+    /// The refusal, if the message cannot be kept; [`Refused::Stopping`] if the committer is gone.
     pub fn hand_in_and_wait(&self, message: Message, once: Option<Digest>) -> Result<Receipt, Refused> {
-        let (answer, answered) = bounded(1); // sent to once
+        let (answer, answered) = bounded(1); // it gets one answer
         self.hand_in(message, once, Box::new(move |told| _ = answer.send(told)));
         answered.recv().unwrap_or(Err(Refused::Stopping))
     }
 
-    /// Has the committer end when it has kept what was handed in before.
+    /// Ends the committer when it has kept all that was handed in before.
     pub fn close(&self) {
         let _ = self.queue.send(Turn::Close);
     }
 
-    /// Notes how it went to keep a batch.
+    /// Notes whether a batch could be kept.
     pub fn note(&self, well: bool) {
         self.well.store(well, Relaxed);
         if well { &self.batches } else { &self.failures }.fetch_add(1, Relaxed);
@@ -130,20 +131,20 @@ impl CommitQueue {
         self.well.store(well, Relaxed);
     }
 
-    /// Whether the last batch could be kept.
+    /// Whether messages can be kept, as far as is known.
     pub fn is_well(&self) -> bool {
         self.well.load(Relaxed)
     }
 
-    /// The batches that were kept, and those that could not be.
+    /// The number of batches that were kept, and of those that could not be kept.
     pub fn counts(&self) -> (u64, u64) {
         (self.batches.load(Relaxed), self.failures.load(Relaxed))
     }
 }
 
 impl Committer {
-    /// Waits until something is handed in and takes all that lies there, at most [`BATCH_LIMIT`]; `None` when the
-    /// commit queue is closed.
+    /// Waits until a message is handed in. Returns all messages that lie there then, at most [`BATCH_LIMIT`]; `None`
+    /// when the commit queue is closed.
     pub fn take(&mut self) -> Option<Vec<Pending>> {
         let mut batch = vec![];
         if self.closed {

@@ -1,4 +1,4 @@
-//! Conversations: from bytes that have come to the answer, and what a connection does then.
+//! Conversations: from the bytes that have come to the answer, and on to the next wait or the end of the connection.
 
 use crate::api::route;
 use crate::http::exchange::{After, Exchange, HandIn, Outcome, Unanswered, refusal_alone};
@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 impl Server {
-    /// Something has come on a connection, or its peer has `left`.
-    #[inline(never)] // the pages of stack that it needs are not to be needed twice
+    /// Serves the connection of this `key`: something has come, or its peer has `left`.
+    #[inline(never)] // inlined, its stack would lie under all that its caller calls
     pub(super) fn serve_arrival(self: &Arc<Server>, key: u64, left: bool, hand: &mut Hand) {
         let Some(slot) = self.connections().get(key) else { return };
         if left {
@@ -29,7 +29,7 @@ impl Server {
         }
     }
 
-    /// Serves a connection until it has to wait, has ended, or has got a thread of its own.
+    /// Serves a connection until it is parked, has ended, has handed in a message, or has a thread of its own.
     pub(super) fn serve(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
@@ -50,7 +50,7 @@ impl Server {
                 },
             };
             connection = returned;
-            // What is thrown away buys no time.
+            // Bytes that are thrown away give the client no more time.
             let same = awaits == awaited || matches!((awaited, awaits), (Awaited::Goodbye(_), Awaited::Goodbye(_)));
             if !same || awaits == Awaited::Request(Stage::Idle) {
                 since = Instant::now();
@@ -63,7 +63,8 @@ impl Server {
         }
     }
 
-    /// Looks through the gate and answers what is there; returns the connection with what it waits for then.
+    /// Looks through the gate and answers the requests that are there. Returns the connection and the event that it
+    /// waits for; `None` if it has ended or has gone elsewhere.
     pub(super) fn look(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
@@ -71,7 +72,7 @@ impl Server {
         hand: &mut Hand,
     ) -> Option<(Connection, Awaited)> {
         let most_body = |path: &str| route::most_body(path, &self.service.config);
-        let mut begun = connection.gate.holds_more(); // behind one that was answered elsewhere, most likely
+        let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
             let unanswered = match connection.gate.look(&slot.socket, hand, &most_body) {
                 Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
@@ -82,7 +83,7 @@ impl Server {
                     Err(refusal) => return self.refuse(connection, &refusal, arrived.request.method() == "HEAD"),
                 },
             };
-            // A client that sends ahead and has not taken its answers yet is waited for, but not here.
+            // A client sends ahead and does not take its answers. Another thread waits for it.
             let behind = begun && !slot.socket.takes_more();
             if behind || route::answers_at_length(unanswered.url()) {
                 return self.on_its_own_thread(slot, connection, Task::Answer(unanswered));
@@ -97,17 +98,16 @@ impl Server {
                     return None;
                 }
             }
-            // The end of a connection is told once; the thread that has just heard of it has to see to it.
+            // The end of a connection is told once. The thread that has heard of it has to look again.
             if !connection.gate.may_hold_more() && !slot.socket.has_peer_left() {
                 return Some((connection, Awaited::Request(Stage::Idle)));
             }
         }
     }
 
-    /// Hands a message in at the commit queue. Its connection waits there without a thread, and is answered by one that
-    /// is called when the message is kept. The committer does not answer itself: it has the next messages to keep. Once
-    /// the hub is closed it does: nobody waits for it any more then, and those that could be called may have ended, as
-    /// they are told to stop after that.
+    /// Hands a message in at the commit queue. Its connection waits there without a thread. When the message is kept, a
+    /// waiting thread is called to answer. The committer does not answer itself, because it has the next messages to
+    /// keep. When the hub is closed, it does: no new messages come then, and the waiting threads may have ended.
     pub(super) fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (server, slot) = (self.clone(), slot.clone());
         let HandIn { message, once, unanswered, answering } = hand_in;
@@ -126,7 +126,7 @@ impl Server {
         self.service.hub.publish_then(message, once, Box::new(then));
     }
 
-    /// Answers all whose message is kept, then lends one hand for all of them.
+    /// Answers all connections whose message is kept, then lends a hand once for all of them.
     pub(super) fn answer_kept(self: &Arc<Server>, hand: &mut Hand) {
         let kept = std::mem::take(&mut *lock(&self.kept));
         let mut most_reached = 0;
@@ -154,8 +154,8 @@ impl Server {
         self.serve(&slot, connection, awaited, since, hand);
     }
 
-    /// Answers a request; after that, where it said something, lends a hand in carrying it.
-    #[inline(never)] // as with `go_on`
+    /// Answers a request. If it has said something, lends a hand to carry it.
+    #[inline(never)] // for the reason given at `go_on`
     pub(super) fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
         let Outcome { after, reached } = self.service.answer(exchange);
         self.lend_a_hand(reached);
@@ -169,7 +169,8 @@ impl Server {
         self.service.hub.lend_a_hand(reached);
     }
 
-    /// Gives a conversation that lasts a thread of its own. Where there is none, the client is told so.
+    /// Gives a conversation that lasts a thread of its own. If no thread can be started, the client is refused. Returns
+    /// the connection if it has to wait for something then.
     pub(super) fn on_its_own_thread(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
@@ -178,7 +179,7 @@ impl Server {
     ) -> Option<(Connection, Awaited)> {
         let (server, of_thread) = (self.clone(), slot.clone());
         let stack = if matches!(task, Task::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
-        // Left where either thread can take it: what a thread that cannot be started was given is lost.
+        // Left where either thread can take it. All that is moved into a thread that cannot be started is lost.
         let given = Arc::new(Mutex::new(Some((connection, task))));
         let taken = given.clone();
         let started = self.start_thread("conversation", stack, move || {
@@ -198,13 +199,13 @@ impl Server {
                 drop(unanswered);
                 self.refuse(connection, &refusal, false)
             }
-            // A speaker may have begun its stream already.
+            // If a speaker has begun the stream already, no refusal can be sent.
             Task::Listen(listener) if listener.give_up(&self.service.hub) => self.refuse(connection, &refusal, false),
             Task::Listen(_) => self.close_in_stages(connection),
         }
     }
 
-    /// The life of a thread that has one conversation.
+    /// The life of a thread that serves one conversation.
     pub(super) fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, task: Task) {
         let mut after = match task {
             Task::Listen(listener) => After::Listen(listener),
@@ -216,24 +217,24 @@ impl Server {
         self.go_on(slot, connection, after);
     }
 
-    /// After a conversation that lasted: waits for the next request, or ends.
-    #[inline(never)] // what it needs of the stack would lie under a listener for as long as it listens
+    /// Goes on after a conversation that lasted: serves the next request, or ends.
+    #[inline(never)] // its stack must not lie under a listener while that listens
     pub(super) fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
         let awaits = match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
             After::Listen(listener) => {
-                drop(listener); // nobody writes any more
+                drop(listener); // from here on nobody writes
                 self.say_goodbye(connection)
             }
-            After::HandIn(_) => None, // never: who has a thread of its own waits for its receipt there
+            After::HandIn(_) => None, // never: a thread of one's own waits for the receipt
         };
         if let Some((connection, awaited)) = awaits {
             self.serve(slot, connection, awaited, Instant::now(), &mut Hand::default());
         }
     }
 
-    /// Parks a connection, unless something came meanwhile: then it comes back.
+    /// Parks a connection. Returns it if something has come in the meantime.
     pub(super) fn park(
         &self,
         slot: &Slot,
@@ -248,7 +249,7 @@ impl Server {
         back
     }
 
-    /// Answers what is no request, or came too late, and closes; without a body where HEAD is refused.
+    /// Sends a refusal and closes the connection in stages. With `head_only` the answer has no body.
     pub(super) fn refuse(
         &self,
         connection: Connection,
@@ -258,11 +259,11 @@ impl Server {
         self.counters().refused(refusal.status);
         log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
         let answer = refusal_alone(&self.service.config, refusal, head_only);
-        let _ = connection.socket().send_now(&answer); // a client that takes nothing, not even this, does without
+        let _ = connection.socket().send_now(&answer); // a client that takes no bytes gets no refusal
         self.close_in_stages(connection)
     }
 
-    /// Closes our side after the last answer. Where the client may still be sending, in stages.
+    /// Closes the connection after the last answer; in stages if the client may still be sending.
     pub(super) fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
         if connection.socket().unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
@@ -270,15 +271,15 @@ impl Server {
         self.close_in_stages(connection)
     }
 
-    /// Closes our side first; what still comes is thrown away for a moment (RFC 9112 section 9.6). Bytes that come to a
-    /// closed socket would make the kernel reset it, and the client lose answers that it has not read.
+    /// Closes our side first, and throws away for a moment what still comes (RFC 9112 section 9.6). If bytes come to a
+    /// closed socket, the kernel resets the connection, and the client loses answers that it has not read.
     pub(super) fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
         connection.socket().finish_sending();
         let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
         Some((connection, Awaited::Goodbye(left)))
     }
 
-    /// Closes connections whose time is over.
+    /// Closes the connections that have waited too long.
     pub(super) fn end_overdue(self: &Arc<Server>) {
         let (now, all) = (Instant::now(), self.connections().all());
         for slot in all {
@@ -294,7 +295,7 @@ impl Server {
     }
 }
 
-/// Throws away what has come, at most `bytes`; returns how many more may come, or `None` where that is over.
+/// Throws away all that has come, at most `bytes`. Returns how many more bytes may come; `None` if no more may come.
 fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
     loop {
         match connection.socket().throw_away() {
@@ -324,12 +325,12 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    /// Long enough for the slowest machine: only what never comes is missed.
+    /// How long a test waits for what has to come: long enough for the slowest machine.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     const SAY: &str = "GET /say?message=x HTTP/1.1\r\nHost: x\r\n\r\n";
 
-    /// Reads until what has come ends with `end`.
+    /// Reads until the bytes that have come end with `end`.
     fn hear(client: &mut TcpStream, end: &str) {
         let (mut heard, mut byte) = (vec![], [0]);
         while !heard.ends_with(end.as_bytes()) {
@@ -338,7 +339,7 @@ mod tests {
         }
     }
 
-    /// Waits until the one connection is parked, and all threads wait.
+    /// Waits until the only connection is parked and all threads wait.
     fn wait_until_idle(server: &Server) {
         while longest_silent(server.connections().all(), None).is_empty()
             || server.waiting.load(Ordering::SeqCst) < server.threads.load(Ordering::SeqCst)
@@ -347,7 +348,7 @@ mod tests {
         }
     }
 
-    /// A pool with one client, who has said something and may say more.
+    /// Starts a pool with one client that has said something and may say more.
     fn with_one_client(config: Config) -> (Pool, TcpStream) {
         let bind = Bind::Address("127.0.0.1:0".to_owned());
         let pool = Pool::start(Config { bind, ..config }).unwrap();
@@ -359,7 +360,7 @@ mod tests {
         (pool, client)
     }
 
-    /// The client's connection, as if a thread served it.
+    /// Takes the client's connection, as a thread that serves it does.
     fn take_connection(pool: &Pool) -> (Arc<Slot>, Connection) {
         let slot = pool.server.connections().all().pop().unwrap();
         let (connection, ..) = slot.take().unwrap();
@@ -377,7 +378,7 @@ mod tests {
     fn the_committer_does_not_wait_for_itself_while_the_server_stops() {
         let (pool, mut client, file) = with_store("committer");
         pool.server.stopping.store(true, Ordering::SeqCst); // and the hub is closed a moment later
-        // What is sent ahead waits for the committer, and is answered by whoever answers what stands before it.
+        // The second request waits for the committer too. The thread that answers the first one answers it.
         let beat = "GET /beat/web1 HTTP/1.1\r\nHost: x\r\n\r\n";
         client.write_all([SAY, beat].concat().as_bytes()).unwrap();
         hear(&mut client, "ok.");

@@ -1,4 +1,4 @@
-//! The keeper: the thread that sees to all that nobody else sees to.
+//! The keeper: the thread for all work that no other thread does.
 
 use crate::hosts::handlers;
 use crate::journal;
@@ -11,16 +11,20 @@ use std::io::{self};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the keeper looks around when nobody calls it.
+/// The time between two ticks. At each tick the keeper looks around, even if nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);
 
-/// How often memory that was freed is given back, in the keeper's ticks: once a minute, as it takes half a
+/// The keeper's ticks after which freed memory is given back to the system. Once a minute is enough: it takes half a
 /// millisecond when a thousand listeners have left.
 const TICKS_TO_GIVE_BACK: u32 = 60;
 
 impl Server {
-    /// The keeper lends speakers a second hand, carries what they have left to it, sees to connections whose time is
-    /// over, says which hosts have fallen silent, gives memory back, and makes up for what could not be done before.
+    /// Starts the keeper. It carries letters when speakers call it, as a second hand. At each tick it starts missing
+    /// threads, watches for newcomers again, closes connections that have waited too long, says which hosts have fallen
+    /// silent, and logs the counts of troubles. Once a minute it gives memory back.
+    ///
+    /// # Errors
+    /// That of starting a thread.
     pub(super) fn start_keeper(self: &Arc<Server>, called: Receiver<()>) -> io::Result<()> {
         let server = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;

@@ -1,6 +1,6 @@
-//! Threads that wait and serve. `pool` starts and stops them, `threads` is the life of one, `newcomers` accepts,
-//! `conversation` answers, `keeper` sees to the rest, `connections` is where a connection waits, and `server` is what
-//! they share.
+//! Threads that wait and serve. `pool` starts and stops them, `threads` is the life of one, `newcomers` accepts
+//! connections, `conversation` answers requests, and `keeper` does the rest. In `connections` a connection waits, and
+//! `server` is the state that all of them share.
 
 pub mod connections;
 pub mod conversation;

@@ -17,14 +17,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Server {
-    /// Accepts connections until nobody waits. One thread at a time: see `net/watch.rs`.
+    /// Accepts connections until no client waits for that. One thread at a time does it: see `net/watch.rs`.
     pub(super) fn accept_newcomers(self: &Arc<Server>) {
         while !self.stopping() {
             if !self.make_room() {
                 return self.wait_for_room(format_args!("{} connections are open, as many as may", self.most_open));
             }
             let guess = self.descriptors().guess();
-            // tiny_http panics where it cannot make its second descriptor.
+            // tiny_http panics if it cannot make its second descriptor.
             let accepted = catch_unwind(AssertUnwindSafe(|| {
                 tiny_http::Server::accept_connection(&self.listening.listener, &self.tls)
             }));
@@ -40,7 +40,8 @@ impl Server {
         self.watch.await_newcomers(&self.listening);
     }
 
-    /// Makes sure that one more connection may be open, at the cost of those that have been silent longest.
+    /// Makes room for one more connection. If there is none, closes some that have been silent longest. Returns whether
+    /// there is room.
     pub(super) fn make_room(&self) -> bool {
         let all = {
             let connections = self.connections();
@@ -56,7 +57,7 @@ impl Server {
         closed > 0
     }
 
-    /// Watches for newcomers no more, until a connection is closed or the keeper looks around.
+    /// Stops watching for newcomers until a connection is closed or the keeper looks around. Logs the reason, `why`.
     pub(super) fn wait_for_room(&self, why: std::fmt::Arguments<'_>) {
         journal::ACCEPTING.warn(format_args!("{why}; serving those that are connected"));
         self.full.store(true, Ordering::SeqCst);
@@ -68,7 +69,8 @@ impl Server {
         }
     }
 
-    /// Finds the socket of a new connection, and lets tiny_http go of it.
+    /// Finds the socket of a new connection and takes it from tiny_http. Returns it, and the descriptor that keeps it
+    /// open; `None` if the socket cannot be told or no descriptor is left.
     pub(super) fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
         let mut descriptors = self.descriptors();
         let mut found = descriptors.find(guess)?;
@@ -79,7 +81,7 @@ impl Server {
         Some((found, ours?))
     }
 
-    /// Finds the socket of a new connection of tiny_http's and has it watched.
+    /// Takes in a new connection of tiny_http's: finds its socket, counts it, parks it and has it watched.
     pub(super) fn take_in(self: &Arc<Server>, of_tiny_http: impl Sized, guess: i32) {
         let taken_over = self.take_over(guess);
         drop(of_tiny_http);
@@ -117,9 +119,9 @@ impl Server {
             None if client.is_loopback() => usize::MAX,
             None => MOST_FROM_ONE_ADDRESS,
         };
-        let most = most.min(self.most_open / 2); // others get in too
+        let most = most.min(self.most_open / 2); // so that others find room
         if self.connections().held_with(slot) > most {
-            // A statement of its own: a connection that is closed takes the lock of the books.
+            // A statement of its own, because a connection that is closed takes the lock of the connections.
             let all = self.connections().all();
             longest_silent(all, Some(slot)).iter().for_each(|slot| drop(slot.take()));
         }
@@ -153,7 +155,7 @@ impl Server {
     }
 }
 
-/// Errors of one connection, or of none: accept again at once.
+/// Whether the error is of one connection, or of none, so that the next one can be accepted at once.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }

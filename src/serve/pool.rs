@@ -1,10 +1,11 @@
-//! A pool of threads on which tiny_http accepts and answers. Whoever waits for a client waits here, in one place (see
-//! `net/watch.rs`): a thread takes the one thing that has happened, sees to it, and waits again, while another has
-//! taken its place (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation
-//! that lasts gets a thread of its own: a listener's, which sleeps on its own receiver. Never looks inside a request.
+//! A pool of threads on which tiny_http accepts and answers. All of them wait for clients in one place (see
+//! `net/watch.rs`). A thread takes one event, serves it, and waits again; another thread waits in its place meanwhile
+//! (leader and followers). So a connection that is silent, slow or idle has no thread. A conversation that lasts gets a
+//! thread of its own: most are listeners, and their threads sleep on their own bells. The pool never looks inside a
+//! request.
 //!
-//! tiny_http's own `Server::recv` is not used: its pool strands connections that come in a burst and goes deaf when
-//! descriptors run out. `Server::accept_connection` accepts one connection in the calling thread.
+//! tiny_http's own `Server::recv` is not used. Its pool leaves connections unserved that come in a burst, and accepts
+//! no more once descriptors have run out. `Server::accept_connection` accepts one connection in the calling thread.
 
 use crate::api::service::Service;
 use crate::config::{Config, MOST_LISTENERS};
@@ -26,24 +27,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::SslContextWrap;
 
-/// Descriptors kept free for everything that is no connection: what tiny_http takes for a newcomer, the log, libraries.
+/// Descriptors kept free for all that is no connection: for tiny_http while it accepts, the log, libraries.
 const DESCRIPTORS_SPARE: usize = 32;
 
-/// Of all connections, one in so many is kept for those who speak: listeners cannot take them all.
+/// Of all connections, one in so many is kept for speakers, so that listeners cannot take all of them.
 const SPEAKERS_PART: usize = 8;
 
 /// The running server.
 pub struct Pool {
     pub(super) server: Arc<Server>,
-    /// Never sent to: every thread of the pool holds a sender, so that it disconnects when the last one has ended.
+    /// Tells that all threads have ended. Each thread of the pool holds a sender and sends nothing, so this disconnects
+    /// when the last thread has ended.
     pub(super) ended: Receiver<Infallible>,
 }
 
 impl Pool {
-    /// Starts a server. When this returns, connections are accepted.
+    /// Starts a server with `config`. When this returns, connections are accepted.
     ///
     /// # Errors
-    /// One line: the store cannot be opened, the address cannot be listened at, or not one thread can be started.
+    /// One line for the user, if the storage cannot be opened, the address cannot be listened at, or too few threads or
+    /// descriptors are left.
     pub fn start(config: Config) -> Result<Pool, String> {
         let backing = Storage::open(&config)?;
         let listening = Listening::open(&config.bind, config.socket_mode)
@@ -96,27 +99,27 @@ impl Pool {
         Ok(Pool { server, ended })
     }
 
-    /// Where it listens, as people write it; with the real port.
+    /// The address at which it listens, as people write it, with the real port.
     pub fn name(&self) -> &str {
         &self.server.listening.name
     }
 
-    /// Where it listens; `None` for a socket file.
+    /// The address at which it listens; `None` if that is a socket file.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.listening.address
     }
 
-    /// Stops: accepts nobody, lets requests under way be answered, has listeners hear what their letterboxes hold, ends
-    /// their streams properly, and waits for every thread; all that for at most `limit`. True if everyone has ended by
-    /// then.
+    /// Stops the server. No more connections are accepted. Requests under way are answered. Listeners hear the messages
+    /// in their letterboxes, then their streams end properly. Waits for all threads, but at most for `limit`. Returns
+    /// true if all have ended by then.
     pub fn stop(self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let server = &self.server;
         server.stopping.store(true, Ordering::SeqCst);
         server.listening.shut();
         server.service.hub.close();
-        server.watch.stop(); // not before: see `hand_in`
-        // Who parks a connection looks afterwards whether the server stops; so it is found here or there.
+        server.watch.stop(); // after the hub: see `hand_in`
+        // A thread that parks a connection looks afterwards whether the server stops. So each is closed, here or there.
         let all = server.connections().all();
         all.iter().for_each(|slot| drop(slot.take()));
         drop(lock(&server.alive).take());

@@ -1,4 +1,4 @@
-//! What all threads of the pool share, and the connections in their hands.
+//! The state that all threads of the pool share, and the connections that they hold.
 
 use crate::api::service::Service;
 use crate::counters::Counters;
@@ -22,50 +22,52 @@ use tiny_http::SslContextWrap;
 pub(super) type Slot = connections::Slot<Connection>;
 pub(super) type Connections = connections::Connections<Connection>;
 
-/// What all threads of the pool share.
+/// The state that all threads of the pool share.
 pub struct Server {
     pub(super) service: Service,
     pub(super) listening: Listening,
     pub(super) watch: Watch,
     pub(super) tls: SslContextWrap,
-    /// Whose descriptor is which. Held for moments, also while somebody accepts.
+    /// The descriptors, and the sockets they belong to. Locked for moments only, even while a thread accepts.
     pub(super) descriptors: Mutex<Descriptors>,
     pub(super) connections: Mutex<Connections>,
     pub(super) most_open: usize,
     pub(super) most_from_one_address: Option<usize>,
-    /// Set while newcomers are not watched for, because there is no room; they are again when somebody leaves.
+    /// Set while there is no room for newcomers and nobody watches for them. Cleared when a connection is closed or the
+    /// keeper looks around.
     pub(super) full: AtomicBool,
-    /// Threads that wait or answer.
+    /// How many threads wait or answer.
     pub(super) threads: AtomicUsize,
-    /// Of those, the ones that wait.
+    /// How many of these threads wait.
     pub(super) waiting: AtomicUsize,
-    /// At least so many threads wait or answer: one per core.
+    /// The fewest threads that wait or answer: one per core.
     pub(super) cores: usize,
-    /// Conversations whose message is kept, to be answered. Held for moments; who puts in the first calls a thread.
+    /// Conversations to be answered, because their message is kept or refused. Locked for moments only. The thread that
+    /// puts in the first one calls a waiting thread.
     pub(super) kept: Mutex<Vec<Kept>>,
     pub(super) stopping: AtomicBool,
-    /// Cloned into every thread; see `Pool::ended`. Taken away at the stop.
+    /// Cloned into each thread; see `Pool::ended`. `None` when the server stops.
     pub(super) alive: Mutex<Option<Sender<Infallible>>>,
 }
 
-/// An open connection, in the hands of the one who serves it. Fields are dropped in this order: first it is closed,
-/// then its place and its numbers are given back.
+/// An open connection. The thread that serves it holds it, or its slot while it is parked. The fields are dropped
+/// in this order: first the connection is closed, then its place and its descriptors' numbers are given back.
 pub struct Connection {
     pub(super) gate: Gate,
-    /// What holds it open.
+    /// The descriptor that keeps it open.
     pub(super) _ours: OwnedFd,
     pub(super) place: Place,
 }
 
-/// What a thread of its own is for.
+/// The task of a thread that serves one conversation.
 pub(super) enum Task {
-    /// To answer a request at length.
+    /// Answers a request at length.
     Answer(Unanswered),
-    /// To listen.
+    /// Serves a listener.
     Listen(Box<Listener>),
 }
 
-/// A conversation that was interrupted until a message was kept.
+/// A conversation that has waited for its message to be kept. The result has come.
 pub(super) struct Kept {
     pub(super) slot: Arc<Slot>,
     pub(super) connection: Connection,
@@ -74,7 +76,7 @@ pub(super) struct Kept {
     pub(super) said: Result<Receipt, Refused>,
 }
 
-/// One of the connections that may be open at once, and the numbers that go with it.
+/// The place of one connection among those that may be open at once, and the numbers of its descriptors.
 pub(super) struct Place {
     pub(super) server: Arc<Server>,
     pub(super) found: Found,

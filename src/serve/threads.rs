@@ -1,4 +1,4 @@
-//! The threads: who starts them, and the life of one that waits.
+//! The threads: how they are started, and the life of one that waits.
 
 use crate::http::gate::Hand;
 use crate::journal;
@@ -13,25 +13,26 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Each thread's stack, in bytes. Only the pages that are touched cost memory; this much is reserved. JSON nested as
-/// deep as serde_json reads it (127 levels) touches most: 64 KiB, but more than 256 KiB where nothing is optimized.
+/// The stack of a thread, in bytes. So much is reserved, but only pages that are touched cost memory. The deepest JSON
+/// that serde_json reads (127 levels) touches most: 64 KiB, but more than 256 KiB in a build without optimization.
 pub(super) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
 
-/// The same of a thread that only listens, then says goodbye: it reads no request, and touches 12 KiB. There are many
-/// of them, and where address space is limited (`ulimit -v`) what is reserved counts.
+/// The stack of a listener's thread, in bytes. It reads no request, and touches 12 KiB. There are many such threads, so
+/// the reserved size counts if address space is limited (`ulimit -v`).
 pub(super) const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
-/// The most threads that wait or answer, for each core: more than one, as a walk along a crowd takes a while.
+/// The most threads that wait or answer, for each core. More than one, because to carry a message to many listeners
+/// takes a while.
 pub(super) const MOST_WAITING_PART: usize = 4;
 
-/// How long a thread waits beside enough others before it ends.
+/// How long a spare thread waits before it ends. A thread is spare if enough others wait or answer.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 
-/// How soon a client that speaks in lockstep, one request as soon as the one before is answered, asks again if it is
-/// near. For so long a thread looks for the next one instead of sleeping: a processor that has fallen asleep takes
-/// longer to wake than such a client to ask. One connection flat out makes 2 times the requests on a machine whose
-/// processors take long to wake, for the same processor time each, and 1.2 times on one where they do not, for 1.4
-/// times the processor time (the scenario say-flat-1 of `scripts/bench`). Other clients do not come to it.
+/// How long a thread looks for the next request of a client that speaks in lockstep, before it sleeps. Such a client
+/// sends each request as soon as the one before is answered. If it is near, it asks again sooner than a sleeping
+/// processor wakes. One connection flat out makes 2 times the requests on a machine whose processors take long to wake,
+/// at an unchanged processor time for each. On a machine whose processors wake soon it makes 1.2 times the requests, at
+/// 1.4 times the processor time (the scenario say-flat-1 of `scripts/bench`). For other clients no thread looks.
 const LOCKSTEP: Duration = Duration::from_micros(100);
 
 impl Server {
@@ -55,7 +56,7 @@ impl Server {
         thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(life).map(drop)
     }
 
-    /// Starts a thread that waits for something to happen.
+    /// Starts a thread that waits for events and serves them.
     pub(super) fn start_waiting_thread(self: &Arc<Server>) -> io::Result<()> {
         let server = self.clone();
         self.threads.fetch_add(1, Ordering::SeqCst);
@@ -66,7 +67,7 @@ impl Server {
         started
     }
 
-    /// Makes up for threads that are missing.
+    /// Starts the threads that are missing: one per core has to wait or answer.
     pub(super) fn replenish(self: &Arc<Server>) {
         while self.threads.load(Ordering::SeqCst) < self.cores && !self.stopping() {
             if let Err(error) = self.start_waiting_thread() {
@@ -76,20 +77,22 @@ impl Server {
         }
     }
 
-    /// Before a thread does something that takes a while: makes sure that another one waits, unless there are `enough`.
+    /// Makes sure that another thread waits, unless `enough` threads wait or answer. A thread calls it before work that
+    /// takes a while.
     pub(super) fn leave_somebody_waiting(self: &Arc<Server>, enough: usize) {
         if self.waiting.load(Ordering::SeqCst) == 0 && self.threads.load(Ordering::SeqCst) < enough {
-            let _ = self.start_waiting_thread(); // or else those that are here do the work
+            let _ = self.start_waiting_thread(); // if it fails, the threads that are here do the work
         }
     }
 
-    /// The life of a thread: wait for something to happen, see to it, wait again, until enough others wait.
+    /// The life of a thread that waits: it takes an event, serves it, and waits again. It ends when it is spare or the
+    /// server stops.
     pub(super) fn wait_and_serve(self: &Arc<Server>) {
         let mut hand = Hand::default();
         let (mut last, mut in_lockstep) = (None, false);
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            // A timer costs something with every wait, so only those who are to spare set one.
+            // A timer makes each wait cost more, so only spare threads set one.
             let is_spare = self.threads.load(Ordering::SeqCst) > self.cores;
             let begun = Instant::now();
             let mut event = if in_lockstep { self.watch.look(LOCKSTEP) } else { Event::Nothing };
@@ -103,11 +106,11 @@ impl Server {
             match event {
                 Event::Nothing if self.threads.fetch_sub(1, Ordering::SeqCst) > self.cores => return,
                 Event::Nothing => {
-                    self.threads.fetch_add(1, Ordering::SeqCst); // not too many after all
+                    self.threads.fetch_add(1, Ordering::SeqCst); // it is not spare after all
                 }
                 Event::Call => self.answer_kept(&mut hand),
-                Event::Stop => return self.answer_kept(&mut hand), // whoever was called may have come this way
-                // Nobody is told of newcomers again until this is done, so the keeper makes up for one that is not.
+                Event::Stop => return self.answer_kept(&mut hand), // a called thread may have seen the stop instead
+                // No thread is told of newcomers until this is done. If it panics, the keeper watches for them again.
                 Event::Newcomer if survives(|| self.accept_newcomers()) => {}
                 Event::Newcomer => self.full.store(true, Ordering::SeqCst),
                 Event::Arrival { key, left } => {
@@ -118,7 +121,8 @@ impl Server {
     }
 }
 
-/// Does some work; false where it panics, which ends it and what it holds, a connection for instance, and nothing else.
+/// Does some work. Returns false if it panics. That ends the work and drops what it holds, a connection for instance,
+/// but ends nothing else.
 pub(super) fn survives(work: impl FnOnce()) -> bool {
     let survived = catch_unwind(AssertUnwindSafe(work)).is_ok();
     if !survived {
