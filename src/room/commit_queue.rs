@@ -171,7 +171,7 @@ mod tests {
     use crate::room::memory_wire::message;
 
     #[test]
-    fn the_clerk_takes_all_that_lies_there_and_ends_when_the_desk_is_closed() {
+    fn the_committer_takes_all_that_lies_there_and_ends_when_the_queue_is_closed() {
         let (commit_queue, mut committer) = CommitQueue::new("test");
         std::thread::scope(|scope| {
             let speakers: Vec<_> =
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_clerk_that_has_gone() {
+    fn nobody_waits_for_a_committer_that_has_gone() {
         let (commit_queue, committer) = CommitQueue::new("test");
         std::thread::scope(|scope| {
             let speaker = scope.spawn(|| commit_queue.hand_in_and_wait(message("x"), None));
