@@ -7,7 +7,8 @@ use std::time::Instant;
 use serde_json::{Map, Number, Value, json};
 
 use crate::hosts::beat::{self, Beat};
-use crate::hosts::known::{Announcement, HostStatus, Hosts};
+use crate::hosts::host::Announcement;
+use crate::hosts::known::{HostStatus, Hosts};
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::form::{self, Pairs};
@@ -174,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hosts::known::State;
+    use crate::hosts::host::State;
 
     fn standing(host: &str, figures: &str) -> HostStatus {
         let figures = form::pairs(figures, None, b"").unwrap();

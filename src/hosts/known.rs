@@ -11,61 +11,26 @@
 //! The server's monotonic clock alone decides. A host's own clock may be wrong, and often is if the host is in trouble.
 //! The caller reads the clock, so the tests need none. After a restart no host is known, and none is down.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::hosts::beat::{Beat, STATE, in_seconds, summary};
+use crate::hosts::host::{Announcement, EVERY, Host, STATE_EVENT, State, change, message};
 use crate::http::form::Pairs;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{Digest, HOST_EVENT, Message, digest_of};
+use crate::room::message::{HOST_EVENT, Message};
 use crate::sync::lock;
-use crate::text::spoken;
 
 /// The most hosts known at once. With their figures they take about 30 MB at most.
 pub const MOST_HOSTS: usize = 10_000;
-
-/// The event name of a change of a host: up, late, down, a reboot.
-pub const STATE_EVENT: &str = "host-state";
-
-/// The interval of a host that has not announced one.
-const EVERY: Duration = Duration::from_secs(30);
-
-/// A host is late after so many intervals of silence.
-const LATE_AFTER: f64 = 1.5;
-
-/// A host is down after so many intervals of silence.
-const DOWN_AFTER: f64 = 3.0;
 
 /// A server whose ticks are further apart than this was stopped itself. It gives the hosts time to be heard again.
 const STOPPED_AFTER: Duration = Duration::from_secs(5);
 
 /// The state in the message that a host is forgotten.
 const FORGOTTEN: &str = "forgotten";
-
-/// The state of a host; the better ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Heard in time.
-    Up,
-    /// Silent for longer than announced.
-    Late,
-    /// Silent for so long that something is wrong.
-    Down,
-}
-
-impl State {
-    /// The state as messages and lists write it.
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Up => "up",
-            State::Late => "late",
-            State::Down => "down",
-        }
-    }
-}
 
 /// The known hosts. They have a lock of their own. It is held for moments, and never together with the hub's.
 #[derive(Default)]
@@ -86,28 +51,6 @@ struct Known {
     listening_since: Option<Instant>,
     /// The moment of the last tick.
     ticked: Option<Instant>,
-}
-
-struct Host {
-    /// The state that was said last.
-    said: State,
-    /// The id of the message that said so, or of its last beat, whichever is newer.
-    last: u64,
-    heard: Instant,
-    every: Duration,
-    up: Option<f64>,
-    figures: Pairs,
-}
-
-/// Something to be said of a host.
-#[derive(Debug)]
-pub struct Announcement {
-    /// The message. [`Hosts::follow`] has to see it when it has an id. [`Hosts::settle`] has to be called when it was
-    /// said or refused.
-    pub message: Message,
-    /// The digest of the change. Servers that have followed the same messages make the same digest. `None` if the
-    /// message may be said twice.
-    pub once: Option<Digest>,
 }
 
 /// A host as it stands, for a list.
@@ -266,96 +209,12 @@ impl Known {
     }
 }
 
-impl Host {
-    fn new(now: Instant) -> Host {
-        Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
-    }
-
-    /// The text of the change that a beat brings; `None` if there is none. `said` is the state that was said before.
-    fn change_by(&self, beat: &Beat, said: State, now: Instant) -> Option<String> {
-        let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
-        let silence = spoken(now.saturating_duration_since(self.heard));
-        match (said, rebooted) {
-            (State::Up, false) => None,
-            (State::Up, true) => Some("has rebooted".to_owned()),
-            (_, false) => Some(format!("is up again after {silence}")),
-            (_, true) => Some(format!("is up again after {silence}: it has rebooted")),
-        }
-    }
-
-    /// Takes over the figures and the interval from the beat with this id.
-    fn take(&mut self, beat: Beat, id: u64, now: Instant) {
-        self.last = id;
-        self.heard = now;
-        self.every = beat.every.unwrap_or(self.every);
-        self.up = beat.up.or(self.up);
-        self.figures = beat.figures;
-    }
-
-    /// The moment from which on its silence counts. `since` is when the server began to listen anew.
-    fn silent_from(&self, since: Option<Instant>) -> Instant {
-        since.map_or(self.heard, |since| since.max(self.heard))
-    }
-
-    /// Its state, judged by its silence alone.
-    fn judge(&self, since: Option<Instant>, now: Instant) -> State {
-        let silence = now.saturating_duration_since(self.silent_from(since));
-        if silence >= self.every.mul_f64(DOWN_AFTER) {
-            State::Down
-        } else if silence >= self.every.mul_f64(LATE_AFTER) {
-            State::Late
-        } else {
-            State::Up
-        }
-    }
-
-    /// The change that its silence brings; `None` if there is none. `said` is the state that was said before.
-    fn news_by_silence(
-        &self,
-        name: &str,
-        said: State,
-        since: Option<Instant>,
-        now: Instant,
-    ) -> Option<(State, Announcement)> {
-        let state = self.judge(since, now);
-        let silence = spoken(now.saturating_duration_since(self.heard));
-        let line = || format!("is {}: last heard {silence} ago", state.word());
-        (state > said).then(|| (state, self.news(name, state, line())))
-    }
-
-    /// The moment when its silence changes its state; `None` if it is down already.
-    fn due(&self, since: Option<Instant>) -> Option<Instant> {
-        let intervals = match self.said {
-            State::Up => LATE_AFTER,
-            State::Late => DOWN_AFTER,
-            State::Down => return None,
-        };
-        Some(self.silent_from(since) + self.every.mul_f64(intervals))
-    }
-
-    /// The announcement that it is in `state` now. The id of the last message about it goes into the digest, so the
-    /// digest of the next such change is another one.
-    fn news(&self, name: &str, state: State, line: String) -> Announcement {
-        let digest =
-            digest_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
-        Announcement { message: change(name, state, line), once: Some(digest) }
-    }
-}
-
-fn change(name: &str, state: State, line: String) -> Message {
-    message(STATE_EVENT, name, line, vec![(STATE.to_owned(), state.word().to_owned())])
-}
-
-fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
-    let (name, channel) = (host.to_owned(), String::new());
-    Message { id: 0, time: 0, event: Cow::Borrowed(event), channel, name, message, fields }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::room::message::Digest;
 
     fn pairs(text: &str) -> Pairs {
         crate::http::form::pairs(text, None, b"").unwrap()
