@@ -241,8 +241,7 @@ pub fn read(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Wish, String> {
     let mut config = Config::default();
-    for flag in FLAGS {
-        let variable = variable(flag.name);
+    for (flag, variable) in FLAGS.iter().zip(variables()) {
         if let Some(value) = environment(&variable) {
             set(&mut config, flag, &variable, value)?;
         }
@@ -324,21 +323,9 @@ fn variable(name: &str) -> String {
     format!("ALOUD_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// A line about each environment variable that is nearly one of ours, and does nothing.
-pub fn misspelt(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
-    let ours: Vec<String> = FLAGS.iter().map(|flag| variable(flag.name)).collect();
-    let complaint = |name: OsString| {
-        let name = name.into_string().ok()?;
-        let like_ours = name.to_uppercase().replace('-', "_");
-        let near = |ours: &&String| {
-            let letters = ours.len() - "ALOUD_".len();
-            strsim::osa_distance(&like_ours, ours) <= if letters < 5 { 1 } else { 2 }
-        };
-        let is_meant = like_ours.starts_with("ALOUD") && !ours.contains(&name);
-        let nearest = ours.iter().filter(near).min_by_key(|ours| strsim::osa_distance(&like_ours, ours));
-        Some(format!("{} does nothing; is {} meant?", name.escape_debug(), nearest.filter(|_| is_meant)?))
-    };
-    variables.into_iter().filter_map(complaint).collect()
+/// The environment variables that stand for flags.
+pub fn variables() -> Vec<String> {
+    FLAGS.iter().map(|flag| variable(flag.name)).collect()
 }
 
 /// The output of `--help`.
@@ -502,24 +489,6 @@ mod tests {
         check("x", &this, Bind::EveryInterface(1));
         let two = read_all(&[("LISTEN_FDS", "2"), ("LISTEN_PID", &this)], &[]).unwrap_err();
         assert_eq!(two, "aloud: LISTEN_FDS is \"2\"; hand over one socket, with one Listen line in its unit");
-    }
-
-    #[test]
-    fn a_variable_that_is_nearly_a_flags_is_told_of() {
-        let check = |name: &str, meant: Option<&str>| {
-            let line = meant.map(|meant| format!("{name} does nothing; is {meant} meant?"));
-            assert_eq!(misspelt([OsString::from(name)]), line.into_iter().collect::<Vec<_>>());
-        };
-        check("ALOUD_HITSORY", Some("ALOUD_HISTORY"));
-        check("ALOUD_SAYTOKEN", Some("ALOUD_SAY_TOKEN"));
-        check("ALOUD_TOKEN", Some("ALOUD_TOKENS"));
-        check("ALOUD_LOGS", Some("ALOUD_LOG"));
-        check("ALOUD-MAX-BODY", Some("ALOUD_MAX_BODY"));
-        check("aloud_queue", Some("ALOUD_QUEUE"));
-        check("ALOUD_HISTORY", None);
-        for other in ["ALOUD_SERVER", "ALOUD_PORT", "ALOUD_SERVICE_HOST", "ALOUD_HOST", "LOUD_LOG", "ALOUD", "PATH"] {
-            check(other, None);
-        }
     }
 
     #[test]

@@ -167,6 +167,7 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod environment;
 pub mod flags;
 #[cfg(not(loom))]
 pub mod journal;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aloud::config::{Bind, Config, STOP_LIMIT};
+use aloud::environment;
 use aloud::flags::{self, Wish};
 use aloud::http::auth;
 use aloud::os::raw::{ignore, spare_address_space};
@@ -56,7 +57,7 @@ fn run(config: Config) -> Exit {
 }
 
 fn serve(config: Config, signals: Receiver<()>) -> Exit {
-    for line in flags::misspelt(std::env::vars_os().map(|(name, _)| name)) {
+    for line in environment::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");
     }
     let pool = match Pool::start(config.clone()) {

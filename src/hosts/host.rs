@@ -57,7 +57,7 @@ pub struct Host {
 /// Something to be said of a host.
 #[derive(Debug)]
 pub struct Announcement {
-    /// The message. [`Hosts::follow`] has to see it when it has an id. [`Hosts::settle`] has to be called when it was
+    /// The message. `Hosts::follow` has to see it when it has an id. `Hosts::settle` has to be called when it was
     /// said or refused.
     pub message: Message,
     /// The digest of the change. Servers that have followed the same messages make the same digest. `None` if the
