@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Bind, Config, RedisUrl};
+use crate::config::{Bind, Config};
 use crate::origin::Origins;
 use crate::proxies::Proxies;
 use crate::secret::Secret;
@@ -131,7 +130,7 @@ const FLAGS: &[Flag] = &[
         NONE,
         "keeps what was said in this file, across restarts; without it, in memory",
         |config, text| {
-            config.store = Some(text.into()).filter(|file: &PathBuf| !file.as_os_str().is_empty());
+            config.store = Some(text.into()).filter(|file: &std::path::PathBuf| !file.as_os_str().is_empty());
             config.store.is_some().then_some(()).ok_or("the path of a file")?;
             Ok(())
         },
@@ -145,7 +144,7 @@ const FLAGS: &[Flag] = &[
         |config, text| {
             let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
             let line = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
-            config.redis = known.then(|| RedisUrl(text.to_owned()));
+            config.redis = known.then(|| crate::config::RedisUrl(text.to_owned()));
             known.then_some(()).ok_or_else(|| Wrong::Secret(line.to_owned()))
         },
     ),

@@ -305,7 +305,11 @@ mod tests {
     fn lines_that_nobody_reads_are_counted_and_the_count_is_written_where_they_are_missing() {
         let (waiting, allow, text) = writer_that_is_stuck();
         let line = |number: u32| format!("{number} {}", "x".repeat(990));
-        (0..1000).for_each(|number| waiting.put_bytes(&[line(number).as_bytes(), b"\n"]));
+        waiting.put_bytes(&[line(0).as_bytes(), b"\n"]);
+        while !lock(&waiting.state).is_busy {
+            thread::yield_now(); // until the writer has taken the first line, and is stuck
+        }
+        (1..1000).for_each(|number| waiting.put_bytes(&[line(number).as_bytes(), b"\n"]));
         waiting.put_bytes(&[b"a short one that would fit\n"]);
         drop(allow);
         let (mut numbers, mut all) = (vec![], String::new());
