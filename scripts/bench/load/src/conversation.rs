@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::dialect::Dialect;
 use crate::histogram::Histogram;
 use crate::listener::{Listener, State};
-use crate::room::message::{self, Heard};
+use crate::message::{self, Heard};
 use crate::poller::{MILLISECOND, Poller, SECOND, now};
 use crate::speaker::{Answer, Speaker};
 

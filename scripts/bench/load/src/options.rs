@@ -90,8 +90,8 @@ impl Options {
             Err(format!("--pid is missing; {USAGE}"))
         } else if start && self.server_command.is_empty() {
             Err(format!("the server's command is missing; {USAGE}"))
-        } else if !(1..=crate::room::message::MAX_SPEAKERS).contains(&self.speakers) {
-            Err(format!("--speakers must be 1 to {}", crate::room::message::MAX_SPEAKERS))
+        } else if !(1..=crate::message::MAX_SPEAKERS).contains(&self.speakers) {
+            Err(format!("--speakers must be 1 to {}", crate::message::MAX_SPEAKERS))
         } else if !(0.1..=60.0).contains(&self.seconds) {
             Err("--seconds must be 0.1 to 60".into())
         } else {

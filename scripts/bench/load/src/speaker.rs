@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::dialect::Dialect;
 use crate::listener::connect;
-use crate::room::message::Request;
+use crate::message::Request;
 
 /// Ample for an answer to `/say`, head and body.
 const ANSWER_BYTES: usize = 4096;
