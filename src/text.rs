@@ -9,13 +9,18 @@ pub fn shown(text: &str) -> String {
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
 }
 
-/// A duration as one says it, to the second below an hour: `45 s`, `2 min 3 s`, `3 h 5 min`, `4 d 2 h`.
+/// A duration as one says it, to the second below an hour: `45 s`, `90 s`, `2 min 3 s`, `3 h 5 min`, `4 d 2 h`.
 pub fn spoken(duration: Duration) -> String {
+    spoken_in_minutes(duration, 120)
+}
+
+/// A duration as one says it, in minutes from so many seconds on, at most an hour.
+pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
     let seconds = duration.as_secs();
     let (large, small) = match seconds {
-        0..120 => return format!("{seconds} s"),
-        120..3600 => ((seconds / 60, "min"), (seconds % 60, "s")),
-        3600..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
+        _ if seconds < from => return format!("{seconds} s"),
+        0..3600 => ((seconds / 60, "min"), (seconds % 60, "s")),
+        0..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
         _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
     };
     let mut text = format!("{} {}", large.0, large.1);
@@ -40,5 +45,14 @@ mod tests {
         check(11_100, "3 h 5 min");
         check(86_399, "23 h 59 min");
         check(352_800, "4 d 2 h");
+        let check = |seconds: u64, text: &str| assert_eq!(spoken_in_minutes(Duration::from_secs(seconds), 60), text);
+        check(1, "1 s");
+        check(59, "59 s");
+        check(60, "1 min");
+        check(123, "2 min 3 s");
+        check(3600, "1 h");
+        check(3661, "1 h 1 min");
+        check(3605, "1 h");
+        check(86400 * 3 + 4 * 3600 + 5, "3 d 4 h");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::hook::Forge;
 use crate::room::message::Message;
-use crate::text::spoken;
+use crate::text::spoken_in_minutes;
 
 /// The kinds of notices, in the field `kind`.
 pub mod kind {
@@ -153,7 +153,7 @@ impl Notice {
             self.duration = None;
         }
         let mut sentence = subject.to_owned();
-        let duration = self.duration.map(|seconds| spoken(Duration::from_secs(seconds)));
+        let duration = self.duration.map(|seconds| spoken_in_minutes(Duration::from_secs(seconds), 60));
         let parts = [
             (" of ", &self.reference),
             (" by ", &self.who),
