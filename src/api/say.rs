@@ -5,7 +5,7 @@ use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::room::hub::Hub;
-use crate::room::message::{Message, Receipt, Refused};
+use crate::room::message::{Message, Receipt};
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.
@@ -14,28 +14,21 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    exchange.publish(hub, message, None, Box::new(answer))
+    exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|receipt| answer(exchange, receipt))))
 }
 
-/// Answers with what became of the message.
-fn answer(exchange: Exchange<'_>, said: Result<Receipt, Refused>) -> Outcome {
-    let receipt = match said {
-        Ok(receipt) => receipt,
-        Err(refused) => return exchange.refuse(&Refusal::from(refused)).into(),
-    };
+/// The answer to a message that was said.
+fn answer(exchange: &Exchange<'_>, receipt: Receipt) -> Answer {
     let answer = if exchange.wants_json() {
         let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}\n", receipt.id, receipt.listeners);
         Answer::new(200, "application/json", body)
     } else {
         Answer::new(200, TEXT, "ok.")
     };
-    let after = exchange.answer(
-        answer
-            .with("Aloud-Id", receipt.id)
-            .with("Aloud-Listeners", receipt.listeners)
-            .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners"),
-    );
-    Outcome { after, reached: receipt.listeners }
+    answer
+        .with("Aloud-Id", receipt.id)
+        .with("Aloud-Listeners", receipt.listeners)
+        .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners")
 }
 
 fn read(exchange: &mut Exchange<'_>, channel: &str) -> Result<Message, Refusal> {

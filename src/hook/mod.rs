@@ -35,8 +35,7 @@ use crate::http::exchange::{Exchange, Outcome};
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::Receipt;
-use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Digest};
+use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Digest, Receipt, Refused};
 use crate::text::shown;
 
 pub use memory::Memory;
@@ -142,14 +141,9 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hu
     let event = if news == Worth::Said { CI_EVENT } else { CI_UPDATE_EVENT };
     let message = notice.clone().into_message(forge, event, channel);
     let memory = memory.clone();
-    let answering = move |exchange: Exchange<'_>, said| match said {
-        Ok(Receipt { listeners, .. }) => {
-            Outcome { after: exchange.answer(Answer::new(200, TEXT, "")), reached: listeners }
-        }
-        Err(refused) => {
-            memory.take_back(delivery, forge, &notice, news);
-            exchange.refuse(&Refusal::from(refused)).into()
-        }
+    let answering = move |_: &Exchange<'_>, said: Result<Receipt, Refused>| {
+        let answer = said.map(|_| Answer::new(200, TEXT, ""));
+        answer.inspect_err(|_| memory.take_back(delivery, forge, &notice, news))
     };
     exchange.publish(hub, message, delivery, Box::new(answering))
 }

@@ -15,7 +15,7 @@ use crate::http::form::{self, Pairs};
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::{Message, Receipt};
+use crate::room::message::{Message, Receipt, Refused};
 use crate::text::{shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
@@ -47,35 +47,22 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, hosts: &Arc<Hosts>, hub: &Hu
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
         (false, None) => Answer::new(200, TEXT, "ok."),
     };
-    publish(exchange, hub, message, answer)
+    exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|_| answer(exchange))))
 }
 
 /// Forgets `host` and tells those who follow the beats.
 pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> Outcome {
     match hosts.forget(host) {
-        Some(message) => publish(exchange, hub, message, |_| Answer::new(200, TEXT, "ok.")),
+        Some(message) => {
+            let answering =
+                |_: &Exchange<'_>, said: Result<Receipt, Refused>| said.map(|_| Answer::new(200, TEXT, "ok."));
+            exchange.publish(hub, message, None, Box::new(answering))
+        }
         None => {
             let line = format!("no host {} is known; GET /hosts lists them", shown(host));
             exchange.refuse(&Refusal::new(404, line)).into()
         }
     }
-}
-
-/// Publishes what is said of a host, and answers with `answer` where it could be said.
-fn publish(
-    exchange: Exchange<'_>,
-    hub: &Hub,
-    message: Message,
-    answer: impl FnOnce(&Exchange<'_>) -> Answer + Send + 'static,
-) -> Outcome {
-    let answering = move |exchange: Exchange<'_>, said| match said {
-        Ok(Receipt { listeners, .. }) => {
-            let answer = answer(&exchange);
-            Outcome { after: exchange.answer(answer), reached: listeners }
-        }
-        Err(refused) => exchange.refuse(&Refusal::from(refused)).into(),
-    };
-    exchange.publish(hub, message, None, Box::new(answering))
 }
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.

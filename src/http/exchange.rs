@@ -44,12 +44,12 @@ pub struct HandIn {
     pub once: Option<Digest>,
     /// The request that waits for its answer.
     pub unanswered: Unanswered,
-    /// Answers it.
+    /// Makes the answer.
     pub answering: Answering,
 }
 
-/// Answers a request when it is known what became of its message.
-pub type Answering = Box<dyn FnOnce(Exchange<'_>, Result<Receipt, Refused>) -> Outcome + Send>;
+/// Makes the answer to a request when it is known what became of its message. A refusal is passed on.
+pub type Answering = Box<dyn FnOnce(&Exchange<'_>, Result<Receipt, Refused>) -> Result<Answer, Refused> + Send>;
 
 /// The result of a request.
 pub struct Outcome {
@@ -208,15 +208,25 @@ impl<'a> Exchange<'a> {
 
     /// Publishes `message`, with its digest if it is to be said `once`, and has the request answered. If it has to be
     /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After the hub is
-    /// closed the message is refused at once: `answering` would run on this stack and answer the next request that was
-    /// sent ahead, one frame each.
+    /// closed the message is refused at once: handed in, it would be answered on this stack, and then the next request
+    /// that was sent ahead, one frame each.
     pub fn publish(self, hub: &Hub, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
         if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
             let unanswered = self.unanswered;
             return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
         }
         let said = hub.publish_once(message, once);
-        answering(self, said)
+        self.tell(said, answering)
+    }
+
+    /// Tells the client what became of its message.
+    pub fn tell(self, said: Result<Receipt, Refused>, answering: Answering) -> Outcome {
+        let reached = said.map_or(0, |receipt| receipt.listeners);
+        let after = match answering(&self, said) {
+            Ok(answer) => self.answer(answer),
+            Err(refused) => self.refuse(&refused.into()),
+        };
+        Outcome { after, reached }
     }
 
     /// Sends `answer`, and the connection ends after it.

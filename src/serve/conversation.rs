@@ -139,12 +139,12 @@ impl Server {
 
     pub(super) fn answer_one_kept(self: &Arc<Server>, kept: Kept, hand: &mut Hand) {
         let Kept { slot, connection, unanswered, answering, said } = kept;
-        let Outcome { after, .. } = answering(self.service.exchange(unanswered, &slot.socket), said);
-        let (returned, since) = match after {
-            After::KeepAlive => (Some((connection, Awaited::Request(Stage::Idle))), Instant::now()),
-            _ => (self.say_goodbye(connection), Instant::now()),
+        let returned = match self.service.exchange(unanswered, &slot.socket).tell(said, answering).after {
+            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
+            _ => self.say_goodbye(connection),
         };
         let Some((connection, awaited)) = returned else { return };
+        let since = Instant::now();
         let connection = if connection.gate.may_hold_more() || slot.socket.has_peer_left() {
             connection
         } else {
