@@ -27,7 +27,7 @@ impl Service {
     pub fn new(config: Config, mut hub: Hub) -> Service {
         let hosts = Arc::<Hosts>::default();
         let followed = hosts.clone();
-        hub.show_to(Box::new(move |message| followed.follow(message, message.id, Instant::now())));
+        hub.show_to(Box::new(move |message| followed.follow(message, Instant::now)));
         Service { config, hub, hooks: Arc::default(), hosts }
     }
 

@@ -130,7 +130,7 @@ pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
     }
 }
 
-/// Takes a delivery for `/hook/EXPECTED/CHANNEL`, publishes what it says, and answers at once, with nothing.
+/// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes its line, and answers with an empty 200.
 pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
     let taken_in = match receive(&mut exchange, expected, channel, memory) {
         Ok(Some(taken_in)) => taken_in,
@@ -157,7 +157,7 @@ struct TakenIn {
     delivery: Option<Digest>,
 }
 
-/// Takes a delivery in; `None` where it says nothing, or nothing new.
+/// Takes a delivery in; `None` if it says nothing, or nothing new.
 fn receive(
     exchange: &mut Exchange<'_>,
     expected: Forge,

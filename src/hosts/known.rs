@@ -147,13 +147,15 @@ impl Hosts {
         Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
     }
 
-    /// Follows `message`, which was said here or at another server and has this `id`. Takes over a beat or a change, or
-    /// forgets the host. A message that is no news of a host, or older than the newest news, changes nothing.
-    pub fn follow(&self, message: &Message, id: u64, now: Instant) {
-        let Message { event, name, fields, .. } = message;
+    /// Follows `message`, which was said here or at another server. Takes over a beat or a change, or forgets the host. A
+    /// message that is no news of a host, or older than the newest news, changes nothing. Only news of a host makes it
+    /// ask what time it is `now`.
+    pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
+        let Message { id, event, name, fields, .. } = message;
         if ![HOST_EVENT, STATE_EVENT].contains(&event.as_ref()) || !is_plain_name(name) {
             return;
         }
+        let (id, now) = (*id, now());
         let mut known = lock(&self.known);
         let since = known.listening_since;
         let found = known.hosts.get(name);
@@ -257,12 +259,13 @@ mod tests {
             }
         }
 
-        fn say(&mut self, second: u64, message: Message, once: Option<Digest>) {
+        fn say(&mut self, second: u64, mut message: Message, once: Option<Digest>) {
             if once.is_some_and(|digest| !self.digests.insert(digest)) {
                 return;
             }
             self.ids += 1;
-            self.each.iter().for_each(|hosts| hosts.follow(&message, self.ids, self.at(second)));
+            message.id = self.ids;
+            self.each.iter().for_each(|hosts| hosts.follow(&message, || self.at(second)));
             if message.event == STATE_EVENT {
                 self.said.push(format!("{second}: {} {}", message.name, message.message));
             }
@@ -455,8 +458,8 @@ mod tests {
         assert_eq!(servers.said, ["0: web1 is up", "36: web1 has rebooted"]);
         let figures = |hosts: &Hosts| hosts.list(servers.at(36))[0].figures.clone();
         servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
-        let older = change("web1", State::Down, "is down".to_owned());
-        servers.each[0].follow(&older, servers.ids, servers.at(36));
+        let older = Message { id: servers.ids, ..change("web1", State::Down, "is down".to_owned()) };
+        servers.each[0].follow(&older, || servers.at(36));
         assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
         (37..81).for_each(|second| servers.tick(second));
         let (up, beat) = servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap();
@@ -479,7 +482,7 @@ mod tests {
         let mut ids = 0;
         let mut follow = |message: &Message| {
             ids += 1;
-            hosts.follow(message, ids, now);
+            hosts.follow(&Message { id: ids, ..message.clone() }, || now);
         };
         let beat = |host: &str| {
             let (change, beat) = hosts.beat(host, Beat::default(), now)?;

@@ -15,8 +15,7 @@ use crate::room::frame::Letter;
 use crate::room::history::History;
 use crate::room::letterbox::{Letterbox, Posted};
 use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
-use crate::room::replay::Restored;
-use crate::room::replay::{Point, Replay, Since};
+use crate::room::replay::{Point, Replay, Restored, Since};
 use crate::room::subscription::Subscription;
 use crate::sync::{Arc, Mutex, Receiver, bounded, lock};
 
@@ -31,7 +30,7 @@ pub struct Hub {
     counters: Counters,
     /// The commit queue where messages are handed in; `None` if only memory keeps them.
     commit_queue: Option<CommitQueue>,
-    /// Is shown each message after it was posted, under no lock.
+    /// Sees each message after it was posted, under no lock.
     follower: Option<Follower>,
     most_listeners: usize,
 }
@@ -59,7 +58,7 @@ struct Room {
     round: Option<Snapshot>,
 }
 
-/// Somebody who is shown each message after it was posted. Must not wait.
+/// A function that sees each message after it was posted. It must not wait.
 pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
 
 struct Listener {
@@ -211,7 +210,7 @@ impl Hub {
     fn finish(&self, posting: Posting) -> Receipt {
         posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
         if let Some(follower) = &self.follower {
-            follower(&posting.message);
+            follower(&posting.letter.message);
         }
         posting.receipt
     }
@@ -250,7 +249,7 @@ impl Hub {
         }
         room.history.keep_at(letter.message.clone(), said_at);
         self.counters.published(receipt.listeners as u64, fullest as u64);
-        Posting { receipt, slow, message: letter.message.clone() }
+        Posting { receipt, slow, letter }
     }
 
     /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a committer
@@ -266,7 +265,7 @@ impl Hub {
         listeners.iter().for_each(|listener| listener.letterbox.close());
     }
 
-    /// Shows `follower` each message that is posted from now on.
+    /// Has `follower` see each message that is posted from now on.
     pub fn show_to(&mut self, follower: Follower) {
         self.follower = Some(follower);
     }
@@ -356,7 +355,7 @@ impl Hub {
 /// A message that was posted under the lock, and the work that is left.
 struct Posting {
     receipt: Receipt,
-    message: Arc<Message>,
+    letter: Arc<Letter>,
     /// The letterboxes that are full.
     slow: Vec<Arc<Letterbox>>,
 }

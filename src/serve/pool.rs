@@ -84,8 +84,7 @@ impl Pool {
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
-        let now = Instant::now();
-        before.iter().for_each(|message| server.service.hosts.follow(message, message.id, now));
+        before.iter().for_each(|message| server.service.hosts.follow(message, Instant::now));
         server.start_keeper(called)?;
         for (name, life) in threads {
             let of_thread = server.clone();
