@@ -31,13 +31,13 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let mut head = exchange.endless_head(&ask.headers());
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
     let socket = exchange.socket().clone();
-    let owner = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
+    let recipient = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
     let since = ask.since.unwrap_or(Since::NOW);
     let claim = if since == Since::NOW { None } else { claim_replay() };
     if claim.is_none() && since != Since::NOW {
         return turn_away(exchange, &no_memory(), "full", ask.format, hub);
     }
-    let number = match hub.join(ask.wants, since, owner.letterbox().clone()) {
+    let number = match hub.join(ask.wants, since, recipient.letterbox().clone()) {
         Ok(number) => number,
         Err(Refused::Full) => {
             journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
@@ -48,7 +48,7 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     drop(exchange); // from here on only the holder of the pen writes
-    After::Listen(Box::new(Listener::new(owner, number, socket, peer, claim)))
+    After::Listen(Box::new(Listener::new(recipient, number, socket, peer, claim)))
 }
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it

@@ -17,10 +17,10 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn health(hub: &Hub) -> Answer {
     let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
-    let backing = hub.commit_queue().map_or_else(String::new, |commit_queue| {
+    let storage = hub.commit_queue().map_or_else(String::new, |commit_queue| {
         format!(",\"{}\":\"{}\"", commit_queue.kind, if commit_queue.is_well() { "ok" } else { "failing" })
     });
-    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{backing}}}\n");
+    let body = format!("{{\"status\":\"{word}\",\"listeners\":{listeners},\"uptime_seconds\":{uptime}{storage}}}\n");
     Answer::new(status, "application/json", body)
 }
 
@@ -118,17 +118,17 @@ mod tests {
         Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0
     }
 
-    fn join(hub: &Hub, tape: &std::sync::Arc<MemoryWire>) -> Recipient {
-        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
+    fn join(hub: &Hub, wire: &std::sync::Arc<MemoryWire>) -> Recipient {
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         let everything = Subscription { channel: String::new(), events: Events::All };
-        hub.join(everything, Since::NOW, owner.letterbox().clone()).unwrap();
-        owner
+        hub.join(everything, Since::NOW, recipient.letterbox().clone()).unwrap();
+        recipient
     }
 
     #[test]
     fn health_is_ok_until_the_server_stops() {
         let hub = hub();
-        let _owner = join(&hub, &MemoryWire::new(usize::MAX));
+        let _recipient = join(&hub, &MemoryWire::new(usize::MAX));
         let healthy = health(&hub);
         assert_eq!(healthy.status, 200);
         assert!(healthy.body.starts_with(r#"{"status":"ok","listeners":1,"uptime_seconds":"#), "{}", healthy.body);

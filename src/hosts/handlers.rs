@@ -67,12 +67,12 @@ pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> O
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
 pub fn list(exchange: Exchange<'_>, hosts: &Hosts) -> After {
-    let standings = hosts.list(Instant::now());
+    let statuses = hosts.list(Instant::now());
     let answer = if exchange.wants_json() || exchange.query_value("as").as_deref() == Some("json") {
-        let hosts: Vec<Value> = standings.iter().map(object).collect();
+        let hosts: Vec<Value> = statuses.iter().map(object).collect();
         Answer::new(200, "application/json", Value::Array(hosts).to_string() + "\n")
     } else {
-        Answer::new(200, TEXT, table(&standings))
+        Answer::new(200, TEXT, table(&statuses))
     };
     exchange.answer(answer)
 }
@@ -105,14 +105,14 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
-fn object(standing: &HostStatus) -> Value {
+fn object(status: &HostStatus) -> Value {
     let figures: Map<String, Value> =
-        standing.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
+        status.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
     json!({
-        "host": standing.host,
-        "state": standing.state.word(),
-        "ago": (standing.ago.as_secs_f64() * 1000.0).round() / 1000.0,
-        "every": standing.every.as_secs_f64(),
+        "host": status.host,
+        "state": status.state.word(),
+        "ago": (status.ago.as_secs_f64() * 1000.0).round() / 1000.0,
+        "every": status.every.as_secs_f64(),
         "figures": figures,
     })
 }
@@ -126,9 +126,9 @@ fn value(key: &str, text: &str) -> Value {
 }
 
 /// One line a host, in columns.
-fn table(standings: &[HostStatus]) -> String {
+fn table(statuses: &[HostStatus]) -> String {
     let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(head).chain(standings.iter().map(row)).collect();
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(statuses.iter().map(row)).collect();
     let widths: Vec<usize> =
         (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
@@ -140,15 +140,15 @@ fn table(standings: &[HostStatus]) -> String {
 }
 
 /// No control character gets into it: nobody speaks to the reader's terminal.
-fn row(standing: &HostStatus) -> [String; 8] {
-    let figures: &Pairs = &standing.figures;
+fn row(status: &HostStatus) -> [String; 8] {
+    let figures: &Pairs = &status.figures;
     let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
     let up = figure("up").and_then(|up| beat::seconds(&up)).map(spoken);
     let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
     [
-        standing.host.clone(),
-        standing.state.word().to_owned(),
-        format!("{} ago", spoken(standing.ago)),
+        status.host.clone(),
+        status.state.word().to_owned(),
+        format!("{} ago", spoken(status.ago)),
         figure("load1").unwrap_or_default(),
         beat::share(figures, "mem").unwrap_or_default(),
         beat::share(figures, "disk").unwrap_or_default(),
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::hosts::host::State;
 
-    fn standing(host: &str, figures: &str) -> HostStatus {
+    fn status(host: &str, figures: &str) -> HostStatus {
         let figures = form::pairs(figures, None, b"").unwrap();
         let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
         HostStatus { host: host.to_owned(), state: State::Up, ago, every, figures }
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn hosts_are_listed_in_columns_that_no_note_can_break() {
         let hosts = [
-            standing("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J"),
-            standing("a-longer-name", ""),
+            status("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J"),
+            status("a-longer-name", ""),
         ];
         assert_eq!(
             table(&hosts),
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn hosts_are_listed_as_json_with_numbers_where_they_are_some() {
         assert_eq!(
-            object(&standing("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
+            object(&status("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
             r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
     }

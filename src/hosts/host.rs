@@ -92,7 +92,7 @@ impl Host {
     }
 
     /// The moment from which on its silence counts. `since` is when the server began to listen anew.
-    pub(super) fn silent_from(&self, since: Option<Instant>) -> Instant {
+    fn silent_from(&self, since: Option<Instant>) -> Instant {
         since.map_or(self.heard, |since| since.max(self.heard))
     }
 

@@ -191,14 +191,14 @@ impl Hosts {
     /// Every known host, sorted by name.
     pub fn list(&self, now: Instant) -> Vec<HostStatus> {
         let known = lock(&self.known);
-        let standing = |(name, host): (&String, &Host)| HostStatus {
+        let status = |(name, host): (&String, &Host)| HostStatus {
             host: name.clone(),
             state: host.said.max(host.judge(known.listening_since, now)),
             ago: now.saturating_duration_since(host.heard),
             every: host.every,
             figures: host.figures.clone(),
         };
-        known.hosts.iter().map(standing).collect()
+        known.hosts.iter().map(status).collect()
     }
 }
 

@@ -7,8 +7,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
-use crate::http::refusal::RETRY_AFTER;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::net::socket::Socket;
 use crate::os::limits::Claim;
 use crate::room::wire::Wire;

@@ -39,8 +39,7 @@ use crate::journal;
 use crate::keep::record;
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
-use crate::room::message::{Digest, HOST_EVENT, Message};
-use crate::room::message::{Receipt, Refused};
+use crate::room::message::{Digest, HOST_EVENT, Message, Receipt, Refused};
 use crate::room::replay::Restored;
 use crate::sync::lock;
 

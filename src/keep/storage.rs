@@ -55,8 +55,8 @@ impl Storage {
 }
 
 /// Makes a hub with `backing` behind it; with `None`, only memory keeps the messages.
-pub fn open_hub(limits: Limits, backing: Option<Storage>) -> OpenHub {
-    match backing {
+pub fn open_hub(limits: Limits, storage: Option<Storage>) -> OpenHub {
+    match storage {
         None => {
             let (hub, called) = Hub::new(limits);
             (hub, called, vec![], vec![])

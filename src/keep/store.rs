@@ -33,8 +33,7 @@ use crate::keep::record;
 use crate::keep::wal::{self, Behind, Log, Raw};
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
-use crate::room::message::Refused;
-use crate::room::message::{HOST_EVENT, Message, next_id};
+use crate::room::message::{HOST_EVENT, Message, Refused, next_id};
 use crate::room::replay::Restored;
 
 /// The rows: messages that were kept together, by the id of the newest one; see [`row`].

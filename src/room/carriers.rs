@@ -115,39 +115,39 @@ impl Carriers {
 
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
-    pub fn lend_a_hand(&self, reached: usize, round: Snapshots<'_>) {
+    pub fn lend_a_hand(&self, reached: usize, snapshot: Snapshots<'_>) {
         if reached == 0 {
             return;
         }
         if reached >= BIG_ROOM {
-            return self.lend_a_hand_in_a_big_room(round);
+            return self.lend_a_hand_in_a_big_room(snapshot);
         }
         for _ in 0..MOST_WALKS {
-            if !self.walk_if_free(false, round) || self.behind() == 0 {
+            if !self.walk_if_free(false, snapshot) || self.behind() == 0 {
                 return;
             }
         }
         self.call_keeper();
     }
 
-    fn lend_a_hand_in_a_big_room(&self, round: Snapshots<'_>) {
+    fn lend_a_hand_in_a_big_room(&self, snapshot: Snapshots<'_>) {
         if !self.rest_left().is_zero() && !self.are_far_behind() {
             return self.call_keeper();
         }
-        if self.walk_if_free(true, round) && self.behind() > 0 {
+        if self.walk_if_free(true, snapshot) && self.behind() > 0 {
             self.call_keeper(); // after the rest
         }
     }
 
     /// Walks for the keeper that was called: once the rest is over, from the other end if another thread walks.
-    pub fn lend_a_second_hand(&self, round: Snapshots<'_>) {
+    pub fn lend_a_second_hand(&self, snapshot: Snapshots<'_>) {
         thread::sleep(self.rest_left());
         if self.behind() == 0 {
             return; // it was done alone
         }
         match try_lock(&self.turn) {
-            Some(_turn) => self.walk(Hand::First { calls: false }, round),
-            None => return self.walk(Hand::Second, round), // the holder of the turn looks when it puts it down
+            Some(_turn) => self.walk(Hand::First { calls: false }, snapshot),
+            None => return self.walk(Hand::Second, snapshot), // the holder of the turn looks when it puts it down
         }
         if self.behind() > 0 {
             self.call_keeper(); // the keeper is the caller; it sees to other things in between
@@ -176,17 +176,20 @@ impl Carriers {
     /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
     /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
     /// `second_hand`, calls one if this walker is alone.
-    fn walk_if_free(&self, second_hand: bool, round: Snapshots<'_>) -> bool {
+    fn walk_if_free(&self, second_hand: bool, snapshot: Snapshots<'_>) -> bool {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {
             Some(_turn) => {
-                self.walk(Hand::First { calls: second_hand && !self.many_speak.swap(false, Ordering::Relaxed) }, round);
+                self.walk(
+                    Hand::First { calls: second_hand && !self.many_speak.swap(false, Ordering::Relaxed) },
+                    snapshot,
+                );
                 true
             }
             None => {
                 self.many_speak.store(true, Ordering::Relaxed);
                 if self.are_far_behind() {
-                    self.walk(Hand::Second, round);
+                    self.walk(Hand::Second, snapshot);
                 }
                 false
             }
@@ -194,23 +197,23 @@ impl Carriers {
     }
 
     /// Goes along all letterboxes once and carries what lies there. In a big room a rest follows.
-    fn walk(&self, hand: Hand, round: Snapshots<'_>) {
-        let (posted, round) = round();
+    fn walk(&self, hand: Hand, snapshot: Snapshots<'_>) {
+        let (posted, snapshot) = snapshot();
         let start = Instant::now();
         let mut buffer = Vec::new();
         let mut carry = |letterbox: &Arc<Letterbox>| letterbox.carry(&mut buffer);
         match hand {
-            Hand::First { calls: false } => round.iter().for_each(carry),
+            Hand::First { calls: false } => snapshot.iter().for_each(carry),
             Hand::First { calls: true } => {
-                let (first, rest) = round.split_at(FIRST_ALONE.min(round.len()));
+                let (first, rest) = snapshot.split_at(FIRST_ALONE.min(snapshot.len()));
                 first.iter().for_each(&mut carry);
                 self.call_keeper();
                 rest.iter().for_each(carry);
             }
-            Hand::Second => round.iter().rev().for_each(carry),
+            Hand::Second => snapshot.iter().rev().for_each(carry),
         }
         self.carried.fetch_max(posted, Ordering::SeqCst);
-        if round.len() >= BIG_ROOM {
+        if snapshot.len() >= BIG_ROOM {
             let over = self.began.elapsed() + start.elapsed().min(LONGEST_REST);
             self.rests_until.store(over.as_micros() as u64, Ordering::Relaxed);
         }
@@ -236,7 +239,7 @@ mod tests {
         let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 256, history: 9, history_bytes: 1 << 20 });
         let rooms: Vec<_> = (0..BIG_ROOM).map(|_| join(&hub, 256)).collect();
         let say = || hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
-        let heard = |messages: usize| rooms.iter().all(|(_, tape, _)| tape.text() == "x\r\n".repeat(messages));
+        let heard = |messages: usize| rooms.iter().all(|(_, wire, _)| wire.text() == "x\r\n".repeat(messages));
         let rest = |limit: u64| hub.carriers.rests_until.store(limit, Ordering::SeqCst);
         say();
         assert!(heard(1), "who speaks alone carries at once");
@@ -287,11 +290,11 @@ mod tests {
         let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20 });
         let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
         let join = || {
-            let owner = Recipient::new(witness.clone(), Format::Lines, false, vec![], 8);
-            hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
-            owner
+            let recipient = Recipient::new(witness.clone(), Format::Lines, false, vec![], 8);
+            hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
+            recipient
         };
-        let _owners: Vec<_> = (0..BIG_ROOM).map(|_| join()).collect();
+        let _recipients: Vec<_> = (0..BIG_ROOM).map(|_| join()).collect();
         hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
         let expected: Vec<_> = (0..BIG_ROOM).map(|before| before >= FIRST_ALONE).collect();
         assert_eq!(*witness.was_called.lock().unwrap(), expected);

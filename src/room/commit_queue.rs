@@ -17,8 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 // Not those of `sync.rs`: under the model check there is no commit queue.
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::room::message::{Digest, Message};
-use crate::room::message::{Receipt, Refused};
+use crate::room::message::{Digest, Message, Receipt, Refused};
 
 /// The most messages that the committer takes at once. To write so few costs less than the wait for the disk.
 pub const BATCH_LIMIT: usize = 256;

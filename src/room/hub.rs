@@ -55,7 +55,7 @@ struct Room {
     last_number: u64,
     closed: bool,
     /// The letterboxes as one shared list for the walkers. Made anew when a listener has joined or left since.
-    round: Option<Snapshot>,
+    snapshot: Option<Snapshot>,
 }
 
 /// A function that sees each message after it was posted. It must not wait.
@@ -85,7 +85,7 @@ impl Hub {
         if commit_queue.is_none() {
             history.know_ids();
         }
-        let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, round: None };
+        let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, snapshot: None };
         let hub = Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
@@ -117,7 +117,7 @@ impl Hub {
         room.last_number += 1;
         let number = room.last_number;
         room.listeners.push(Listener { number, wants, heard, letterbox });
-        room.round = None;
+        room.snapshot = None;
         Ok(number)
     }
 
@@ -148,7 +148,7 @@ impl Hub {
         let mut room = lock(&self.room);
         if let Some(place) = room.listeners.iter().position(|listener| listener.number == number) {
             room.listeners.swap_remove(place);
-            room.round = None;
+            room.snapshot = None;
         }
     }
 
@@ -242,7 +242,7 @@ impl Hub {
             }
         });
         if room.listeners.len() < before {
-            room.round = None;
+            room.snapshot = None;
         }
         if receipt.listeners > 0 {
             self.carriers.note_posted();
@@ -259,7 +259,7 @@ impl Hub {
         let listeners = {
             let mut room = lock(&self.room);
             room.history.forget(missing);
-            room.round = None;
+            room.snapshot = None;
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
@@ -296,12 +296,12 @@ impl Hub {
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
     pub fn lend_a_hand(&self, reached: usize) {
-        self.carriers.lend_a_hand(reached, &|| self.round());
+        self.carriers.lend_a_hand(reached, &|| self.snapshot());
     }
 
     /// Walks for the keeper that was called.
     pub fn lend_a_second_hand(&self) {
-        self.carriers.lend_a_second_hand(&|| self.round());
+        self.carriers.lend_a_second_hand(&|| self.snapshot());
     }
 
     /// Has the keeper carry what lies in the letterboxes.
@@ -310,9 +310,9 @@ impl Hub {
     }
 
     /// The letterboxes, and how many messages were posted to them.
-    fn round(&self) -> (u64, Snapshot) {
+    fn snapshot(&self) -> (u64, Snapshot) {
         let mut room = lock(&self.room);
-        (self.carriers.posted(), room.round())
+        (self.carriers.posted(), room.snapshot())
     }
 
     /// How many listen now.
@@ -341,7 +341,7 @@ impl Hub {
         let listeners = {
             let mut room = lock(&self.room);
             room.closed = true;
-            room.round = None;
+            room.snapshot = None;
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
@@ -361,9 +361,11 @@ struct Posting {
 }
 
 impl Room {
-    fn round(&mut self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         let listeners = &self.listeners;
-        self.round.get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect()).clone()
+        self.snapshot
+            .get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect())
+            .clone()
     }
 }
 
@@ -386,10 +388,10 @@ pub(super) mod tests {
     }
 
     pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>, u64) {
-        let tape = MemoryWire::new(usize::MAX);
-        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], queue);
-        let number = hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
-        (owner, tape, number)
+        let wire = MemoryWire::new(usize::MAX);
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], queue);
+        let number = hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
+        (recipient, wire, number)
     }
 
     #[test]
@@ -400,11 +402,11 @@ pub(super) mod tests {
         let second = hub.publish(message("two")).unwrap();
         assert_eq!((first.listeners, second.listeners), (3, 3));
         assert!(second.id > first.id);
-        assert!(rooms.iter().all(|(_, tape, _)| tape.text().is_empty()), "nothing is sent under the lock");
+        assert!(rooms.iter().all(|(_, wire, _)| wire.text().is_empty()), "nothing is sent under the lock");
         hub.lend_a_hand(second.listeners);
-        for (_, tape, _) in &rooms {
-            assert_eq!(tape.text(), "one\r\ntwo\r\n");
-            assert_eq!(tape.sends(), 1, "many letters go out in one send");
+        for (_, wire, _) in &rooms {
+            assert_eq!(wire.text(), "one\r\ntwo\r\n");
+            assert_eq!(wire.sends(), 1, "many letters go out in one send");
         }
     }
 
@@ -412,9 +414,9 @@ pub(super) mod tests {
     fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
         let hub = hub(10, 8);
         let slow = MemoryWire::new(0);
-        let slow_owner = Recipient::new(slow.clone(), Format::Lines, false, vec![], 8);
-        hub.join(everything(), Since::NOW, slow_owner.letterbox().clone()).unwrap();
-        let (_owner, tape, _) = join(&hub, 8);
+        let slow_recipient = Recipient::new(slow.clone(), Format::Lines, false, vec![], 8);
+        hub.join(everything(), Since::NOW, slow_recipient.letterbox().clone()).unwrap();
+        let (_recipient, wire, _) = join(&hub, 8);
         let reached: Vec<_> = (0..12)
             .map(|number| {
                 let receipt = hub.publish(message(&number.to_string())).unwrap();
@@ -424,9 +426,9 @@ pub(super) mod tests {
             .collect();
         // The first hand found the socket full and took all that lay there, one letter; eight more fill the letterbox.
         assert_eq!(reached, [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]);
-        assert_eq!(slow_owner.standing(), crate::room::letterbox::StreamState::HungUp);
+        assert_eq!(slow_recipient.state(), crate::room::letterbox::StreamState::HungUp);
         assert!(slow.is_cut());
-        assert_eq!(tape.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
+        assert_eq!(wire.text(), (0..12).map(|number| format!("{number}\r\n")).collect::<String>());
     }
 
     #[test]
@@ -445,16 +447,16 @@ pub(super) mod tests {
     #[test]
     fn the_room_has_a_bound_and_an_end() {
         let hub = hub(1, 8);
-        let (owner, tape, _) = join(&hub, 8);
+        let (recipient, wire, _) = join(&hub, 8);
         let other = Recipient::new(MemoryWire::new(0), Format::Lines, false, vec![], 8);
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
         hub.publish(message("last")).unwrap();
         hub.close();
         assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
-        assert_eq!(owner.standing(), crate::room::letterbox::StreamState::Closing);
-        owner.finish().unwrap();
-        assert_eq!(tape.text(), "last\r\n", "what was accepted is delivered");
+        assert_eq!(recipient.state(), crate::room::letterbox::StreamState::Closing);
+        recipient.finish().unwrap();
+        assert_eq!(wire.text(), "last\r\n", "what was accepted is delivered");
     }
 
     #[test]
@@ -473,8 +475,8 @@ pub(super) mod tests {
             }
         });
         hub.lend_a_second_hand();
-        for (_, tape, _) in &rooms {
-            assert_eq!(tape.text(), "x\r\n".repeat(4000));
+        for (_, wire, _) in &rooms {
+            assert_eq!(wire.text(), "x\r\n".repeat(4000));
         }
     }
 }

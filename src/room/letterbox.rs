@@ -58,7 +58,7 @@ pub struct Letterbox {
     /// ringing once.
     bell: Sender<()>,
     /// How the listener stands: one of [`StreamState`].
-    standing: AtomicU8,
+    state: AtomicU8,
     pen: Mutex<Pen>,
     wire: Arc<dyn Wire>,
     /// The most letters that may lie here.
@@ -191,7 +191,7 @@ impl Letterbox {
 
     /// Hangs up on a listener that did not keep up. Its thread is woken even out of a wait for the socket.
     pub fn hang_up(&self) {
-        self.standing.store(StreamState::HungUp as u8, Ordering::SeqCst);
+        self.state.store(StreamState::HungUp as u8, Ordering::SeqCst);
         self.wire.cut();
         self.ring();
     }
@@ -199,14 +199,14 @@ impl Letterbox {
     /// Tells the listener's own thread that nothing more will be posted. Either the server stops, or this server missed
     /// messages, and the listener is told of the gap when it comes back (`Hub::skip`).
     pub fn close(&self) {
-        self.standing.store(StreamState::Closing as u8, Ordering::SeqCst);
+        self.state.store(StreamState::Closing as u8, Ordering::SeqCst);
         self.ring();
     }
 
     /// Tells the listener's own thread that the listener has closed the connection.
     pub fn let_leave(&self) {
         let (listening, left) = (StreamState::Listening as u8, StreamState::Left as u8);
-        let _ = self.standing.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self.state.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
         self.ring();
     }
 
@@ -222,7 +222,7 @@ impl Watcher for Letterbox {
 }
 
 impl Recipient {
-    /// Makes a letterbox of `limit` letters and its owner, for a listener on `wire` that wants `format`, with chunk
+    /// Makes a letterbox of `limit` letters and its recipient, for a listener on `wire` that wants `format`, with chunk
     /// framing if `chunked`. `head` goes out first.
     pub fn new(wire: Arc<dyn Wire>, format: Format, chunked: bool, head: Vec<u8>, limit: usize) -> Recipient {
         let (letters, waiting) = unbounded();
@@ -242,7 +242,7 @@ impl Recipient {
             letters,
             waiting: AtomicI64::new(0),
             bell,
-            standing: AtomicU8::new(StreamState::Listening as u8),
+            state: AtomicU8::new(StreamState::Listening as u8),
             pen: Mutex::new(pen),
             wire,
             limit: limit as i64,
@@ -256,11 +256,11 @@ impl Recipient {
     }
 
     /// How the listener stands: whether its thread goes on, and if not, why.
-    pub fn standing(&self) -> StreamState {
-        match self.letterbox.standing.load(Ordering::SeqCst) {
-            standing if standing == StreamState::Closing as u8 => StreamState::Closing,
-            standing if standing == StreamState::HungUp as u8 => StreamState::HungUp,
-            standing if standing == StreamState::Left as u8 => StreamState::Left,
+    pub fn state(&self) -> StreamState {
+        match self.letterbox.state.load(Ordering::SeqCst) {
+            state if state == StreamState::Closing as u8 => StreamState::Closing,
+            state if state == StreamState::HungUp as u8 => StreamState::HungUp,
+            state if state == StreamState::Left as u8 => StreamState::Left,
             _ => StreamState::Listening,
         }
     }
@@ -442,55 +442,55 @@ mod tests {
     #[test]
     fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
         let wire = MemoryWire::new(7);
-        let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
-        owner.letterbox().post(&letter("one"));
-        owner.letterbox().carry(&mut vec![]);
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        recipient.letterbox().post(&letter("one"));
+        recipient.letterbox().carry(&mut vec![]);
         assert_eq!(wire.text(), "head\r\no", "the head first, then as much as there was room for");
-        owner.letterbox().post(&letter("two"));
-        owner.letterbox().carry(&mut vec![]);
-        assert_eq!(wire.sends(), 2, "nobody tries again while the owner is on its way");
-        owner.sleep(Duration::from_secs(60)); // returns at once: the bell is rung
-        owner.write_out().unwrap();
+        recipient.letterbox().post(&letter("two"));
+        recipient.letterbox().carry(&mut vec![]);
+        assert_eq!(wire.sends(), 2, "nobody tries again while the recipient is on its way");
+        recipient.sleep(Duration::from_secs(60)); // returns at once: the bell is rung
+        recipient.write_out().unwrap();
         assert_eq!(wire.text(), "head\r\none\r\ntwo\r\n");
     }
 
     #[test]
     fn what_was_said_before_goes_out_first_and_is_no_sign_of_a_slow_listener() {
         let wire = MemoryWire::new(10);
-        let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
         let past = (0..1000).rev().map(|number| std::sync::Arc::new(message(&format!("past {number}"))));
-        owner.letterbox().put_before(Replay {
+        recipient.letterbox().put_before(Replay {
             gap: Some(crate::room::replay::Gap { after: 7, oldest: None }),
             messages: past.collect(),
         });
-        let posted = owner.letterbox().post(&letter("live"));
+        let posted = recipient.letterbox().post(&letter("live"));
         assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
-        owner.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
+        recipient.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
         assert_eq!(wire.text(), "head\r\nalou");
-        owner.write_out().unwrap();
+        recipient.write_out().unwrap();
         let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
         let notice = "aloud: messages after 7 may be missing; none is kept\r\n";
         assert_eq!(wire.text(), format!("head\r\n{notice}{expected}live\r\n"));
-        assert_eq!(lock(&owner.letterbox().pen).past, None, "nothing is left of it");
+        assert_eq!(lock(&recipient.letterbox().pen).past, None, "nothing is left of it");
     }
 
     #[test]
     fn silence_is_broken_and_only_silence() {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = Recipient::new(wire.clone(), Format::Sse, true, vec![], 8);
-        owner.break_silence(Duration::ZERO).unwrap();
+        let recipient = Recipient::new(wire.clone(), Format::Sse, true, vec![], 8);
+        recipient.break_silence(Duration::ZERO).unwrap();
         assert_eq!(wire.text(), "2\r\n:\n\r\n");
-        owner.break_silence(Duration::from_secs(60)).unwrap();
+        recipient.break_silence(Duration::from_secs(60)).unwrap();
         assert_eq!(wire.text(), "2\r\n:\n\r\n");
-        assert!(owner.silence_left(Duration::from_secs(60)) > Duration::from_secs(1));
+        assert!(recipient.silence_left(Duration::from_secs(60)) > Duration::from_secs(1));
     }
 
     #[test]
     fn a_chunked_stream_is_ended_properly() {
         let wire = MemoryWire::new(3);
-        let owner = Recipient::new(wire.clone(), Format::Lines, true, vec![], 8);
-        owner.letterbox().post(&letter("one"));
-        owner.finish().unwrap();
+        let recipient = Recipient::new(wire.clone(), Format::Lines, true, vec![], 8);
+        recipient.letterbox().post(&letter("one"));
+        recipient.finish().unwrap();
         assert_eq!(wire.text(), "5\r\none\r\n\r\n0\r\n\r\n");
     }
 }

@@ -15,7 +15,7 @@ use crate::room::wire::{STALL_LIMIT, Wire};
 /// A listener that has joined and whose stream is yet to be written. It has all that its own thread needs, and nothing
 /// of the request, whose memory would be kept for as long as it listens.
 pub struct Listener {
-    owner: Recipient,
+    recipient: Recipient,
     number: u64,
     wire: Arc<dyn Wire>,
     peer: String,
@@ -26,9 +26,9 @@ pub struct Listener {
 impl Listener {
     /// A listener that has joined the hub with this `number`; `peer` is its name in the log, `claim` the memory that it
     /// needs for earlier messages. From now on its thread is told when the client leaves.
-    pub fn new(owner: Recipient, number: u64, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
-        wire.watch(Some(owner.letterbox().clone()));
-        Listener { owner, number, wire, peer, claim }
+    pub fn new(recipient: Recipient, number: u64, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
+        wire.watch(Some(recipient.letterbox().clone()));
+        Listener { recipient, number, wire, peer, claim }
     }
 
     /// Streams messages, and a sign of life after each `heartbeat` of silence, until the listener leaves, is hung up
@@ -43,7 +43,7 @@ impl Listener {
     /// stream has gone out.
     pub fn give_up(&self, hub: &Hub) -> bool {
         self.leave(hub);
-        self.owner.close_pen()
+        self.recipient.close_pen()
     }
 
     fn leave(&self, hub: &Hub) {
@@ -52,15 +52,15 @@ impl Listener {
     }
 
     fn hear(&mut self, heartbeat: Duration) -> io::Result<()> {
-        let owner = &self.owner;
-        owner.write_out()?; // the head leaves at once, then earlier messages
+        let recipient = &self.recipient;
+        recipient.write_out()?; // the head leaves at once, then earlier messages
         self.claim = None;
         loop {
-            owner.sleep(owner.silence_left(heartbeat));
-            match owner.standing() {
-                StreamState::Listening => owner.break_silence(heartbeat)?,
-                StreamState::Closing => return owner.finish(),
-                StreamState::Left => return owner.why_left(),
+            recipient.sleep(recipient.silence_left(heartbeat));
+            match recipient.state() {
+                StreamState::Listening => recipient.break_silence(heartbeat)?,
+                StreamState::Closing => return recipient.finish(),
+                StreamState::Left => return recipient.why_left(),
                 StreamState::HungUp => return Ok(()),
             }
         }
@@ -68,10 +68,10 @@ impl Listener {
 
     fn say_why(&self, ended: io::Result<()>) -> Ended {
         let peer = &self.peer;
-        match (self.owner.standing(), ended) {
+        match (self.recipient.state(), ended) {
             (StreamState::HungUp, _) => {
                 journal::SLOW_LISTENERS
-                    .warn(format_args!("hung up on {peer}: {} messages waited for it", self.owner.limit()));
+                    .warn(format_args!("hung up on {peer}: {} messages waited for it", self.recipient.limit()));
                 Ended::QueueFull
             }
             (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -105,13 +105,13 @@ mod tests {
     fn nobody_writes_after_the_pen_is_closed_and_its_owner_knows_whether_anybody_did() {
         for (room, text) in [(0, ""), (3, "hea"), (usize::MAX, "head\r\none\r\n")] {
             let wire = MemoryWire::new(room);
-            let owner = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
-            owner.letterbox().post(&letter("one"));
-            owner.letterbox().carry(&mut vec![]);
-            assert_eq!((owner.close_pen(), wire.text().as_str()), (text.is_empty(), text));
+            let recipient = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
+            recipient.letterbox().post(&letter("one"));
+            recipient.letterbox().carry(&mut vec![]);
+            assert_eq!((recipient.close_pen(), wire.text().as_str()), (text.is_empty(), text));
             wire.wait_until_writable(Duration::ZERO).unwrap(); // makes room
-            owner.letterbox().post(&letter("two"));
-            owner.letterbox().carry(&mut vec![]);
+            recipient.letterbox().post(&letter("two"));
+            recipient.letterbox().carry(&mut vec![]);
             assert_eq!(wire.text(), text);
         }
     }
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn the_owner_learns_of_a_connection_that_a_helping_hand_found_broken() {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         wire.break_with(io::ErrorKind::TimedOut);
-        owner.letterbox().post(&letter("one"));
-        owner.letterbox().carry(&mut vec![]);
-        owner.sleep(Duration::from_secs(60)); // returns at once
-        assert_eq!(owner.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        recipient.letterbox().post(&letter("one"));
+        recipient.letterbox().carry(&mut vec![]);
+        recipient.sleep(Duration::from_secs(60)); // returns at once
+        assert_eq!(recipient.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

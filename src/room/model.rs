@@ -1,16 +1,18 @@
 //! The model check: it runs the hand-over (`room/letterbox.rs`) in every order in which the threads of the hand-over
 //! can meet. To see it work, take one of the fences away, or the look after the pen was put down.
 
+use std::time::Duration;
+
+use loom::thread;
+
 use crate::room::frame::Format;
 use crate::room::hub::{Hub, Limits};
 use crate::room::letterbox::Recipient;
 use crate::room::memory_wire::{MemoryWire, letter, message};
 use crate::room::replay::Since;
 use crate::room::subscription::{Events, Subscription};
-use loom::thread;
-use std::time::Duration;
 
-fn owner(wire: &std::sync::Arc<MemoryWire>) -> Recipient {
+fn recipient(wire: &std::sync::Arc<MemoryWire>) -> Recipient {
     Recipient::new(wire.clone(), Format::Lines, false, vec![], 8)
 }
 
@@ -21,8 +23,8 @@ fn check(body: impl Fn() + Sync + Send + 'static) {
 }
 
 /// Starts another thread that posts and carries each of `texts`.
-fn speaks(owner: &Recipient, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
-    let letterbox = owner.letterbox().clone();
+fn speaks(recipient: &Recipient, texts: &'static [&'static str]) -> thread::JoinHandle<()> {
+    let letterbox = recipient.letterbox().clone();
     thread::spawn(move || {
         for text in texts {
             letterbox.post(&letter(text));
@@ -35,10 +37,10 @@ fn speaks(owner: &Recipient, texts: &'static [&'static str]) -> thread::JoinHand
 fn two_hands_leave_no_letter_lying() {
     check(|| {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = owner(&wire);
-        let other = speaks(&owner, &["x"]);
-        owner.letterbox().post(&letter("x"));
-        owner.letterbox().carry(&mut vec![]);
+        let recipient = recipient(&wire);
+        let other = speaks(&recipient, &["x"]);
+        recipient.letterbox().post(&letter("x"));
+        recipient.letterbox().carry(&mut vec![]);
         other.join().unwrap();
         assert_eq!(wire.text(), "x\r\nx\r\n", "a letter is left lying");
     });
@@ -48,13 +50,13 @@ fn two_hands_leave_no_letter_lying() {
 fn a_hand_and_the_owner_leave_no_letter_lying_and_keep_the_order() {
     check(|| {
         let wire = MemoryWire::new(2); // full in the middle of the first letter
-        let owner = owner(&wire);
-        let speaker = speaks(&owner, &["1", "2"]);
-        owner.write_out().unwrap(); // a heartbeat's turn, at any moment
-        let left = owner.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
+        let recipient = recipient(&wire);
+        let speaker = speaks(&recipient, &["1", "2"]);
+        recipient.write_out().unwrap(); // a heartbeat's turn, at any moment
+        let left = recipient.silence_left(Duration::from_secs(3600)); // then it sleeps, unless there is no time left
         speaker.join().unwrap();
-        if left.is_zero() || owner.bell.try_recv().is_ok() {
-            owner.write_out().unwrap();
+        if left.is_zero() || recipient.bell.try_recv().is_ok() {
+            recipient.write_out().unwrap();
         }
         assert_eq!(wire.text(), "1\r\n2\r\n", "a letter is left lying and nobody was rung for it");
     });
@@ -64,12 +66,12 @@ fn a_hand_and_the_owner_leave_no_letter_lying_and_keep_the_order() {
 fn a_look_at_the_clock_leaves_no_letter_lying() {
     check(|| {
         let wire = MemoryWire::new(usize::MAX);
-        let owner = owner(&wire);
-        let speaker = speaks(&owner, &["x"]);
-        let asleep = !owner.silence_left(Duration::from_secs(60)).is_zero();
+        let recipient = recipient(&wire);
+        let speaker = speaks(&recipient, &["x"]);
+        let asleep = !recipient.silence_left(Duration::from_secs(60)).is_zero();
         speaker.join().unwrap();
-        if !asleep || owner.bell.try_recv().is_ok() {
-            owner.write_out().unwrap();
+        if !asleep || recipient.bell.try_recv().is_ok() {
+            recipient.write_out().unwrap();
         }
         assert_eq!(wire.text(), "x\r\n", "a letter is left lying until the next heartbeat");
     });
@@ -88,8 +90,8 @@ fn two_speakers_carry_everything_in_the_order_of_ids() {
     check(|| {
         let hub = std::sync::Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
-        let owner = owner(&wire);
-        hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+        let recipient = recipient(&wire);
+        hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
         let other = {
             let hub = hub.clone();
             thread::spawn(move || {
@@ -110,7 +112,7 @@ fn who_joins_hears_everything_said_afterwards() {
     check(|| {
         let hub = std::sync::Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
-        let owner = owner(&wire);
+        let recipient = recipient(&wire);
         let speaker = {
             let hub = hub.clone();
             thread::spawn(move || {
@@ -121,7 +123,7 @@ fn who_joins_hears_everything_said_afterwards() {
                 })
             })
         };
-        hub.join(everything(), Since::NOW, owner.letterbox().clone()).unwrap();
+        hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
         let reached = speaker.join().unwrap();
         assert!(reached[0] <= reached[1], "once joined, it is reached");
         assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
@@ -133,7 +135,7 @@ fn who_joins_with_what_was_said_before_hears_everything_once() {
     check(|| {
         let hub = std::sync::Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
-        let owner = owner(&wire);
+        let recipient = recipient(&wire);
         let speaker = {
             let hub = hub.clone();
             thread::spawn(move || {
@@ -143,8 +145,8 @@ fn who_joins_with_what_was_said_before_hears_everything_once() {
                 }
             })
         };
-        hub.join(everything(), Since::OLDEST, owner.letterbox().clone()).unwrap();
-        owner.write_out().unwrap();
+        hub.join(everything(), Since::OLDEST, recipient.letterbox().clone()).unwrap();
+        recipient.write_out().unwrap();
         speaker.join().unwrap();
         assert_eq!(wire.text(), "1\r\n2\r\n", "a hole or a repeat where the replay meets the live stream");
     });

@@ -111,16 +111,16 @@ mod tests {
         let on = |channel: &str, text: &str| hub.publish(Message { channel: channel.to_owned(), ..message(text) });
         let ids: Vec<u64> = (0..50).map(|number| on("a", &number.to_string()).unwrap().id).collect();
         on("b", "for somebody else").unwrap();
-        let tape = MemoryWire::new(usize::MAX);
-        let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
+        let wire = MemoryWire::new(usize::MAX);
+        let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
         let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
-        hub.join(wants.clone(), since(ids[9]), owner.letterbox().clone()).unwrap();
+        hub.join(wants.clone(), since(ids[9]), recipient.letterbox().clone()).unwrap();
         let live = on("a", "live").unwrap();
         assert_eq!(live.listeners, 1, "forty replayed ones do not fill a letterbox of eight");
         hub.lend_a_hand(live.listeners);
         let expected: String = (10..50).map(|number| format!("{number}\r\n")).collect();
-        assert_eq!(tape.text(), format!("{expected}live\r\n"));
+        assert_eq!(wire.text(), format!("{expected}live\r\n"));
 
         let replay = hub.said(&wants, since(ids[49]));
         assert_eq!(replay.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [live.id]);
@@ -180,13 +180,13 @@ mod tests {
                 hub.lend_a_hand(receipt.listeners);
             };
             post(1);
-            let tape = MemoryWire::new(usize::MAX);
-            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 8);
+            let wire = MemoryWire::new(usize::MAX);
+            let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
             let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
             assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
-            hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            hub.join(everything(), since, recipient.letterbox().clone()).unwrap();
             [2, 3, 4].into_iter().for_each(post);
-            let heard = tape.text();
+            let heard = wire.text();
             let words: Vec<_> = heard.lines().map(|line| if line.len() > 1 { "gap" } else { line }).collect();
             assert_eq!(words.join(" "), expected, "{kind}: {heard}");
         };
@@ -214,19 +214,19 @@ mod tests {
             let newest = Since { point: Point::Oldest, most: [1, 2, 6, 300][round % 4] };
             let heard_last = hub.said(&everything(), newest).messages.pop().unwrap();
             let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
-            let tape = MemoryWire::new([usize::MAX, 20][round % 2]);
-            let owner = Recipient::new(tape.clone(), Format::Lines, false, vec![], 10_000);
-            let joined = hub.join(everything(), since, owner.letterbox().clone()).unwrap();
+            let wire = MemoryWire::new([usize::MAX, 20][round % 2]);
+            let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 10_000);
+            let joined = hub.join(everything(), since, recipient.letterbox().clone()).unwrap();
             let replayed = said.load(Ordering::SeqCst);
-            owner.write_out().unwrap();
+            recipient.write_out().unwrap();
             enough.fetch_max(replayed + 3, Ordering::SeqCst);
             while said.load(Ordering::SeqCst) < replayed + 3 {
                 std::thread::yield_now();
             }
             hub.leave(joined);
-            owner.write_out().unwrap();
+            recipient.write_out().unwrap();
             let first = number_of(&heard_last) + 1;
-            let heard: Vec<u64> = tape.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();
+            let heard: Vec<u64> = wire.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();
             let hole = (first..).zip(&heard).find(|(expected, heard)| expected != *heard);
             assert_eq!(hole, None, "from {first} on, in round {round}");
             assert!(first + heard.len() as u64 > replayed + 3, "it heard some of it live");

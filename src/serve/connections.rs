@@ -99,8 +99,8 @@ impl<C> Slot<C> {
         None
     }
 
-    /// Takes the connection if it has waited too long. Does not if something has come that no thread has looked at yet:
-    /// the process may have been stopped for a while (SIGSTOP), and its clients not.
+    /// Takes the connection if it has waited too long. One with bytes that no thread has looked at yet may stay: the
+    /// process may have been stopped for a while (SIGSTOP), and its clients not.
     pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(C, Awaited)> {
         let mut occupancy = lock(&self.occupancy);
         let Occupancy::Parked(_, awaited, since) = &*occupancy else { return None };
@@ -205,8 +205,8 @@ impl<C> Connections<C> {
 
 /// Some of `slots` that have been silent longest, all of one client: of the client of `like`, or else of the one that
 /// holds most and has silent ones. First come those that have their last answer, then those that ask for nothing, then
-/// those that have begun a request. A request has ten seconds to be complete; an honest one soon is, so when all others
-/// are gone, these are the ones that hold on to their place.
+/// those that have begun a request. An honest request is soon whole, so if only such connections are left, they are
+/// holding on to their place.
 pub fn longest_silent<C>(slots: Vec<Arc<Slot<C>>>, like: Option<&Slot<C>>) -> Vec<Arc<Slot<C>>> {
     let mut held: HashMap<_, usize> = HashMap::new();
     slots.iter().for_each(|slot| *held.entry(slot.client()).or_default() += 1);

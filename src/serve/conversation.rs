@@ -1,5 +1,9 @@
 //! Conversations: from the bytes that have come to the answer, and on to the next wait or the end of the connection.
 
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
 use crate::api::route;
 use crate::http::exchange::{After, Exchange, HandIn, Outcome, Unanswered, refusal_alone};
 use crate::http::framing::Stage;
@@ -12,9 +16,6 @@ use crate::serve::connections::{Awaited, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot, Task};
 use crate::serve::threads::{LISTENER_STACK_BYTES, MOST_WAITING_PART, STACK_BYTES, survives};
 use crate::sync::lock;
-use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 impl Server {
     /// Serves the connection of this `key`: something has come, or its peer has `left`.
@@ -30,7 +31,7 @@ impl Server {
     }
 
     /// Serves a connection until it is parked, has ended, has handed in a message, or has a thread of its own.
-    pub(super) fn serve(
+    fn serve(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         mut connection: Connection,
@@ -65,7 +66,7 @@ impl Server {
 
     /// Looks through the gate and answers the requests that are there. Returns the connection and the event that it
     /// waits for; `None` if it has ended or has gone elsewhere.
-    pub(super) fn look(
+    fn look(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         mut connection: Connection,
@@ -83,7 +84,7 @@ impl Server {
                     Err(refusal) => return self.refuse(connection, &refusal, arrived.request.method() == "HEAD"),
                 },
             };
-            // A client sends ahead and does not take its answers. Another thread waits for it.
+            // If a client sends ahead and does not take its answers, another thread waits for it.
             let behind = begun && !slot.socket.takes_more();
             if behind || route::answers_at_length(unanswered.url()) {
                 return self.on_its_own_thread(slot, connection, Task::Answer(unanswered));
@@ -108,7 +109,7 @@ impl Server {
     /// Hands a message in at the commit queue. Its connection waits there without a thread. When the message is kept, a
     /// waiting thread is called to answer. The committer does not answer itself, because it has the next messages to
     /// keep. When the hub is closed, it does: no new messages come then, and the waiting threads may have ended.
-    pub(super) fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
+    fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (server, slot) = (self.clone(), slot.clone());
         let HandIn { message, once, unanswered, answering } = hand_in;
         let then = move |said| {
@@ -137,7 +138,7 @@ impl Server {
         survives(|| self.lend_a_hand(most_reached));
     }
 
-    pub(super) fn answer_one_kept(self: &Arc<Server>, kept: Kept, hand: &mut Hand) {
+    fn answer_one_kept(self: &Arc<Server>, kept: Kept, hand: &mut Hand) {
         let Kept { slot, connection, unanswered, answering, said } = kept;
         let returned = match self.service.exchange(unanswered, &slot.socket).tell(said, answering).after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
@@ -156,13 +157,13 @@ impl Server {
 
     /// Answers a request. If it has said something, lends a hand to carry it.
     #[inline(never)] // for the reason given at `go_on`
-    pub(super) fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
+    fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
         let Outcome { after, reached } = self.service.answer(exchange);
         self.lend_a_hand(reached);
         after
     }
 
-    pub(super) fn lend_a_hand(self: &Arc<Server>, reached: usize) {
+    fn lend_a_hand(self: &Arc<Server>, reached: usize) {
         if reached >= BIG_ROOM {
             self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
         }
@@ -171,7 +172,7 @@ impl Server {
 
     /// Gives a conversation that lasts a thread of its own. If no thread can be started, the client is refused. Returns
     /// the connection if it has to wait for something then.
-    pub(super) fn on_its_own_thread(
+    fn on_its_own_thread(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         connection: Connection,
@@ -206,7 +207,7 @@ impl Server {
     }
 
     /// The life of a thread that serves one conversation.
-    pub(super) fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, task: Task) {
+    fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, task: Task) {
         let mut after = match task {
             Task::Listen(listener) => After::Listen(listener),
             Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
@@ -219,7 +220,7 @@ impl Server {
 
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
-    pub(super) fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
+    fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
         let awaits = match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
@@ -235,13 +236,7 @@ impl Server {
     }
 
     /// Parks a connection. Returns it if something has come in the meantime.
-    pub(super) fn park(
-        &self,
-        slot: &Slot,
-        connection: Connection,
-        awaited: Awaited,
-        since: Instant,
-    ) -> Option<Connection> {
+    fn park(&self, slot: &Slot, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
         let back = slot.park(connection, awaited, since);
         if back.is_none() && self.stopping() {
             drop(slot.take());
@@ -264,7 +259,7 @@ impl Server {
     }
 
     /// Closes the connection after the last answer; in stages if the client may still be sending.
-    pub(super) fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+    fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
         if connection.socket().unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
         }
@@ -273,7 +268,7 @@ impl Server {
 
     /// Closes our side first, and throws away for a moment what still comes (RFC 9112 section 9.6). If bytes come to a
     /// closed socket, the kernel resets the connection, and the client loses answers that it has not read.
-    pub(super) fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+    fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
         connection.socket().finish_sending();
         let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
         Some((connection, Awaited::Goodbye(left)))

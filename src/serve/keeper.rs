@@ -1,15 +1,17 @@
 //! The keeper: the thread for all work that no other thread does.
 
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
 use crate::hosts::handlers;
 use crate::journal;
 use crate::os::raw::give_memory_back;
 use crate::serve::server::Server;
 use crate::serve::threads::STACK_BYTES;
 use crate::sync::sleep_until_rung;
-use crossbeam_channel::Receiver;
-use std::io::{self};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// The time between two ticks. At each tick the keeper looks around, even if nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);

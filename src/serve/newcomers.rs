@@ -1,5 +1,12 @@
 //! Newcomers: accepting connections, making room for them, and each client's share of it.
 
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use crate::config::MOST_FROM_ONE_ADDRESS;
 use crate::http::framing::Stage;
 use crate::http::gate::Gate;
@@ -9,12 +16,6 @@ use crate::journal;
 use crate::net::descriptors::Found;
 use crate::serve::connections::{Awaited, longest_silent};
 use crate::serve::server::{Connection, Place, Server, Slot};
-use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Server {
     /// Accepts connections until no client waits for that. One thread at a time does it: see `net/watch.rs`.
@@ -42,7 +43,7 @@ impl Server {
 
     /// Makes room for one more connection. If there is none, closes some that have been silent longest. Returns whether
     /// there is room.
-    pub(super) fn make_room(&self) -> bool {
+    fn make_room(&self) -> bool {
         let all = {
             let connections = self.connections();
             if connections.open() < self.most_open {
@@ -58,7 +59,7 @@ impl Server {
     }
 
     /// Stops watching for newcomers until a connection is closed or the keeper looks around. Logs the reason, `why`.
-    pub(super) fn wait_for_room(&self, why: std::fmt::Arguments<'_>) {
+    fn wait_for_room(&self, why: std::fmt::Arguments<'_>) {
         journal::ACCEPTING.warn(format_args!("{why}; serving those that are connected"));
         self.full.store(true, Ordering::SeqCst);
     }
@@ -71,7 +72,7 @@ impl Server {
 
     /// Finds the socket of a new connection and takes it from tiny_http. Returns it, and the descriptor that keeps it
     /// open; `None` if the socket cannot be told or no descriptor is left.
-    pub(super) fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
+    fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
         let mut descriptors = self.descriptors();
         let mut found = descriptors.find(guess)?;
         let ours = descriptors.take_over(&mut found);
@@ -82,7 +83,7 @@ impl Server {
     }
 
     /// Takes in a new connection of tiny_http's: finds its socket, counts it, parks it and has it watched.
-    pub(super) fn take_in(self: &Arc<Server>, of_tiny_http: impl Sized, guess: i32) {
+    fn take_in(self: &Arc<Server>, of_tiny_http: impl Sized, guess: i32) {
         let taken_over = self.take_over(guess);
         drop(of_tiny_http);
         let Some((found, ours)) = taken_over else {
@@ -97,12 +98,12 @@ impl Server {
         self.counters().connections.one_more();
         let place = Place { server: self.clone(), found };
         let connection = Connection { gate: Gate::default(), _ours: ours, place };
-        if let Err(refusal) = self.check_share(&slot) {
-            let Some((connection, awaited)) = self.refuse(connection, &refusal, false) else { return };
-            slot.park(connection, awaited, Instant::now());
-        } else {
-            slot.park(connection, Awaited::Request(Stage::Idle), Instant::now());
-        }
+        let taken_in = match self.check_share(&slot) {
+            Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),
+            Err(refusal) => self.refuse(connection, &refusal, false),
+        };
+        let Some((connection, awaited)) = taken_in else { return };
+        slot.park(connection, awaited, Instant::now());
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
         }
@@ -112,9 +113,9 @@ impl Server {
     ///
     /// # Errors
     /// 503 if that is not enough.
-    pub(super) fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
+    fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
         let Some(client) = slot.socket.client() else { return Ok(()) };
-        let most = match self.most_from_one_address {
+        let most = match self.service.config.max_per_address {
             Some(most) => most,
             None if client.is_loopback() => usize::MAX,
             None => MOST_FROM_ONE_ADDRESS,

@@ -7,6 +7,17 @@
 //! tiny_http's own `Server::recv` is not used. Its pool leaves connections unserved that come in a burst, and accepts
 //! no more once descriptors have run out. `Server::accept_connection` accepts one connection in the calling thread.
 
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use tiny_http::SslContextWrap;
+
 use crate::api::service::Service;
 use crate::config::{Config, MOST_LISTENERS};
 use crate::keep::storage::{self, Storage};
@@ -17,15 +28,6 @@ use crate::room::hub::Limits;
 use crate::serve::server::Server;
 use crate::serve::threads::STACK_BYTES;
 use crate::sync::lock;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use std::convert::Infallible;
-use std::io::{self};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
-use tiny_http::SslContextWrap;
 
 /// Descriptors kept free for all that is no connection: for tiny_http while it accepts, the log, libraries.
 const DESCRIPTORS_SPARE: usize = 32;
@@ -38,7 +40,7 @@ pub struct Pool {
     pub(super) server: Arc<Server>,
     /// Tells that all threads have ended. Each thread of the pool holds a sender and sends nothing, so this disconnects
     /// when the last thread has ended.
-    pub(super) ended: Receiver<Infallible>,
+    ended: Receiver<Infallible>,
 }
 
 impl Pool {
@@ -48,15 +50,15 @@ impl Pool {
     /// One line for the user, if the storage cannot be opened, the address cannot be listened at, or too few threads or
     /// descriptors are left.
     pub fn start(config: Config) -> Result<Pool, String> {
-        let backing = Storage::open(&config)?;
+        let storage = Storage::open(&config)?;
         let listening = Listening::open(&config.bind, config.socket_mode)
             .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
-        Pool::start_at(listening, config, backing).map_err(|error| {
+        Pool::start_at(listening, config, storage).map_err(|error| {
             format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
         })
     }
 
-    fn start_at(listening: Listening, config: Config, backing: Option<Storage>) -> io::Result<Pool> {
+    fn start_at(listening: Listening, config: Config, storage: Option<Storage>) -> io::Result<Pool> {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
@@ -66,9 +68,8 @@ impl Pool {
         let (alive, ended) = bounded(0);
         let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
         let limits = Limits { listeners, queue, history, history_bytes };
-        let (hub, called, threads, before) = storage::open_hub(limits, backing);
+        let (hub, called, threads, before) = storage::open_hub(limits, storage);
         let server = Arc::new(Server {
-            most_from_one_address: config.max_per_address,
             service: Service::new(config, hub),
             listening,
             watch,

@@ -1,5 +1,13 @@
 //! The state that all threads of the pool share, and the connections that they hold.
 
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crossbeam_channel::Sender;
+use tiny_http::SslContextWrap;
+
 use crate::api::service::Service;
 use crate::counters::Counters;
 use crate::http::exchange::{Answering, Unanswered};
@@ -12,12 +20,6 @@ use crate::room::listener::Listener;
 use crate::room::message::{Receipt, Refused};
 use crate::serve::connections;
 use crate::sync::lock;
-use crossbeam_channel::Sender;
-use std::convert::Infallible;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use tiny_http::SslContextWrap;
 
 pub(super) type Slot = connections::Slot<Connection>;
 pub(super) type Connections = connections::Connections<Connection>;
@@ -32,7 +34,6 @@ pub struct Server {
     pub(super) descriptors: Mutex<Descriptors>,
     pub(super) connections: Mutex<Connections>,
     pub(super) most_open: usize,
-    pub(super) most_from_one_address: Option<usize>,
     /// Set while there is no room for newcomers and nobody watches for them. Cleared when a connection is closed or the
     /// keeper looks around.
     pub(super) full: AtomicBool,

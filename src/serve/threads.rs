@@ -1,17 +1,18 @@
 //! The threads: how they are started, and the life of one that waits.
 
-use crate::http::gate::Hand;
-use crate::journal;
-use crate::net::watch::Event;
-use crate::os::limits;
-use crate::serve::server::Server;
-use crate::sync::lock;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::http::gate::Hand;
+use crate::journal;
+use crate::net::watch::Event;
+use crate::os::limits;
+use crate::serve::server::Server;
+use crate::sync::lock;
 
 /// The stack of a thread, in bytes. So much is reserved, but only pages that are touched cost memory. The deepest JSON
 /// that serde_json reads (127 levels) touches most: 64 KiB, but more than 256 KiB in a build without optimization.
@@ -87,7 +88,7 @@ impl Server {
 
     /// The life of a thread that waits: it takes an event, serves it, and waits again. It ends when it is spare or the
     /// server stops.
-    pub(super) fn wait_and_serve(self: &Arc<Server>) {
+    fn wait_and_serve(self: &Arc<Server>) {
         let mut hand = Hand::default();
         let (mut last, mut in_lockstep) = (None, false);
         loop {
