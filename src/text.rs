@@ -20,7 +20,7 @@ pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
     let (large, small) = match seconds {
         _ if seconds < from => return format!("{seconds} s"),
         0..3600 => ((seconds / 60, "min"), (seconds % 60, "s")),
-        0..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
+        3600..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
         _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
     };
     let mut text = format!("{} {}", large.0, large.1);

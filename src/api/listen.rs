@@ -1,6 +1,5 @@
-//! `/listen`: a stream of messages, until one side hangs up. The listener's own thread sleeps on its bell, while
-//! speakers carry the messages (see `room/letterbox.rs`). It wakes to wait for a full socket, to break a long silence,
-//! and to go.
+//! `/listen`: a stream of messages, until one side hangs up. Here the listener joins; `room/listener.rs` is the life of
+//! its thread.
 
 use crate::http::answer::Answer;
 use crate::http::exchange::{After, Exchange};
@@ -21,13 +20,10 @@ const TURNED_AWAY_RETRY_MS: u32 = 5000;
 /// Lets a listener join on `channel`. It first gets the earlier messages that it asks for. New messages reach its
 /// letterbox from now on; its stream begins when [`Listener::listen`] is called.
 pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
-    let ask = match Ask::read(&exchange, channel) {
-        Ok(ask) => ask,
-        Err(refusal) => return exchange.refuse(&refusal),
+    let (exchange, ask) = match Ask::receive(exchange, channel) {
+        Ok(received) => received,
+        Err(answered) => return answered,
     };
-    if exchange.method() == "HEAD" {
-        return exchange.answer_head(&ask.headers());
-    }
     let mut head = exchange.endless_head(&ask.headers());
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
     let socket = exchange.socket().clone();

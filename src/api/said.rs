@@ -14,13 +14,10 @@ use crate::room::replay::Since;
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.
 pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
-    let ask = match Ask::read(&exchange, channel) {
-        Ok(ask) => ask,
-        Err(refusal) => return exchange.refuse(&refusal),
+    let (exchange, ask) = match Ask::receive(exchange, channel) {
+        Ok(received) => received,
+        Err(answered) => return answered,
     };
-    if exchange.method() == "HEAD" {
-        return exchange.answer_head(&ask.headers());
-    }
     let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };
     let (format, chunked) = (ask.format, exchange.chunked());
     let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));

@@ -147,9 +147,8 @@ impl Hosts {
         Some(message(HOST_EVENT, host, "is forgotten".to_owned(), fields))
     }
 
-    /// Follows `message`, which was said here or at another server. Takes over a beat or a change, or forgets the host. A
-    /// message that is no news of a host, or older than the newest news, changes nothing. Only news of a host makes it
-    /// ask what time it is `now`.
+    /// Follows `message`, which was said here or at another server: takes over a beat or a change, or forgets the host.
+    /// No news of a host, or old news, changes nothing. Only news of a host makes it ask for the time, `now`.
     pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
         let Message { id, event, name, fields, .. } = message;
         if ![HOST_EVENT, STATE_EVENT].contains(&event.as_ref()) || !is_plain_name(name) {
@@ -213,10 +212,9 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::room::message::Digest;
+    use std::collections::HashSet;
 
     fn pairs(text: &str) -> Pairs {
         crate::http::form::pairs(text, None, b"").unwrap()

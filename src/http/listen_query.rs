@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::http::answer::TEXT;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{After, Exchange};
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
 use crate::room::frame::Format;
@@ -49,11 +49,23 @@ const OFFERS: [(Format, &str); 6] = [
 ];
 
 impl Ask {
+    /// Reads the wishes of a request on `channel`, and gives the request back with them.
+    ///
+    /// # Errors
+    /// The next step of its connection, if it is answered already: a request for the head alone, or a bad one.
+    pub fn receive<'a>(exchange: Exchange<'a>, channel: &str) -> Result<(Exchange<'a>, Ask), After> {
+        match Ask::read(&exchange, channel) {
+            Ok(ask) if exchange.method() == "HEAD" => Err(exchange.answer_head(&ask.headers())),
+            Ok(ask) => Ok((exchange, ask)),
+            Err(refusal) => Err(exchange.refuse(&refusal)),
+        }
+    }
+
     /// Reads the wishes of a request on `channel`.
     ///
     /// # Errors
     /// 400 if a value of the query is unknown, 413 if the request has a body.
-    pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
+    fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
         if exchange.has_body() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }

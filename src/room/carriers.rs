@@ -173,9 +173,9 @@ impl Carriers {
     }
 
     /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
-    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds
-    /// the turn taken may leave, because its holder puts it down and then looks, with a full fence in between. With
-    /// `second_hand`, calls one if this walker is alone.
+    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds the turn taken may leave,
+    /// because its holder puts it down and then looks, with a full fence in between. With `second_hand`, calls one if
+    /// this walker is alone.
     fn walk_if_free(&self, second_hand: bool, snapshot: Snapshots<'_>) -> bool {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {

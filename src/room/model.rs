@@ -1,6 +1,7 @@
 //! The model check: it runs the hand-over (`room/letterbox.rs`) in every order in which the threads of the hand-over
 //! can meet. To see it work, take one of the fences away, or the look after the pen was put down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use loom::thread;
@@ -9,10 +10,11 @@ use crate::room::frame::Format;
 use crate::room::hub::{Hub, Limits};
 use crate::room::letterbox::Recipient;
 use crate::room::memory_wire::{MemoryWire, letter, message};
+use crate::room::message::Receipt;
 use crate::room::replay::Since;
 use crate::room::subscription::{Events, Subscription};
 
-fn recipient(wire: &std::sync::Arc<MemoryWire>) -> Recipient {
+fn recipient(wire: &Arc<MemoryWire>) -> Recipient {
     Recipient::new(wire.clone(), Format::Lines, false, vec![], 8)
 }
 
@@ -85,24 +87,28 @@ fn everything() -> Subscription {
     Subscription { channel: String::new(), events: Events::All }
 }
 
+/// Starts another thread that says and carries each of `texts`. Returns their receipts.
+fn says(hub: &Arc<Hub>, texts: &'static [&'static str]) -> thread::JoinHandle<Vec<Receipt>> {
+    let hub = hub.clone();
+    thread::spawn(move || texts.iter().map(|text| say(&hub, text)).collect())
+}
+
+fn say(hub: &Hub, text: &str) -> Receipt {
+    let receipt = hub.publish(message(text)).unwrap();
+    hub.lend_a_hand(receipt.listeners);
+    receipt
+}
+
 #[test]
 fn two_speakers_carry_everything_in_the_order_of_ids() {
     check(|| {
-        let hub = std::sync::Arc::new(hub());
+        let hub = Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
         hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
-        let other = {
-            let hub = hub.clone();
-            thread::spawn(move || {
-                let receipt = hub.publish(message("a")).unwrap();
-                hub.lend_a_hand(receipt.listeners);
-                receipt.id
-            })
-        };
-        let b = hub.publish(message("b")).unwrap();
-        hub.lend_a_hand(b.listeners);
-        let a = other.join().unwrap();
+        let other = says(&hub, &["a"]);
+        let b = say(&hub, "b");
+        let a = other.join().unwrap()[0].id;
         assert_eq!(wire.text(), if a < b.id { "a\r\nb\r\n" } else { "b\r\na\r\n" });
     });
 }
@@ -110,21 +116,12 @@ fn two_speakers_carry_everything_in_the_order_of_ids() {
 #[test]
 fn who_joins_hears_everything_said_afterwards() {
     check(|| {
-        let hub = std::sync::Arc::new(hub());
+        let hub = Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
-        let speaker = {
-            let hub = hub.clone();
-            thread::spawn(move || {
-                [(); 2].map(|()| {
-                    let reached = hub.publish(message("x")).unwrap().listeners;
-                    hub.lend_a_hand(reached);
-                    reached
-                })
-            })
-        };
+        let speaker = says(&hub, &["x", "x"]);
         hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
-        let reached = speaker.join().unwrap();
+        let reached: Vec<_> = speaker.join().unwrap().iter().map(|receipt| receipt.listeners).collect();
         assert!(reached[0] <= reached[1], "once joined, it is reached");
         assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
     });
@@ -133,18 +130,10 @@ fn who_joins_hears_everything_said_afterwards() {
 #[test]
 fn who_joins_with_what_was_said_before_hears_everything_once() {
     check(|| {
-        let hub = std::sync::Arc::new(hub());
+        let hub = Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
-        let speaker = {
-            let hub = hub.clone();
-            thread::spawn(move || {
-                for text in ["1", "2"] {
-                    let receipt = hub.publish(message(text)).unwrap();
-                    hub.lend_a_hand(receipt.listeners);
-                }
-            })
-        };
+        let speaker = says(&hub, &["1", "2"]);
         hub.join(everything(), Since::OLDEST, recipient.letterbox().clone()).unwrap();
         recipient.write_out().unwrap();
         speaker.join().unwrap();
