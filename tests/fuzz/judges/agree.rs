@@ -116,6 +116,7 @@ impl Reader {
             for (name, _) in arrived.request.text().split("\r\n").skip(1).filter_map(|line| line.split_once(": ")) {
                 let value = given.headers().get(name).map(|value| value.as_str());
                 assert_eq!(arrived.request.header(name), value, "{name}");
+                assert_eq!(arrived.request.header(&name.to_ascii_uppercase()), value, "{name} in capitals");
             }
             assert_eq!(given.body_length(), None, "the body stands beside the head");
             let value = given.headers().get("Content-Type").map(|value| value.as_str());
