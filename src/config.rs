@@ -51,6 +51,8 @@ pub struct Config {
     pub history: usize,
     /// The most bytes that these may weigh together.
     pub history_bytes: usize,
+    /// The most things of which the newest word is kept.
+    pub things: usize,
     /// The file that keeps messages; `None`: only memory does.
     pub store: Option<PathBuf>,
     /// The Redis by which this server shares messages with others; `None`: it shares none.
@@ -121,6 +123,7 @@ impl Default for Config {
             queue: 256,
             history: 1000,
             history_bytes: HISTORY_BYTES,
+            things: 2000,
             store: None,
             redis: None,
             heartbeat: Duration::from_secs(15),

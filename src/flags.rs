@@ -123,6 +123,9 @@ const FLAGS: &[Flag] = &[
         config.history_bytes = whole(text, " of bytes", 0..=1 << 30)?;
         Ok(())
     }),
+    flag("things", "N", "2000", "the most things of which the newest word is kept, see /now", |config, text| {
+        put(&mut config.things, whole(text, "", 0..=1_000_000))
+    }),
     #[cfg(feature = "store")]
     flag(
         "store",

@@ -163,14 +163,17 @@ fn message() -> impl Strategy<Value = Message> {
     let name = "[A-Za-z0-9_.-]{1,8}";
     let fields = prop::collection::btree_map(name, text(), 0..4);
     let last_day = 253_402_214_400_000_000_u64; // 9999-12-31
-    (any::<u64>(), 0..=last_day, name, "([a-z]{1,3}(/[a-z]{1,3}){0,2})?", text(), text(), fields).prop_map(
-        |(id, time, event, channel, name, message, fields)| Message {
+    let thing = ("[a-z]{0,3}", "[a-z]{0,3}");
+    (any::<u64>(), 0..=last_day, name, "([a-z]{1,3}(/[a-z]{1,3}){0,2})?", text(), text(), thing, fields).prop_map(
+        |(id, time, event, channel, name, message, (key, status), fields)| Message {
             id,
             time,
             event: event.into(),
             channel,
             name,
             message,
+            key,
+            status,
             fields: fields.into_iter().collect(),
         },
     )

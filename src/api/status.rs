@@ -115,7 +115,7 @@ mod tests {
     use crate::room::subscription::{Events, Subscription};
 
     fn hub() -> Hub {
-        Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20 }).0
+        Hub::new(Limits { listeners: 10, queue: 8, history: 3, history_bytes: 1 << 20, things: 9 }).0
     }
 
     fn join(hub: &Hub, wire: &std::sync::Arc<MemoryWire>) -> Recipient {

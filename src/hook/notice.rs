@@ -114,15 +114,8 @@ impl Notice {
     /// one text.
     pub fn into_message(self, forge: Forge, event: &'static str, channel: &str) -> Message {
         let message = self.line();
-        Message {
-            id: 0,
-            time: 0,
-            event: Cow::Borrowed(event),
-            channel: channel.to_owned(),
-            name: String::new(),
-            message,
-            fields: self.fields(forge),
-        }
+        let (event, channel) = (Cow::Borrowed(event), channel.to_owned());
+        Message { event, channel, message, fields: self.fields(forge), ..Message::default() }
     }
 
     fn fields(self, forge: Forge) -> Vec<(String, String)> {

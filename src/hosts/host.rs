@@ -146,6 +146,5 @@ pub(super) fn change(name: &str, state: State, line: String) -> Message {
 }
 
 pub(super) fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
-    let (name, channel) = (host.to_owned(), String::new());
-    Message { id: 0, time: 0, event: Cow::Borrowed(event), channel, name, message, fields }
+    Message { event: Cow::Borrowed(event), name: host.to_owned(), message, fields, ..Message::default() }
 }

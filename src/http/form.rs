@@ -10,14 +10,18 @@ use serde_json::value::RawValue;
 use crate::config::FIELDS_LIMIT;
 use crate::http::refusal::Refusal;
 use crate::names::{NAME_LIMIT, is_invisible, is_plain_name};
-use crate::room::message::{DEFAULT_EVENT, Message};
+use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
+use crate::room::standing::{OK, WARN};
 use crate::text::shown;
 
 /// Keys and values in the order they were sent; those of JSON are sorted by key.
 pub type Pairs = Vec<(String, String)>;
 
-/// The keys of a message beside its fields: `name`, `message` and `event`.
-const OWN_KEYS: usize = 3;
+/// The keys of a message beside its fields: `name`, `message`, `event`, `key` and `status`.
+const OWN_KEYS: usize = 5;
+
+/// The longest key of a thing, and the longest status, in characters.
+const KEY_LIMIT: usize = 128;
 
 /// The message of a request to `/say/CHANNEL`. If a key comes twice, the body wins over the query, and the first over
 /// the second. Bytes that are not UTF-8 become U+FFFD.
@@ -26,28 +30,76 @@ const OWN_KEYS: usize = 3;
 /// 400 if the body is not what its type says, a name breaks the rules or nothing is said; 415 for an unknown type of
 /// body.
 pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
-    let (mut name, mut text, mut event, mut fields) = (None, None, None, Pairs::new());
+    let (mut name, mut text, mut event, mut thing, mut fields) = (None, None, None, [None, None], Pairs::new());
     for (key, value) in pairs(query, content_type, body)? {
         match key.as_str() {
             "name" => name = Some(value),
             "message" => text = Some(value),
             "event" => event = Some(value),
+            "key" => thing[0] = Some(value),
+            "status" => thing[1] = Some(value),
             _ => fields.push((key, value)),
         }
     }
-    let (name, text) = (name.unwrap_or_default(), text.unwrap_or_default());
-    if is_invisible(&name) && is_invisible(&text) {
-        return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
-    }
-    Ok(Message {
-        id: 0,
-        time: 0,
+    let [key, status] = thing.map(Option::unwrap_or_default);
+    let message = Message {
         event: event_name(event)?,
         channel: channel.to_owned(),
-        name,
-        message: text,
+        name: name.unwrap_or_default(),
+        message: text.unwrap_or_default(),
+        key: short_text("key", key)?,
+        status: short_text("status", status)?,
         fields: checked(fields)?,
-    })
+        ..Message::default()
+    };
+    if message.event == NUMBER_EVENT {
+        return number(message);
+    }
+    if is_invisible(&message.name) && is_invisible(&message.message) {
+        return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
+    }
+    Ok(message)
+}
+
+/// A message with the value of a number. Its key is the number's name, its text the value and the unit, and its status
+/// says whether the value is beyond `above` or `below`; each where the speaker has not said it.
+///
+/// # Errors
+/// 400 if the number has no name, or a figure is no finite decimal.
+fn number(mut message: Message) -> Result<Message, Refusal> {
+    let figure = |key: &str| match message.field(key) {
+        None => Ok(None),
+        Some(text) => match text.parse::<f64>() {
+            Ok(figure) if figure.is_finite() => Ok(Some(figure)),
+            _ => Err(Refusal::new(400, format!("{key}={} is no number; send a decimal, such as 21.5", shown(text)))),
+        },
+    };
+    let (value, above, below) = (figure("value")?, figure("above")?, figure("below")?);
+    let value = value.ok_or_else(|| Refusal::new(400, "the number has no value; send value=DECIMAL"))?;
+    let is_beyond = above.is_some_and(|above| value > above) || below.is_some_and(|below| value < below);
+    let words = [message.field("value"), message.field("unit")].map(Option::unwrap_or_default).join(" ");
+    if message.key.is_empty() {
+        message.key = short_text("name", message.name.clone())?;
+    }
+    if is_invisible(&message.key) {
+        return Err(Refusal::new(400, "the number has no name; send name=TEXT"));
+    }
+    if message.message.is_empty() {
+        message.message = words.trim_end().to_owned();
+    }
+    if message.status.is_empty() {
+        message.status = if is_beyond { WARN } else { OK }.to_owned();
+    }
+    Ok(message)
+}
+
+/// Checks a text that names a thing or how it stands.
+fn short_text(what: &str, text: String) -> Result<String, Refusal> {
+    if text.chars().count() > KEY_LIMIT || text.contains(char::is_control) {
+        let rule = format!("send at most {KEY_LIMIT} characters, none of them a control character");
+        return Err(Refusal::new(400, format!("the {what} {} cannot be used; {rule}", shown(&text))));
+    }
+    Ok(text)
 }
 
 /// Every key of query and body with its value, each key once: the body wins over the query, the first over the second.
@@ -57,7 +109,8 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
 pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
     // A token in the query opens the door; it is no field of the message.
     let in_query: Pairs = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token").collect();
-    let says = |(key, value): &(String, String)| matches!(key.as_str(), "name" | "message") && !value.is_empty();
+    let says =
+        |(key, value): &(String, String)| matches!(key.as_str(), "name" | "message" | "value") && !value.is_empty();
     let in_body = match body_pairs(content_type, body) {
         Err(refusal) if refusal.status == 415 && in_query.iter().any(says) => vec![],
         in_body => in_body?,
@@ -314,7 +367,44 @@ mod tests {
         check("", None, "build done\n", "|build done\n|message|");
         check("name=ci", Some("text/plain"), "done", "ci|done|message|");
         check("", JSON, r#"{"name":"F","message":"Hi","n":1.10,"ok":true,"no":null}"#, "F|Hi|message|n=1.10,ok=true");
-        check("", FORM, "message=x&event=ci&status=ok&status=later", "|x|ci|status=ok");
+        check("", FORM, "message=x&event=ci&mood=ok&mood=later", "|x|ci|mood=ok");
+    }
+
+    #[test]
+    fn a_key_and_a_status_are_told_from_fields() {
+        let read = |query: &str| message(query, None, b"", "").map(|read| (read.key, read.status));
+        let both = |key: &str, status: &str| Ok((key.to_owned(), status.to_owned()));
+        assert_eq!(read("message=x&key=disk+of+web1&status=failed&more=1"), both("disk of web1", "failed"));
+        assert_eq!(read("message=x"), both("", ""));
+        assert_eq!(read(&format!("message=x&key={}", "ä".repeat(128))), both(&"ä".repeat(128), ""));
+        let rule = "send at most 128 characters, none of them a control character";
+        check_refused("message=x&key=a%0Ab", None, "", 400, &format!(r#"the key "a\nb" cannot be used; {rule}"#));
+        check_refused("message=x&status=a%00", None, "", 400, &format!(r#"the status "a\0" cannot be used; {rule}"#));
+        assert!(read(&format!("message=x&key={}", "x".repeat(129))).is_err());
+    }
+
+    #[test]
+    fn a_number_has_a_name_and_a_value_and_stands_by_its_bounds() {
+        let check = |query: &str, expected: &str| {
+            let read = message(&format!("event=number&{query}"), None, b"", "").unwrap();
+            let Message { name, message, key, status, .. } = read;
+            assert_eq!(format!("{name}|{message}|{key}|{status}"), expected, "{query}");
+        };
+        check("name=temp&value=21.50&unit=°C&above=28", "temp|21.50 °C|temp|ok");
+        check("name=temp&value=28.1&above=28", "temp|28.1|temp|warn");
+        check("name=temp&value=-3&below=0", "temp|-3|temp|warn");
+        check("name=temp&value=.5&below=0&above=1", "temp|.5|temp|ok");
+        check("key=t&value=1e3&message=hot&status=bad", "|hot|t|bad");
+        let refused = |query: &str, line: &str| {
+            check_refused(&format!("event=number&{query}"), None, "", 400, line);
+        };
+        refused("name=x", "the number has no value; send value=DECIMAL");
+        refused("value=1", "the number has no name; send name=TEXT");
+        for text in ["inf", "NaN", "1e999", "x", ""] {
+            let line = format!("value=\"{text}\" is no number; send a decimal, such as 21.5");
+            refused(&format!("name=x&value={text}"), &line);
+        }
+        refused("name=x&value=1&above=y", "above=\"y\" is no number; send a decimal, such as 21.5");
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Storage that outlives the process: a file (`store`) or Redis (`relay`). `storage` opens the one that is configured.
 
-#[cfg(any(feature = "redis", feature = "store"))]
+#[cfg(feature = "redis")]
 pub mod record;
 #[cfg(feature = "redis")]
 pub mod relay;
 pub mod storage;
 #[cfg(feature = "store")]
 pub mod store;
-#[cfg(feature = "store")]
-pub mod wal;

@@ -12,11 +12,18 @@ use crate::room::message::{DEFAULT_EVENT, Message};
 /// which takes a fifth of the time of a [`Value`].
 pub fn write(message: &Message) -> Vec<u8> {
     const TAKES_ALL: &str = "a Vec takes every byte";
-    let Message { id: _, time, event, channel, name, message: text, fields } = message;
+    let Message { id: _, time, event, channel, name, message: text, key, status, fields } = message;
     let mut record = Vec::with_capacity(message.weight()); // enough, unless much is escaped
     write!(record, "{{\"time\":{time}").expect(TAKES_ALL);
-    for (key, value) in [("event", event.as_ref()), ("channel", channel), ("name", name), ("message", text)] {
-        record.extend([",\"", key, "\":"].iter().flat_map(|part| part.bytes()));
+    for (member, value) in [
+        ("event", event.as_ref()),
+        ("channel", channel),
+        ("name", name),
+        ("message", text),
+        ("key", key),
+        ("status", status),
+    ] {
+        record.extend([",\"", member, "\":"].iter().flat_map(|part| part.bytes()));
         serde_json::to_writer(&mut record, value).expect(TAKES_ALL);
     }
     record.extend_from_slice(b",\"fields\":");
@@ -44,6 +51,8 @@ pub fn read(id: u64, record: &[u8]) -> Option<Message> {
         channel: text("channel")?,
         name: text("name")?,
         message: text("message")?,
+        key: text("key").unwrap_or_default(), // a server before 0.2 writes none
+        status: text("status").unwrap_or_default(),
         fields: fields.collect::<Option<_>>()?,
     })
 }
@@ -62,6 +71,8 @@ mod tests {
                 channel: "a/b".to_owned(),
                 name: name.to_owned(),
                 message: text.to_owned(),
+                key: "a key".to_owned(),
+                status: "failed".to_owned(),
                 fields: fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             };
             assert_eq!(read(u64::MAX, &write(&message)), Some(message));

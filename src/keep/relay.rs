@@ -188,12 +188,12 @@ impl Relay {
         entries.reverse();
         let Some(last) = entries.last().map(|entry| entry.message.id) else {
             let begun = seconds * 1_000_000 + micros;
-            return Ok(Restored { begun, forgotten: begun, last: begun, messages: vec![] });
+            return Ok(Restored { begun, forgotten: begun, last: begun, ..Restored::default() });
         };
         let forgotten = entries[0].before;
         let messages = entries.into_iter().map(|entry| Arc::new(entry.message)).collect();
         self.last_read.store(last, Ordering::SeqCst);
-        Ok(Restored { begun: forgotten.min(1), forgotten, last, messages }) // earlier messages are not here
+        Ok(Restored { begun: forgotten.min(1), forgotten, last, messages, ..Restored::default() }) // earlier messages are not here
     }
 }
 
@@ -202,7 +202,7 @@ impl Relay {
     /// The committer's loop: sends what is handed in until the commit queue is closed.
     pub fn send_all(&self, mut committer: Committer, hub: &Hub) {
         let mut connection = None;
-        while let Some(batch) = committer.take() {
+        while let Some(batch) = committer.take(Duration::MAX) {
             let sent = self.send(batch, &mut connection);
             if let Some(commit_queue) = hub.commit_queue() {
                 commit_queue.note(sent.is_ok());

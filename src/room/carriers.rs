@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn in_a_big_room_letters_gather_while_it_rests_until_speakers_are_far_behind() {
-        let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 256, history: 9, history_bytes: 1 << 20 });
+        let (hub, called) =
+            Hub::new(Limits { listeners: BIG_ROOM, queue: 256, history: 9, history_bytes: 1 << 20, things: 9 });
         let rooms: Vec<_> = (0..BIG_ROOM).map(|_| join(&hub, 256)).collect();
         let say = || hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
         let heard = |messages: usize| rooms.iter().all(|(_, wire, _)| wire.text() == "x\r\n".repeat(messages));
@@ -287,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_speaker_carries_the_first_letters_alone_and_then_calls_a_second_hand() {
-        let (hub, called) = Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20 });
+        let (hub, called) =
+            Hub::new(Limits { listeners: BIG_ROOM, queue: 8, history: 9, history_bytes: 1 << 20, things: 9 });
         let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
         let join = || {
             let recipient = Recipient::new(witness.clone(), Format::Lines, false, vec![], 8);

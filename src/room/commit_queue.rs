@@ -13,9 +13,10 @@
 //! committer gives the ids and posts, so messages are kept, heard and numbered in one order.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 // Not those of `sync.rs`: under the model check there is no commit queue.
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::room::message::{Digest, Message, Receipt, Refused};
 
@@ -142,14 +143,17 @@ impl CommitQueue {
 }
 
 impl Committer {
-    /// Waits until a message is handed in. Returns all messages that lie there then, at most [`BATCH_LIMIT`]; `None`
-    /// when the commit queue is closed.
-    pub fn take(&mut self) -> Option<Vec<Pending>> {
+    /// Waits until a message is handed in, at most for `limit`. Returns all messages that lie there then, at most
+    /// [`BATCH_LIMIT`], or none; `None` when the commit queue is closed.
+    pub fn take(&mut self, limit: Duration) -> Option<Vec<Pending>> {
         let mut batch = vec![];
         if self.closed {
             return None;
         }
-        let mut next = self.queue.recv().ok();
+        let mut next = match self.queue.recv_timeout(limit) {
+            Err(RecvTimeoutError::Disconnected) => return None,
+            next => next.ok(),
+        };
         while let Some(turn) = next {
             match turn {
                 Turn::Said(handed) => batch.push(handed),
@@ -160,7 +164,7 @@ impl Committer {
             }
             next = if batch.len() < BATCH_LIMIT { self.queue.try_recv().ok() } else { None };
         }
-        (!batch.is_empty()).then_some(batch)
+        (!batch.is_empty() || !self.closed).then_some(batch)
     }
 }
 
@@ -179,14 +183,14 @@ mod tests {
                 std::thread::yield_now();
             }
             commit_queue.close();
-            let batch = committer.take().unwrap();
+            let batch = committer.take(Duration::MAX).unwrap();
             assert_eq!(batch.len(), 3);
             batch.into_iter().for_each(|handed| handed.answer(Ok(Receipt { id: 7, listeners: 1 })));
             for speaker in speakers {
                 assert_eq!(speaker.join().unwrap(), Ok(Receipt { id: 7, listeners: 1 }));
             }
         });
-        assert!(committer.take().is_none());
+        assert!(committer.take(Duration::MAX).is_none());
     }
 
     #[test]

@@ -2,10 +2,7 @@
 //! other channels were busy. Bounded: if there are too many kinds, the oldest half is summed up in one id, up to which
 //! everything may be missing.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-
-use crate::room::message::Message;
 
 /// The most kinds of message, of one channel and one event each, that are told apart.
 const MOST_KINDS: usize = 1000;
@@ -16,7 +13,7 @@ pub struct Forgotten {
     /// Anything up to this id may be gone, on any channel.
     unknown: u64,
     /// By channel, then by event.
-    newest: HashMap<String, HashMap<Cow<'static, str>, u64>>,
+    newest: HashMap<String, HashMap<String, u64>>,
     kinds: usize,
 }
 
@@ -26,17 +23,17 @@ impl Forgotten {
         Forgotten { unknown, ..Forgotten::default() }
     }
 
-    /// Notes that `message` is gone. It has to be newer than all before it.
-    pub fn add(&mut self, message: &Message) {
-        if let Some(newest) = self.newest.get_mut(&message.channel).and_then(|events| events.get_mut(&message.event)) {
-            *newest = message.id;
+    /// Notes that a message with this `channel`, `event` and `id` is gone.
+    pub fn add(&mut self, channel: &str, event: &str, id: u64) {
+        if let Some(newest) = self.newest.get_mut(channel).and_then(|events| events.get_mut(event)) {
+            *newest = id.max(*newest);
             return;
         }
         if self.kinds == MOST_KINDS {
             self.sum_up_half();
         }
         self.kinds += 1;
-        self.newest.entry(message.channel.clone()).or_default().insert(message.event.clone(), message.id);
+        self.newest.entry(channel.to_owned()).or_default().insert(event.to_owned(), id);
     }
 
     /// Whether a message after the id `after` is gone, or may be, that `is_wanted` takes by channel and event.
@@ -73,15 +70,11 @@ impl Forgotten {
 mod tests {
     use super::*;
 
-    fn gone(id: u64, channel: &str, event: &'static str) -> Message {
-        Message { id, channel: channel.to_owned(), event: event.into(), ..crate::room::memory_wire::message("") }
-    }
-
     #[test]
     fn only_what_is_wanted_is_missed() {
         let mut forgotten = Forgotten::all_up_to(10);
-        for message in [gone(11, "quiet", "message"), gone(12, "busy", "message"), gone(13, "busy", "ci")] {
-            forgotten.add(&message);
+        for (id, channel, event) in [(11, "quiet", "message"), (12, "busy", "message"), (13, "busy", "ci")] {
+            forgotten.add(channel, event, id);
         }
         let quiet = |channel: &str, _: &str| channel == "quiet";
         assert!(forgotten.may_miss(10, quiet), "its own");
@@ -96,7 +89,7 @@ mod tests {
     #[test]
     fn of_too_many_kinds_the_oldest_may_all_be_missing() {
         let mut forgotten = Forgotten::default();
-        (1..=3 * MOST_KINDS as u64).for_each(|id| forgotten.add(&gone(id, &id.to_string(), "message")));
+        (1..=3 * MOST_KINDS as u64).for_each(|id| forgotten.add(&id.to_string(), "message", id));
         assert!(forgotten.kinds <= MOST_KINDS && forgotten.all().count() == forgotten.kinds);
         assert!(forgotten.may_miss(1, |_, _| false), "nobody knows any more");
         let newest = 3 * MOST_KINDS as u64;

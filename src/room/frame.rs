@@ -205,7 +205,7 @@ fn write_whole(into: &mut Vec<u8>, message: &Message) {
     object.text_if_any("channel", &message.channel);
     object.text_if_any("name", &message.name);
     object.text_if_any("message", &message.message);
-    object.fields(message);
+    object.standing_and_fields(message);
     object.close();
 }
 
@@ -217,7 +217,7 @@ fn write_data(into: &mut Vec<u8>, message: &Message) {
     object.text("message", &message.message);
     object.text("time", &rfc3339(message));
     object.text_if_any("channel", &message.channel);
-    object.fields(message);
+    object.standing_and_fields(message);
     object.close();
 }
 
@@ -248,7 +248,9 @@ impl Object<'_> {
         }
     }
 
-    fn fields(&mut self, message: &Message) {
+    fn standing_and_fields(&mut self, message: &Message) {
+        self.text_if_any("key", &message.key);
+        self.text_if_any("status", &message.status);
         if !message.fields.is_empty() {
             self.key("fields");
             let mut fields = Object::open(self.into);
@@ -296,10 +298,9 @@ mod tests {
             id: 1_700_000_000_000_001,
             time: 1_700_000_000_000_000,
             event: Cow::Borrowed("message"),
-            channel: String::new(),
             name: name.to_owned(),
             message: text.to_owned(),
-            fields: vec![],
+            ..Message::default()
         }
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::clock::{micros, now_micros};
 use crate::room::forgotten::Forgotten;
-use crate::room::message::{HOST_EVENT, Message};
+use crate::room::message::Message;
 use crate::room::replay::{Gap, Point, Replay, Restored, Since};
 
 /// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
@@ -39,16 +39,19 @@ pub struct History {
     moments: VecDeque<u64>,
     /// The latest moment at which the last forgotten message can have been said; 0 if there is none.
     forgotten_at: u64,
-    /// The ids of messages that were only passed on since then; `None` if ids that were given elsewhere have to be
-    /// taken as they are.
+    /// The ids of messages that are not kept though older ones are: they were only passed on, or superseded. `None` if
+    /// ids that were given elsewhere have to be taken as they are.
     passed: Option<VecDeque<u64>>,
+    /// The ids of kept messages that a newer word on their thing has superseded. They go first.
+    superseded: VecDeque<u64>,
+    /// The ids of messages that went since they were last [taken](History::take_dropped); `None` if nobody takes them.
+    dropped: Option<Vec<u64>>,
     bytes: usize,
     most_messages: usize,
     most_bytes: usize,
     /// The time at which it began, as an id. All ids it was ever given are larger.
     begun: u64,
-    /// The newest id that it does not have and that may have been said: the id of the last forgotten message, at first
-    /// `begun`.
+    /// The newest id up to which it has nothing: the id of the last message that went as the oldest, at first `begun`.
     forgotten: u64,
     /// The forgotten messages, by channel and event.
     by_kind: Forgotten,
@@ -65,6 +68,8 @@ impl History {
             moments: VecDeque::new(),
             forgotten_at: 0,
             passed: None,
+            superseded: VecDeque::new(),
+            dropped: None,
             bytes: 0,
             most_messages,
             most_bytes,
@@ -75,17 +80,25 @@ impl History {
         }
     }
 
-    /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow.
-    pub fn resume(most_messages: usize, most_bytes: usize, past: Restored) -> History {
+    /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow. `tell_dropped`
+    /// makes it note the ids of what goes, for a store that deletes them.
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Restored, tell_dropped: bool) -> History {
         let mut history = History::new(most_messages, most_bytes, past.begun);
-        history.forgotten = past.forgotten;
+        history.dropped = tell_dropped.then(Vec::new);
         history.by_kind = Forgotten::all_up_to(past.forgotten);
+        past.gone.iter().for_each(|(channel, event, id)| history.by_kind.add(channel, event, *id));
+        // What is gone from before the oldest kept message is gone as the oldest.
+        let oldest = past.messages.first().map_or(u64::MAX, |message| message.id);
+        let gone = past.gone.iter().map(|(_, _, id)| *id).filter(|id| *id < oldest).max().unwrap_or(0);
+        history.forgotten = past.forgotten.max(gone);
         let moments = moments(&past.messages, now_micros());
-        if past.forgotten > past.begun {
+        if history.forgotten > past.begun {
             let latest = moments.first().copied().unwrap_or_else(now_micros);
-            history.forgotten_at = if past.forgotten < NEVER_SET { latest } else { latest.min(past.forgotten) };
+            history.forgotten_at = if history.forgotten < NEVER_SET { latest } else { latest.min(history.forgotten) };
         }
-        past.messages.into_iter().zip(moments).for_each(|(message, said_at)| history.keep_at(message, said_at));
+        for (message, said_at) in past.messages.into_iter().zip(moments) {
+            history.keep_at(message, said_at, None);
+        }
         history.newest = history.newest.max(past.last);
         history
     }
@@ -95,53 +108,62 @@ impl History {
         self.passed = Some(VecDeque::new());
     }
 
-    /// The newest id that will have been forgotten when `coming` are kept. A store can then forget the same messages in
-    /// the transaction that keeps `coming`, or in a later one.
-    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
-        let mut count = self.messages.len() + coming.len();
-        let mut bytes = self.bytes + coming.iter().map(|message| message.weight()).sum::<usize>();
-        let mut forgotten = self.forgotten;
-        for oldest in self.messages.iter().chain(coming) {
-            if count <= self.most_messages && bytes <= self.most_bytes {
-                break;
-            }
-            count -= 1;
-            bytes -= oldest.weight();
-            forgotten = oldest.id;
-        }
-        forgotten
+    /// The ids of the messages that went since the last call.
+    pub fn take_dropped(&mut self) -> Vec<u64> {
+        self.dropped.as_mut().map_or(vec![], std::mem::take)
     }
 
     /// Keeps a message that was said here: its moment is its time.
     #[cfg(test)]
     pub fn keep(&mut self, message: Arc<Message>) {
         let said_at = message.time;
-        self.keep_at(message, said_at);
+        self.keep_at(message, said_at, None);
     }
 
-    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, and forgets the oldest until both
-    /// bounds hold. A host's beat is only passed on. Its id is known as one of ours, so a listener that heard it last
-    /// has missed nothing.
-    pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64) {
+    /// Keeps `message` as the newest, said at `said_at` by the clock of this process, then forgets until both bounds
+    /// hold: first what is `superseded`, then the oldest. A message that is [not kept](Message::is_kept) is only passed
+    /// on. Its id is known as one of ours, so a listener that heard it last has missed nothing.
+    pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64, superseded: Option<u64>) {
         self.newest = message.id;
-        if message.event == HOST_EVENT {
-            if let Some(passed) = &mut self.passed {
-                if passed.len() == MOST_PASSED {
-                    passed.pop_front();
-                }
-                passed.push_back(message.id);
-            }
+        if !message.is_kept() {
+            self.pass(message.id);
             return;
         }
         self.bytes += message.weight();
         self.messages.push_back(message);
         self.moments.push_back(said_at);
+        self.superseded.extend(superseded);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
-            let Some((oldest, said_at)) = self.messages.pop_front().zip(self.moments.pop_front()) else { break };
-            self.bytes -= oldest.weight();
-            self.by_kind.add(&oldest);
-            (self.forgotten, self.forgotten_at) = (oldest.id, said_at);
+            let place = self.next_superseded().unwrap_or(0);
+            let Some((gone, said_at)) = self.messages.remove(place).zip(self.moments.remove(place)) else { break };
+            self.bytes -= gone.weight();
+            self.by_kind.add(&gone.channel, &gone.event, gone.id);
+            match place {
+                0 => (self.forgotten, self.forgotten_at) = (gone.id, said_at),
+                _ => self.pass(gone.id),
+            }
+            self.dropped.iter_mut().for_each(|dropped| dropped.push(gone.id));
         }
+    }
+
+    /// Notes the id of a message that is not kept.
+    fn pass(&mut self, id: u64) {
+        if let Some(passed) = &mut self.passed {
+            if passed.len() == MOST_PASSED {
+                passed.pop_front();
+            }
+            passed.insert(passed.partition_point(|known| *known < id), id);
+        }
+    }
+
+    /// The place of a kept message that is superseded.
+    fn next_superseded(&mut self) -> Option<usize> {
+        while let Some(id) = self.superseded.pop_front() {
+            if let Ok(place) = self.messages.binary_search_by_key(&id, |message| message.id) {
+                return Some(place);
+            }
+        }
+        None
     }
 
     /// Forgets everything up to the id `last`, which it may never have had.
@@ -149,6 +171,7 @@ impl History {
         let lost = self.messages.partition_point(|message| message.id <= last);
         self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
         self.moments.drain(..lost);
+        self.superseded.retain(|id| *id > last);
         (self.forgotten, self.forgotten_at) = (self.forgotten.max(last), now_micros());
         self.by_kind = Forgotten::all_up_to(self.forgotten);
     }
@@ -190,14 +213,16 @@ impl History {
         };
         // Forgotten messages are known by id, not by the moment they were said. So for an age, any of them may have
         // been asked for.
-        let is_age = matches!(since.point, Point::Ago(_));
-        let from_before =
-            is_foreign || (after < self.forgotten && (is_age || self.by_kind.may_miss(after, &is_wanted)));
-        let start = if from_before { 0 } else { self.messages.partition_point(|message| message.id <= after) };
+        let is_gap = match since.point {
+            Point::Oldest => false,
+            Point::Ago(_) if after < self.forgotten => true,
+            _ => is_foreign || self.by_kind.may_miss(after, &is_wanted),
+        };
+        let start = if is_foreign { 0 } else { self.messages.partition_point(|message| message.id <= after) };
         let is_wanted = |message: &&Arc<Message>| is_wanted(&message.channel, &message.event);
         let wanted = self.messages.range(start..).rev().filter(is_wanted);
         Replay {
-            gap: from_before.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
+            gap: is_gap.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
             messages: wanted.take(since.most).cloned().collect(),
         }
     }
@@ -226,6 +251,7 @@ fn moments(messages: &[Arc<Message>], now: u64) -> Vec<u64> {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::room::message::HOST_EVENT;
     use std::borrow::Cow;
     use std::time::Duration;
 
@@ -240,9 +266,8 @@ mod tests {
             time: id,
             event: Cow::Borrowed("message"),
             channel: if text == "for somebody else" { "elsewhere" } else { "" }.to_owned(),
-            name: String::new(),
             message: text.to_owned(),
-            fields: vec![],
+            ..Message::default()
         })
     }
 
@@ -291,20 +316,31 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_let_go_of_is_what_is_let_go_of() {
-        let heavy = |id: u64| message(id, &"x".repeat((id * 7919 % 997) as usize));
-        let one = message(1, "").weight();
-        for (most_messages, most_bytes) in [(0, usize::MAX), (3, usize::MAX), (50, 4 * one), (8, 9 * one), (1, 0)] {
-            let mut history = history(most_messages, most_bytes);
-            let mut next = 101;
-            for batch in (0..20).cycle().take(200) {
-                let coming: Vec<_> = (next..next + batch).map(heavy).collect();
-                next += batch;
-                let foretold = history.would_forget(&coming);
-                coming.into_iter().for_each(|message| history.keep(message));
-                assert_eq!(foretold, history.forgotten, "{most_messages} {most_bytes} {batch}");
-            }
-        }
+    fn what_is_superseded_goes_first_and_only_those_are_told_of_a_gap_who_wanted_it() {
+        let past = Restored { begun: 100, forgotten: 100, last: 100, ..Restored::default() };
+        let mut history = History::resume(4, usize::MAX, past, true);
+        history.know_ids();
+        let state = |id: u64| Arc::new(Message { event: "host-state".into(), ..Message::clone(&message(id, "x")) });
+        history.keep(message(110, "x"));
+        history.keep(state(120));
+        history.keep_at(state(130), 130, Some(120));
+        history.keep_at(state(140), 140, Some(130));
+        assert_eq!(ids(&history), [110, 120, 130, 140], "as long as there is room, all is kept");
+        history.keep(message(150, "x"));
+        history.keep(message(160, "x"));
+        assert_eq!(ids(&history), [110, 140, 150, 160], "the oldest stays");
+        let replay = |after: u64, event: &str| {
+            let point = Since { point: Point::After(after), most: usize::MAX };
+            let replay = history.replay(point, 1000, |_, of| of == event);
+            let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
+            (replay.gap.is_some(), ids)
+        };
+        assert_eq!(replay(110, "message"), (false, vec![150, 160]));
+        assert_eq!(replay(110, "host-state"), (true, vec![140]));
+        assert_eq!(replay(120, "host-state"), (true, vec![140]));
+        assert_eq!(replay(130, "host-state"), (false, vec![140]), "heard before it went");
+        history.keep(message(170, "x"));
+        assert_eq!((ids(&history), history.take_dropped()), (vec![140, 150, 160, 170], vec![120, 130, 110]));
     }
 
     #[test]
@@ -322,7 +358,8 @@ mod tests {
     fn a_beat_passes_and_who_heard_it_last_has_missed_nothing() {
         let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
         let messages = vec![beat(200), message(210, "x"), beat(220)];
-        let mut history = History::resume(10, usize::MAX, Restored { begun: 100, forgotten: 100, last: 230, messages });
+        let past = Restored { begun: 100, forgotten: 100, last: 230, messages, ..Restored::default() };
+        let mut history = History::resume(10, usize::MAX, past, false);
         assert_eq!(ids(&history), [210]);
         assert_eq!(replayed(&history, after(220)), (None, vec![]));
         assert_eq!(replayed(&history, after(230)), (None, vec![]), "the newest before a restart");
@@ -339,14 +376,17 @@ mod tests {
             forgotten: 200,
             last: 240,
             messages: (210..=240).step_by(10).map(|id| message(id, "x")).collect(),
+            ..Restored::default()
         };
-        let history = History::resume(10, usize::MAX, past());
+        let history = History::resume(10, usize::MAX, past(), false);
         assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230, 240]), "no gap that is none");
         assert_eq!(replayed(&history, after(240)), (None, vec![]));
         assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
-        let smaller = History::resume(2, usize::MAX, past());
+        let smaller = History::resume(2, usize::MAX, past(), false);
         assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
-        assert_eq!(smaller.would_forget(&[]), 220);
+        let gone = vec![("".to_owned(), "message".to_owned(), 220)];
+        let told = History::resume(10, usize::MAX, Restored { gone, ..past() }, false);
+        assert_eq!(replayed(&told, after(210)).0, Some((210, Some(210))), "as was noted before the restart");
     }
 
     #[test]
@@ -430,8 +470,8 @@ mod tests {
     #[test]
     fn a_gap_is_told_where_something_so_young_is_gone_though_its_id_is_old() {
         let mut history = history(1, usize::MAX);
-        history.keep_at(message(200, "for somebody else"), 900); // an id of another machine's clock
-        history.keep_at(message(210, "x"), 950);
+        history.keep_at(message(200, "for somebody else"), 900, None); // an id of another machine's clock
+        history.keep_at(message(210, "x"), 950, None);
         let since = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
         let gap = |since: Since| history.replay(since, 1000, |channel, _| channel == "elsewhere").gap.is_some();
         assert!(gap(since(200)) && !gap(since(60)) && !gap(after(200)));
@@ -450,8 +490,8 @@ mod tests {
         let (ahead, now) = (at(1_000_000), at(100));
         clock::set(Some(now));
         let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
-        let past = Restored { begun: at(0), forgotten: at(0), last: ahead + 1, messages };
-        let mut history = History::resume(3, usize::MAX, past);
+        let past = Restored { begun: at(0), forgotten: at(0), last: ahead + 1, messages, ..Restored::default() };
+        let mut history = History::resume(3, usize::MAX, past, false);
         history.keep(said(ahead + 2, at(120)));
         check(&history, 10, at(125), None, &[ahead + 2]);
         check(&history, 10, at(131), None, &[]);
@@ -465,8 +505,8 @@ mod tests {
 
         // A store that was begun without a clock and has forgotten something, nobody knows when.
         clock::set(Some(at(0)));
-        let past = Restored { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)] };
-        let history = History::resume(3, usize::MAX, past);
+        let past = Restored { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)], ..Restored::default() };
+        let history = History::resume(3, usize::MAX, past, false);
         check(&history, 10, at(5), Some(19), &[30]);
         check(&history, 10, at(10), None, &[]);
         clock::set(None);

@@ -17,7 +17,8 @@ use crate::room::letterbox::{Letterbox, Posted};
 use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
 use crate::room::replay::{Point, Replay, Restored, Since};
 use crate::room::subscription::Subscription;
-use crate::sync::{Arc, Mutex, Receiver, bounded, lock};
+use crate::room::things::{Thing, Things};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Receiver, bounded, lock};
 
 /// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
 const MOST_BEHIND: u64 = 10_000_000;
@@ -33,6 +34,8 @@ pub struct Hub {
     /// Sees each message after it was posted, under no lock.
     follower: Option<Follower>,
     most_listeners: usize,
+    /// Whether it was said that there are too many things.
+    too_many_things: AtomicBool,
 }
 
 /// The bounds of the room.
@@ -46,11 +49,14 @@ pub struct Limits {
     pub history: usize,
     /// The most bytes kept in the history.
     pub history_bytes: usize,
+    /// The most things of which the newest word is kept.
+    pub things: usize,
 }
 
 struct Room {
     listeners: Vec<Listener>,
     history: History,
+    things: Things,
     last_id: u64,
     last_number: u64,
     closed: bool,
@@ -73,7 +79,7 @@ impl Hub {
     /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
         let begun = now_micros();
-        Hub::resume(limits, Restored { begun, forgotten: begun, last: begun, messages: vec![] }, None)
+        Hub::resume(limits, Restored { begun, forgotten: begun, last: begun, ..Restored::default() }, None)
     }
 
     /// Makes a room that goes on after a restart with the kept messages, `past`. With a `commit_queue`, messages are
@@ -81,11 +87,15 @@ impl Hub {
     pub fn resume(limits: Limits, past: Restored, commit_queue: Option<CommitQueue>) -> (Hub, Receiver<()>) {
         let (call_keeper, keeper_called) = bounded(1);
         let last_id = past.last;
-        let mut history = History::resume(limits.history, limits.history_bytes, past);
+        let mut things = Things::new(limits.things);
+        past.things.iter().for_each(|(message, since)| things.restore(message.clone(), *since));
+        past.messages.iter().for_each(|message| things.recall(message));
+        let is_stored = commit_queue.as_ref().is_some_and(|queue| !queue.is_shared());
+        let mut history = History::resume(limits.history, limits.history_bytes, past, is_stored);
         if commit_queue.is_none() {
             history.know_ids();
         }
-        let room = Room { listeners: vec![], history, last_id, last_number: 0, closed: false, snapshot: None };
+        let room = Room { listeners: vec![], history, things, last_id, last_number: 0, closed: false, snapshot: None };
         let hub = Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
@@ -93,6 +103,7 @@ impl Hub {
             commit_queue,
             follower: None,
             most_listeners: limits.listeners,
+            too_many_things: AtomicBool::new(false),
         };
         (hub, keeper_called)
     }
@@ -209,6 +220,9 @@ impl Hub {
     /// Does the work of a post that is left after the lock was released.
     fn finish(&self, posting: Posting) -> Receipt {
         posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
+        if posting.evicted && !self.too_many_things.swap(true, Ordering::Relaxed) {
+            log::warn!("more things than may be known; the longest silent go (--things)");
+        }
         if let Some(follower) = &self.follower {
             follower(&posting.letter.message);
         }
@@ -247,9 +261,10 @@ impl Hub {
         if receipt.listeners > 0 {
             self.carriers.note_posted();
         }
-        room.history.keep_at(letter.message.clone(), said_at);
+        let (superseded, evicted) = room.things.note(&letter.message);
+        room.history.keep_at(letter.message.clone(), said_at, superseded);
         self.counters.published(receipt.listeners as u64, fullest as u64);
-        Posting { receipt, slow, letter }
+        Posting { receipt, slow, letter, evicted }
     }
 
     /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a committer
@@ -280,9 +295,18 @@ impl Hub {
         lock(&self.room).last_id
     }
 
-    /// The newest id that the history will have let go of when `coming` are posted.
-    pub fn would_forget(&self, coming: &[Arc<Message>]) -> u64 {
-        lock(&self.room).history.would_forget(coming)
+    /// What went since the last call, for a store: the ids of messages, and the newest id of the things that went
+    /// because there were too many. All things with smaller ids went too.
+    pub fn take_dropped(&self) -> (Vec<u64>, u64) {
+        let mut room = lock(&self.room);
+        (room.history.take_dropped(), room.things.evicted())
+    }
+
+    /// The newest id, and the things that `wants` takes, the one that is longest without a word first. Who listens from
+    /// that id on misses nothing.
+    pub fn now(&self, wants: &Subscription) -> (u64, Vec<Thing>) {
+        let room = lock(&self.room);
+        (room.last_id, room.things.all().filter(|thing| wants.takes(&thing.message)).cloned().collect())
     }
 
     /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts many
@@ -358,6 +382,8 @@ struct Posting {
     letter: Arc<Letter>,
     /// The letterboxes that are full.
     slow: Vec<Arc<Letterbox>>,
+    /// Whether a thing had to go because there are too many.
+    evicted: bool,
 }
 
 impl Room {
@@ -380,7 +406,7 @@ pub(super) mod tests {
     use crate::room::subscription::Events;
 
     pub fn hub(listeners: usize, queue: usize) -> Hub {
-        Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20 }).0
+        Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20, things: 9 }).0
     }
 
     pub fn everything() -> Subscription {

@@ -84,15 +84,7 @@ impl Wire for MemoryWire {
 }
 
 pub fn message(text: &str) -> Message {
-    Message {
-        id: 0,
-        time: 0,
-        event: "message".into(),
-        channel: String::new(),
-        name: String::new(),
-        message: text.to_owned(),
-        fields: vec![],
-    }
+    Message { event: "message".into(), message: text.to_owned(), ..Message::default() }
 }
 
 pub fn letter(text: &str) -> Arc<Letter> {

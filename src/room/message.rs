@@ -19,9 +19,12 @@ pub const CI_EVENT: &str = "ci";
 /// The event name of a forge's changes that are not worth a line: queued, pending and repeated states.
 pub const CI_UPDATE_EVENT: &str = "ci.update";
 
+/// The event name of a number's values. Only the newest values are known, apart from the history.
+pub const NUMBER_EVENT: &str = "number";
+
 /// Events that only those listeners hear who ask for them by name, or for everything. They come often and say little to
 /// a reader.
-pub const QUIET_EVENTS: [&str; 2] = [HOST_EVENT, CI_UPDATE_EVENT];
+pub const QUIET_EVENTS: [&str; 3] = [HOST_EVENT, CI_UPDATE_EVENT, NUMBER_EVENT];
 
 /// A hash of fixed size that identifies a thing by its names.
 pub type Digest = [u8; 32];
@@ -52,6 +55,10 @@ pub struct Message {
     pub name: String,
     /// The text; may be empty.
     pub message: String,
+    /// The thing on which this is the newest word, together with the event and the channel; may be empty.
+    pub key: String,
+    /// How the thing stands, in one word; may be empty.
+    pub status: String,
     /// Further fields, in the speaker's order.
     pub fields: Vec<(String, String)>,
 }
@@ -60,7 +67,18 @@ impl Message {
     /// The bytes this message weighs in the history: its texts and the record that holds them.
     pub fn weight(&self) -> usize {
         let fields: usize = self.fields.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
-        size_of::<Message>() + self.event.len() + self.channel.len() + self.name.len() + self.message.len() + fields
+        let texts = [&self.channel, &self.name, &self.message, &self.key, &self.status];
+        size_of::<Message>() + self.event.len() + texts.iter().map(|text| text.len()).sum::<usize>() + fields
+    }
+
+    /// Whether the history keeps it. It does not keep beats and numbers: the next one says how things stand.
+    pub fn is_kept(&self) -> bool {
+        self.event != HOST_EVENT && self.event != NUMBER_EVENT
+    }
+
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// [`time`](Self::time) as a point in time.

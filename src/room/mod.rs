@@ -15,5 +15,7 @@ pub mod message;
 #[cfg(all(test, loom))]
 mod model;
 pub mod replay;
+pub mod standing;
 pub mod subscription;
+pub mod things;
 pub mod wire;

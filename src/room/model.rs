@@ -80,7 +80,7 @@ fn a_look_at_the_clock_leaves_no_letter_lying() {
 }
 
 fn hub() -> Hub {
-    Hub::new(Limits { listeners: 4, queue: 256, history: 8, history_bytes: 1 << 20 }).0
+    Hub::new(Limits { listeners: 4, queue: 256, history: 8, history_bytes: 1 << 20, things: 9 }).0
 }
 
 fn everything() -> Subscription {

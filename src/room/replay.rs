@@ -65,12 +65,16 @@ impl Replay {
 pub struct Restored {
     /// The time at which the store began, as an id. All ids it was ever given are larger.
     pub begun: u64,
-    /// The newest id that it has forgotten; at first `begun`.
+    /// The newest id up to which anything may be gone; at first `begun`.
     pub forgotten: u64,
     /// The newest id that it was ever given; at first `begun`.
     pub last: u64,
     /// The messages it has, oldest first.
     pub messages: Vec<Arc<Message>>,
+    /// The newest id that is gone of a channel and an event, each.
+    pub gone: Vec<(String, String, u64)>,
+    /// The newest word on each thing and since when it stands so, the oldest first.
+    pub things: Vec<(Arc<Message>, u64)>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -171,8 +175,8 @@ mod tests {
     fn who_has_heard_more_at_another_server_hears_what_comes_after_that() {
         let check = |kind: &'static str, ahead: u64, expected: &str| {
             let begun = now_micros();
-            let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20 };
-            let past = Restored { begun, forgotten: begun, last: begun, messages: vec![] };
+            let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20, things: 9 };
+            let past = Restored { begun, forgotten: begun, last: begun, ..Restored::default() };
             let (queue, _clerk) = CommitQueue::new(kind);
             let hub = Hub::resume(limits, past, Some(queue)).0;
             let post = |more: u64| {
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_thousand_who_join_while_it_is_said_fast_hear_no_hole_and_no_repeat() {
-        let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30 }).0;
+        let hub = Hub::new(Limits { listeners: 10, queue: 10_000, history: 2000, history_bytes: 1 << 30, things: 9 }).0;
         // The number of the newest message, and the number at which the speaker waits. Without it, a joiner that does
         // not get the processor would be told of a gap.
         let (said, enough) = (AtomicU64::new(0), AtomicU64::new(0));

@@ -66,8 +66,8 @@ impl Pool {
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (alive, ended) = bounded(0);
-        let (queue, history, history_bytes) = (config.queue, config.history, config.history_bytes);
-        let limits = Limits { listeners, queue, history, history_bytes };
+        let Config { queue, history, history_bytes, things, .. } = config;
+        let limits = Limits { listeners, queue, history, history_bytes, things };
         let (hub, called, threads, before) = storage::open_hub(limits, storage);
         let server = Arc::new(Server {
             service: Service::new(config, hub),

@@ -29,5 +29,5 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let id = bytes.iter().fold(0_u64, |id, byte| id.wrapping_mul(257).wrapping_add((*byte).into()));
     let event = if is_plain_name(&event) { event } else { "message".to_owned() };
-    check_frames(&Message { id, time: id % LAST_DAY, event: event.into(), channel, name, message, fields });
+    check_frames(&Message { id, time: id % LAST_DAY, event: event.into(), channel, name, message, fields, ..Message::default() });
 });

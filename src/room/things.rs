@@ -1,0 +1,260 @@
+//! The newest word on each thing: a host, a pipeline, an alert, a number, or whatever a speaker gives a key. It is kept
+//! longer than the history. The terms of the field: retained message (MQTT), compacted topic (Kafka), last value.
+//!
+//! The event, the channel and the key of a message name its thing. The hub keeps the newest message of each thing under
+//! the lock under which it posts, so a message and what it changes are one. To apply all messages after some moment to
+//! the things of that moment gives the things of now; [`Things::note`] is that step.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::room::message::{Message, NUMBER_EVENT};
+use crate::room::standing::{GONE, standing};
+
+/// The most bytes that the newest words may weigh together.
+pub const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many values of a number are known.
+const MOST_VALUES: usize = 240;
+
+/// How many numbers have values known but the newest.
+const MOST_NUMBERS: usize = 200;
+
+/// How many words on any other thing are known in brief.
+const MOST_RECENT: usize = 20;
+
+/// A thing, and how it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thing {
+    /// The newest message about it.
+    pub message: Arc<Message>,
+    /// Since when it stands so: the time of the first message that said so, in microseconds since 1970.
+    pub since: u64,
+    /// Its newest words in brief, the oldest first, the newest message among them.
+    pub recent: VecDeque<Brief>,
+}
+
+/// A word on a thing in brief.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Brief {
+    /// When it was said, in microseconds since 1970.
+    pub time: u64,
+    /// A number's value, or how many seconds a run took; `NaN` if there is none.
+    pub figure: f64,
+    /// How it stood; empty for numbers.
+    pub status: Box<str>,
+}
+
+/// All things.
+pub struct Things {
+    /// By the id of the newest message about each.
+    newest: BTreeMap<u64, Thing>,
+    ids: HashMap<String, u64>,
+    bytes: usize,
+    most: usize,
+    /// How many numbers have values known but the newest.
+    numbers: usize,
+    /// The newest id that went because there were too many things.
+    evicted: u64,
+}
+
+impl Brief {
+    fn of(message: &Message) -> Brief {
+        let is_number = message.event == NUMBER_EVENT;
+        let field = if is_number { "value" } else { "seconds" };
+        let figure = message.field(field).and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+        let status = if is_number { "" } else { message.status.as_str() };
+        Brief { time: message.time, figure, status: status.into() }
+    }
+}
+
+/// The name of the thing that `message` is about.
+fn name(message: &Message) -> String {
+    [&message.event, message.channel.as_str(), &message.key].join("\0")
+}
+
+impl Things {
+    /// No things yet, and at most so many.
+    pub fn new(most: usize) -> Things {
+        Things { newest: BTreeMap::new(), ids: HashMap::new(), bytes: 0, most, numbers: 0, evicted: 0 }
+    }
+
+    /// Takes in a thing that was kept from before the process began: its newest message, and since when it stands so.
+    pub fn restore(&mut self, message: Arc<Message>, since: u64) {
+        self.insert(Thing { recent: VecDeque::from([Brief::of(&message)]), message, since });
+        self.evict();
+    }
+
+    /// Takes in a `message` that was said before a restart, the oldest first, for what is known in brief.
+    pub fn recall(&mut self, message: &Message) {
+        let newest = if message.key.is_empty() { None } else { self.ids.get(&name(message)) };
+        if let Some(thing) = newest.filter(|id| **id > message.id).and_then(|id| self.newest.get_mut(id)) {
+            let place = thing.recent.len() - 1;
+            thing.recent.insert(place, Brief::of(message));
+            bound(&mut thing.recent, MOST_RECENT);
+        }
+    }
+
+    /// Notes that `message` was said. If it has a key, it becomes the newest word on its thing. Returns the id of the
+    /// word before it, and whether another thing had to go.
+    pub fn note(&mut self, message: &Arc<Message>) -> (Option<u64>, bool) {
+        if message.key.is_empty() {
+            return (None, false);
+        }
+        let before = self.ids.remove(&name(message)).and_then(|id| self.remove(id));
+        let superseded = before.as_ref().map(|before| before.message.id);
+        if standing(&message.status) == GONE {
+            return (superseded, false);
+        }
+        let mut thing =
+            before.unwrap_or_else(|| Thing { message: message.clone(), since: message.time, recent: VecDeque::new() });
+        if standing(&thing.message.status) != standing(&message.status) {
+            thing.since = message.time;
+        }
+        thing.recent.push_back(Brief::of(message));
+        bound(&mut thing.recent, if message.event == NUMBER_EVENT { MOST_VALUES } else { MOST_RECENT });
+        thing.message = message.clone();
+        self.insert(thing);
+        (superseded, self.evict())
+    }
+
+    fn insert(&mut self, thing: Thing) {
+        self.bytes += thing.message.weight();
+        self.numbers += usize::from(has_values(&thing));
+        self.ids.insert(name(&thing.message), thing.message.id);
+        self.newest.insert(thing.message.id, thing);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Thing> {
+        let thing = self.newest.remove(&id)?;
+        self.bytes -= thing.message.weight();
+        self.numbers -= usize::from(has_values(&thing));
+        Some(thing)
+    }
+
+    /// Lets go of what was longest without a word until all bounds hold. Returns whether a thing had to go.
+    fn evict(&mut self) -> bool {
+        if self.numbers > MOST_NUMBERS
+            && let Some(oldest) = self.newest.values_mut().find(|thing| has_values(thing))
+        {
+            oldest.recent.drain(..oldest.recent.len() - 1);
+            self.numbers -= 1;
+        }
+        let before = self.evicted;
+        while self.newest.len() > self.most || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.newest.first_key_value().map(|(id, _)| *id) else { break };
+            self.evicted = oldest;
+            self.remove(oldest).map(|thing| self.ids.remove(&name(&thing.message)));
+        }
+        self.evicted > before
+    }
+
+    /// All things, the one that is longest without a word first.
+    pub fn all(&self) -> impl Iterator<Item = &Thing> {
+        self.newest.values()
+    }
+
+    /// The newest id that went because there were too many things; 0 if none did. All with smaller ids went too.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+/// Whether `thing` is a number of which more is known than the newest value.
+fn has_values(thing: &Thing) -> bool {
+    thing.message.event == NUMBER_EVENT && thing.recent.len() > 1
+}
+
+fn bound(recent: &mut VecDeque<Brief>, most: usize) {
+    while recent.len() > most {
+        recent.pop_front();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn word(id: u64, key: &str, status: &str) -> Arc<Message> {
+        let message = crate::room::memory_wire::message("");
+        Arc::new(Message { id, time: id, key: key.to_owned(), status: status.to_owned(), ..message })
+    }
+
+    fn number(id: u64, key: &str) -> Arc<Message> {
+        let fields = vec![("value".to_owned(), id.to_string())];
+        Arc::new(Message { event: NUMBER_EVENT.into(), fields, ..Message::clone(&word(id, key, "ok")) })
+    }
+
+    fn all(things: &Things) -> Vec<(u64, &str, &str, u64)> {
+        things.all().map(|one| (one.message.id, &*one.message.key, &*one.message.status, one.since)).collect()
+    }
+
+    #[test]
+    fn the_newest_word_on_each_thing_is_known_and_since_when_it_stands_so() {
+        let mut things = Things::new(9);
+        for (id, key, status, superseded) in [
+            (1, "a", "up", None),
+            (2, "b", "failed", None),
+            (3, "", "failed", None),
+            (4, "a", "ok", Some(1)),
+            (5, "b", "down", Some(2)),
+            (6, "b", "passed", Some(5)),
+            (7, "c", "red", None),
+            (8, "c", "blue", Some(7)),
+            (9, "d", "gone", None),
+        ] {
+            assert_eq!(things.note(&word(id, key, status)), (superseded, false), "{id}");
+        }
+        assert_eq!(all(&things), [(4, "a", "ok", 1), (6, "b", "passed", 6), (8, "c", "blue", 8)]);
+        assert_eq!(things.note(&word(10, "b", "gone")), (Some(6), false));
+        assert_eq!(things.note(&number(11, "a")), (None, false), "another event is another thing");
+        assert_eq!(all(&things).len(), 3);
+        let recent: Vec<_> =
+            things.all().next().unwrap().recent.iter().map(|brief| (brief.time, &*brief.status)).collect();
+        assert_eq!(recent, [(1, "up"), (4, "ok")]);
+    }
+
+    #[test]
+    fn of_too_many_things_the_longest_silent_go() {
+        let mut things = Things::new(3);
+        (1..=3).for_each(|id| _ = things.note(&word(id, &id.to_string(), "ok")));
+        assert_eq!(things.note(&word(4, "1", "ok")), (Some(1), false));
+        assert_eq!(things.note(&word(5, "5", "ok")), (None, true));
+        assert_eq!((all(&things)[0].0, things.evicted()), (3, 2));
+        let heavy = |id: u64| {
+            let message = "x".repeat(MOST_BYTES / 2);
+            Arc::new(Message { message, ..Message::clone(&word(id, "heavy", &id.to_string())) })
+        };
+        things.note(&heavy(6));
+        assert_eq!(all(&things).len(), 3, "two others and half of the bytes");
+        things.note(&heavy(7));
+        let other = Arc::new(Message { key: "other".to_owned(), ..Message::clone(&heavy(8)) });
+        assert_eq!(things.note(&other), (None, true));
+        assert_eq!(all(&things).iter().map(|one| one.0).collect::<Vec<_>>(), [8]);
+    }
+
+    #[test]
+    fn the_newest_values_of_a_bounded_count_of_numbers_are_known() {
+        let mut things = Things::new(1000);
+        (1..=500).for_each(|id| _ = things.note(&number(id, "x")));
+        assert_eq!(things.all().next().unwrap().recent.len(), MOST_VALUES);
+        for id in 0..2 * MOST_NUMBERS as u64 {
+            things.note(&number(1000 + 2 * id, &id.to_string()));
+            things.note(&number(1001 + 2 * id, &id.to_string()));
+        }
+        let counts: Vec<_> = things.all().map(|thing| thing.recent.len()).collect();
+        assert_eq!(counts.iter().filter(|count| **count == 2).count(), MOST_NUMBERS);
+        assert_eq!((counts[0], counts.len(), things.numbers), (1, 2 * MOST_NUMBERS + 1, MOST_NUMBERS));
+    }
+
+    #[test]
+    fn what_was_said_before_a_restart_is_known_in_brief() {
+        let mut things = Things::new(9);
+        things.restore(word(40, "a", "failed"), 30);
+        [word(20, "a", "passed"), word(30, "a", "failed"), word(40, "a", "failed"), word(41, "b", "ok")]
+            .iter()
+            .for_each(|message| things.recall(message));
+        let recent: Vec<_> = things.all().next().unwrap().recent.iter().map(|brief| brief.time).collect();
+        assert_eq!((recent, all(&things)), (vec![20, 30, 40], vec![(40, "a", "failed", 30)]));
+    }
+}
