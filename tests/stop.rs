@@ -5,17 +5,29 @@ use std::io::{BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Server, wait_until};
+use crate::support::{Answer, Folder, Server, wait_until};
 
 #[test]
 fn a_stop_amid_messages_delivers_what_was_accepted_to_a_hundred_curls() {
-    let mut server = Server::start(&[]);
-    let curls: Vec<_> = (0..100)
+    check_stop(&[], 100, 500);
+}
+
+#[test]
+fn a_stop_with_a_store_delivers_what_was_accepted_too() {
+    let folder = Folder::new("stop");
+    let store = folder.0.join("store");
+    (0..10).for_each(|_| check_stop(&["--store", store.to_str().unwrap()], 10, 100));
+}
+
+/// Stops a server with `flags` to which so many curls listen, after so many messages were said and while more are.
+pub fn check_stop(flags: &[&str], listeners: usize, messages: usize) {
+    let mut server = Server::start(flags);
+    let curls: Vec<_> = (0..listeners)
         .map(|_| server.curl_command(&["-N", "/listen?as=json"]).stdout(Stdio::piped()).spawn().unwrap())
         .collect();
     let readers: Vec<_> =
         curls.into_iter().map(|curl| std::thread::spawn(move || curl.wait_with_output().unwrap())).collect();
-    wait_until("all curls listen", || server.say("are you there?") == 100);
+    wait_until("all curls listen", || server.say("are you there?") == listeners);
 
     let (address, enough) = (server.address(), std::sync::atomic::AtomicUsize::new(0));
     let said: Vec<u64> = std::thread::scope(|scope| {
@@ -33,7 +45,7 @@ fn a_stop_amid_messages_delivers_what_was_accepted_to_a_hundred_curls() {
                 })
             })
             .collect();
-        wait_until("messages are in flight", || enough.load(std::sync::atomic::Ordering::Relaxed) > 500);
+        wait_until("messages are in flight", || enough.load(std::sync::atomic::Ordering::Relaxed) > messages);
         server.signal("TERM");
         speakers.into_iter().flat_map(|speaker| speaker.join().unwrap()).collect()
     });

@@ -12,7 +12,9 @@
 //! id is never given to another message, and a listener that comes back with that id hears what comes next. One
 //! committer gives the ids and posts, so messages are kept, heard and numbered in one order.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 // Not those of `sync.rs`: under the model check there is no commit queue.
@@ -31,6 +33,8 @@ pub struct CommitQueue {
     /// it belongs to one connection, which says nothing more until it has its answer. The channel itself is unbounded,
     /// because only an unbounded one drops its messages when its receiver goes. So nobody waits for ever.
     queue: Sender<Turn>,
+    /// How many messages were handed in and not answered yet.
+    pending: Arc<AtomicUsize>,
     well: AtomicBool,
     batches: AtomicU64,
     failures: AtomicU64,
@@ -56,6 +60,8 @@ pub struct Pending {
     pub once: Option<Digest>,
     /// The function that tells the speaker the result; `None` when it was called.
     then: Option<OnCommit>,
+    /// How many such messages there are.
+    pending: Arc<AtomicUsize>,
 }
 
 /// The function that is called once, with the receipt of a message or its refusal. Must not wait, because any thread
@@ -79,6 +85,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.tell(Err(Refused::Stopping));
+        self.pending.fetch_sub(1, Release);
     }
 }
 
@@ -86,9 +93,9 @@ impl CommitQueue {
     /// Makes a commit queue for storage of this `kind`. Returns it, and the committer's side of it.
     pub fn new(kind: &'static str) -> (CommitQueue, Committer) {
         let (sender, queue) = unbounded();
-        let well = AtomicBool::new(true);
-        let commit_queue =
-            CommitQueue { kind, queue: sender, well, batches: AtomicU64::new(0), failures: AtomicU64::new(0) };
+        let (well, pending) = (AtomicBool::new(true), Arc::default());
+        let (batches, failures) = (AtomicU64::new(0), AtomicU64::new(0));
+        let commit_queue = CommitQueue { kind, queue: sender, pending, well, batches, failures };
         (commit_queue, Committer { queue, closed: false })
     }
 
@@ -101,7 +108,9 @@ impl CommitQueue {
     /// cannot be. The refusal is [`Refused::Stopping`] if the committer is gone. A message whose digest, `once`, was
     /// handed in before at any server is not said again; its receipt has no id and no listeners.
     pub fn hand_in(&self, message: Message, once: Option<Digest>, then: OnCommit) {
-        let _ = self.queue.send(Turn::Said(Pending { message, once, then: Some(then) })); // or its drop answers
+        self.pending.fetch_add(1, Relaxed);
+        let pending = self.pending.clone();
+        let _ = self.queue.send(Turn::Said(Pending { message, once, then: Some(then), pending })); // or its drop answers
     }
 
     /// Hands `message` in, as [`hand_in`](Self::hand_in) does, and waits until it is kept and posted. Returns its
@@ -118,6 +127,11 @@ impl CommitQueue {
     /// Ends the committer when it has kept all that was handed in before.
     pub fn close(&self) {
         let _ = self.queue.send(Turn::Close);
+    }
+
+    /// Whether everything that was handed in was answered.
+    pub fn is_settled(&self) -> bool {
+        self.pending.load(Acquire) == 0
     }
 
     /// Notes whether a batch could be kept.

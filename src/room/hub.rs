@@ -208,8 +208,7 @@ impl Hub {
     }
 
     /// Posts a message that is already kept: the committer's part of [`publish`](Self::publish). Its id has to be
-    /// larger than the [last one](Self::last_id). If the server stops, it reaches nobody here, but a listener that
-    /// comes back gets it.
+    /// larger than the [last one](Self::last_id).
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         let mut room = lock(&self.room);
         let posting = self.post_in(&mut room, message, now_micros());
@@ -359,20 +358,29 @@ impl Hub {
         &self.counters
     }
 
-    /// Closes the hub: nothing more is said and nobody more joins. Every listener is told to deliver what its letterbox
-    /// holds and to end its stream.
+    /// Closes the hub: nothing more is said and nobody more joins. Messages that were handed in before are still kept
+    /// and posted; wait until it [is settled](Self::is_settled), then [`end`](Self::end) the streams.
     pub fn close(&self) {
-        let listeners = {
-            let mut room = lock(&self.room);
-            room.closed = true;
-            room.snapshot = None;
-            std::mem::take(&mut room.listeners)
-        };
-        listeners.iter().for_each(|listener| listener.letterbox.close());
+        lock(&self.room).closed = true;
         if let Some(queue) = &self.commit_queue {
             queue.close();
         }
         self.carriers.call_keeper(); // it stops too
+    }
+
+    /// Whether everything that was handed in was kept, posted and answered, or refused.
+    pub fn is_settled(&self) -> bool {
+        self.commit_queue.as_ref().is_none_or(CommitQueue::is_settled)
+    }
+
+    /// Tells every listener to deliver what its letterbox holds and to end its stream.
+    pub fn end(&self) {
+        let listeners = {
+            let mut room = lock(&self.room);
+            room.snapshot = None;
+            std::mem::take(&mut room.listeners)
+        };
+        listeners.iter().for_each(|listener| listener.letterbox.close());
     }
 }
 
@@ -478,6 +486,8 @@ pub(super) mod tests {
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
         hub.publish(message("last")).unwrap();
         hub.close();
+        assert_eq!(hub.listeners(), 1, "until all is said");
+        hub.end();
         assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
         assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
         assert_eq!(recipient.state(), crate::room::letterbox::StreamState::Closing);

@@ -35,6 +35,9 @@ const DESCRIPTORS_SPARE: usize = 32;
 /// Of all connections, one in so many is kept for speakers, so that listeners cannot take all of them.
 const SPEAKERS_PART: usize = 8;
 
+/// The time between two looks whether all messages that were handed in are posted, while the server stops.
+const SETTLE_STEP: Duration = Duration::from_millis(1);
+
 /// The running server.
 pub struct Pool {
     pub(super) server: Arc<Server>,
@@ -109,15 +112,21 @@ impl Pool {
         self.server.listening.address
     }
 
-    /// Stops the server. No more connections are accepted. Requests under way are answered. Listeners hear the messages
-    /// in their letterboxes, then their streams end properly. Waits for all threads, but at most for `limit`. Returns
+    /// Stops the server. No more connections are accepted, and no more messages. Messages that were handed in are kept,
+    /// posted and answered. Listeners hear the messages in their letterboxes, then their streams end properly. Waits for all threads, but at most for `limit`. Returns
     /// true if all have ended by then.
     pub fn stop(self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let server = &self.server;
         server.stopping.store(true, Ordering::SeqCst);
         server.listening.shut();
-        server.service.hub.close();
+        let hub = &server.service.hub;
+        hub.close();
+        let settled_by = Instant::now() + limit / 2;
+        while !hub.is_settled() && Instant::now() < settled_by {
+            thread::sleep(SETTLE_STEP);
+        }
+        hub.end();
         server.watch.stop(); // after the hub: see `hand_in`
         // A thread that parks a connection looks afterwards whether the server stops. So each is closed, here or there.
         let all = server.connections().all();
