@@ -32,7 +32,7 @@ pub struct CommitQueue {
     /// The way to the committer; disconnected when the committer has ended. The connections bound it: each message in
     /// it belongs to one connection, which says nothing more until it has its answer. The channel itself is unbounded,
     /// because only an unbounded one drops its messages when its receiver goes. So nobody waits for ever.
-    queue: Sender<Turn>,
+    queue: Sender<Option<Pending>>,
     /// How many messages were handed in and not answered yet.
     pending: Arc<AtomicUsize>,
     well: AtomicBool,
@@ -40,15 +40,10 @@ pub struct CommitQueue {
     failures: AtomicU64,
 }
 
-/// The committer's side of the commit queue.
+/// The committer's side of the commit queue. `None` in it closes it.
 pub struct Committer {
-    queue: Receiver<Turn>,
+    queue: Receiver<Option<Pending>>,
     closed: bool,
-}
-
-enum Turn {
-    Said(Pending),
-    Close,
 }
 
 /// A message that was handed in.
@@ -110,7 +105,7 @@ impl CommitQueue {
     pub fn hand_in(&self, message: Message, once: Option<Digest>, then: OnCommit) {
         self.pending.fetch_add(1, Relaxed);
         let pending = self.pending.clone();
-        let _ = self.queue.send(Turn::Said(Pending { message, once, then: Some(then), pending })); // or its drop answers
+        let _ = self.queue.send(Some(Pending { message, once, then: Some(then), pending })); // or its drop answers
     }
 
     /// Hands `message` in, as [`hand_in`](Self::hand_in) does, and waits until it is kept and posted. Returns its
@@ -126,7 +121,7 @@ impl CommitQueue {
 
     /// Ends the committer when it has kept all that was handed in before.
     pub fn close(&self) {
-        let _ = self.queue.send(Turn::Close);
+        let _ = self.queue.send(None);
     }
 
     /// Whether everything that was handed in was answered.
@@ -170,8 +165,8 @@ impl Committer {
         };
         while let Some(turn) = next {
             match turn {
-                Turn::Said(handed) => batch.push(handed),
-                Turn::Close => {
+                Some(handed) => batch.push(handed),
+                None => {
                     self.closed = true;
                     break;
                 }
