@@ -135,7 +135,7 @@ mod tests {
         hub.close();
         let stopping = health(&hub);
         assert_eq!(stopping.status, 503);
-        assert!(stopping.body.starts_with(r#"{"status":"stopping","listeners":0,"#), "{}", stopping.body);
+        assert!(stopping.body.starts_with(r#"{"status":"stopping","listeners":1,"#), "{}", stopping.body);
     }
 
     #[test]
