@@ -30,6 +30,19 @@ pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
     text
 }
 
+/// Rows of equally many cells as a table, one line each. All but the last column are as wide as their widest cell.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let last = rows.first().map_or(0, |row| row.len().saturating_sub(1));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..last).map(width).chain([0]).collect();
+    let mut text = String::new();
+    for row in rows {
+        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Everything that a client can ask for, one file a thing. `route` finds the function that answers.
 
 pub mod listen;
+pub mod now;
 pub mod route;
 pub mod said;
 pub mod say;

@@ -1,7 +1,7 @@
 //! Routes: from a request to the one function that answers it. If there is none, the refusal says what would work.
 
 use crate::api::service::Service;
-use crate::api::{listen, said, say, status};
+use crate::api::{listen, now, said, say, status};
 use crate::config::{Bind, Config};
 use crate::hook::{self, Forge};
 use crate::hosts::handlers;
@@ -22,7 +22,7 @@ const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control
 /// Whether the answer to a request for `url` may be long. A thread that sends it may have to wait for the client.
 pub fn answers_at_length(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or("");
-    matches!(Route::of(path), Ok(Route::Said(_) | Route::Hosts))
+    matches!(Route::of(path), Ok(Route::Said(_) | Route::Now(_) | Route::Hosts))
 }
 
 /// The longest body that may be sent to `path`, in bytes. The path may have a query.
@@ -42,6 +42,9 @@ enum Route<'a> {
     Health,
     Metrics,
     Said(&'a str),
+    Now(&'a str),
+    Status,
+    Badge,
     Hook(Forge, &'a str),
     Beat(&'a str),
     Hosts,
@@ -60,6 +63,9 @@ impl Route<'_> {
             ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
             ("listen", channel) => Ok(Route::Listen(checked_channel(channel)?)),
             ("said", channel) => Ok(Route::Said(checked_channel(channel)?)),
+            ("now", channel) => Ok(Route::Now(checked_channel(channel)?)),
+            ("status", None) => Ok(Route::Status),
+            ("status.svg", None) => Ok(Route::Badge),
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
             ("hook", Some(below)) => {
@@ -81,7 +87,8 @@ impl Route<'_> {
     fn allow(&self) -> &'static str {
         match self {
             Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
-            Route::Hosts | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Hosts | Route::Status | Route::Badge | Route::Page(_) => "GET, HEAD, OPTIONS",
+            Route::Now(_) => "GET, HEAD, DELETE, OPTIONS",
             Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
             Route::Hook(..) => "POST, OPTIONS",
@@ -91,19 +98,22 @@ impl Route<'_> {
     /// The channel that it is about; empty if it is about all of them.
     fn channel(&self) -> &str {
         match self {
-            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Hook(_, channel) => channel,
+            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Now(channel) => channel,
+            Route::Hook(_, channel) => channel,
             _ => "",
         }
     }
 
     /// The door that it lies behind. A route that tells nothing of the messages is open.
-    fn door(&self, config: &Config) -> Door {
+    fn door(&self, method: &str, config: &Config) -> Door {
         match self {
+            Route::Now(_) if method == "DELETE" => Door::Say,
             Route::Help | Route::Health | Route::Page(_) => Door::Open,
             // A forge that shares a secret with us proves itself in its own way: `hook` checks it.
             Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
             Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
             Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
+            Route::Now(_) | Route::Status | Route::Badge => Door::Listen,
         }
     }
 }
@@ -132,7 +142,7 @@ impl Service {
             let line = format!("{} does nothing here; send {allow}", shown(exchange.method()));
             return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
         }
-        let door = route.door(&self.config);
+        let door = route.door(exchange.method(), &self.config);
         // Links from anywhere may open the page, and the page loads its own files.
         let is_page = matches!(route, Route::Help | Route::Page(_));
         let origin = if is_page { Ok(()) } else { auth::check_origin(door, &exchange) };
@@ -150,6 +160,10 @@ impl Service {
             Route::Health => exchange.answer(status::health(&self.hub)).into(),
             Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
+            Route::Now(channel) if exchange.method() == "DELETE" => now::forget(exchange, channel, &self.hub),
+            Route::Now(channel) => now::now(exchange, channel, &self.hub).into(),
+            Route::Status => now::status(exchange, &self.hub).into(),
+            Route::Badge => now::badge(exchange, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
             Route::Beat(host) if exchange.method() == "DELETE" => {
                 handlers::forget(exchange, host, &self.hosts, &self.hub)
@@ -181,6 +195,7 @@ impl Service {
              \x20                    {curl} -sN '{host}/listen?as=sse'\n\
              what was said:       {curl} '{host}/said?last=5'\n\
              \x20                    {curl} -sN '{host}/listen?since=10m'\n\
+             how things stand:    {curl} {host}/now\n\
              this machine lives:  {curl} {host}/beat/$(uname -n)\n\
              which hosts do:      {curl} {host}/hosts\n\
              all of it, live:     http://{host}/ in a browser\n\
@@ -241,6 +256,10 @@ mod tests {
         check("/metrics", Route::Metrics);
         check("/said", Route::Said(""));
         check("/said/a/b", Route::Said("a/b"));
+        check("/now", Route::Now(""));
+        check("/now/a/b", Route::Now("a/b"));
+        check("/status", Route::Status);
+        check("/status.svg", Route::Badge);
         check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
         check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
         check("/hook/gitea", Route::Hook(Forge::Gitea, ""));

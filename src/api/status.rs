@@ -3,9 +3,13 @@
 
 use std::fmt::{Display, Write};
 
+use crate::api::now;
 use crate::counters::Ended;
 use crate::http::answer::Answer;
 use crate::room::hub::Hub;
+use crate::room::message::{HOST_STATE_EVENT, NUMBER_EVENT};
+use crate::room::subscription::{Events, Subscription};
+use crate::room::things::{MOST_NUMBERS, Thing};
 
 /// The text format of Prometheus, version 0.0.4
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
@@ -57,6 +61,21 @@ fn exposition(hub: &Hub) -> String {
     );
     number("aloud_history_messages", &messages, "Messages kept for replay.");
     number("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay.");
+    let (_, things) = hub.now(&Subscription { channel: String::new(), events: Events::All });
+    let counts = now::counts(&things).map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
+    family(&mut text, "aloud_things", "Things by how they stand, see /now.", counts);
+    let hosts = ["up", "late", "down", "failed"].map(|state| {
+        let is_so = |thing: &&Thing| thing.message.event == HOST_STATE_EVENT && thing.message.status == state;
+        (format!("{{state=\"{state}\"}}"), things.iter().filter(is_so).count())
+    });
+    family(&mut text, "aloud_hosts", "Hosts by their state, those that are among the things.", hosts);
+    let numbers = things.iter().filter(|thing| thing.message.event == NUMBER_EVENT).rev().take(MOST_NUMBERS);
+    let numbers = numbers.filter_map(|thing| {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let (channel, key) = (quoted(&thing.message.channel), quoted(&thing.message.key));
+        Some((format!("{{channel={channel},key={key}}}"), thing.recent.back()?.figure))
+    });
+    family(&mut text, "aloud_number", "The newest value of each number.", numbers);
     if let Some(commit_queue) = hub.commit_queue() {
         let (kept, failed) = commit_queue.counts();
         let kind = || format!("{{kind=\"{}\"}}", commit_queue.kind);

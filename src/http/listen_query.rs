@@ -65,7 +65,7 @@ impl Ask {
     ///
     /// # Errors
     /// 400 if a value of the query is unknown, 413 if the request has a body.
-    fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
+    pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
         if exchange.has_body() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }

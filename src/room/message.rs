@@ -13,6 +13,9 @@ pub const DEFAULT_EVENT: &str = "message";
 /// The event name of a host's beats. They are not kept for listeners that come later, because the next beat says how
 /// the host stands.
 pub const HOST_EVENT: &str = "host";
+/// The event name of a change of a host: up, late, down, a reboot.
+pub const HOST_STATE_EVENT: &str = "host-state";
+
 /// The event name of a forge's news: its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
 

@@ -18,7 +18,7 @@ pub const MOST_BYTES: usize = 4 * 1024 * 1024;
 const MOST_VALUES: usize = 240;
 
 /// How many numbers have values known but the newest.
-const MOST_NUMBERS: usize = 200;
+pub const MOST_NUMBERS: usize = 200;
 
 /// How many words on any other thing are known in brief.
 const MOST_RECENT: usize = 20;
@@ -31,7 +31,7 @@ pub struct Thing {
     /// Since when it stands so: the time of the first message that said so, in microseconds since 1970.
     pub since: u64,
     /// Its newest words in brief, the oldest first, the newest message among them.
-    pub recent: VecDeque<Brief>,
+    pub recent: Arc<VecDeque<Brief>>,
 }
 
 /// A word on a thing in brief.
@@ -81,7 +81,7 @@ impl Things {
 
     /// Takes in a thing that was kept from before the process began: its newest message, and since when it stands so.
     pub fn restore(&mut self, message: Arc<Message>, since: u64) {
-        self.insert(Thing { recent: VecDeque::from([Brief::of(&message)]), message, since });
+        self.insert(Thing { recent: Arc::new(VecDeque::from([Brief::of(&message)])), message, since });
         self.evict();
     }
 
@@ -89,9 +89,9 @@ impl Things {
     pub fn recall(&mut self, message: &Message) {
         let newest = if message.key.is_empty() { None } else { self.ids.get(&name(message)) };
         if let Some(thing) = newest.filter(|id| **id > message.id).and_then(|id| self.newest.get_mut(id)) {
-            let place = thing.recent.len() - 1;
-            thing.recent.insert(place, Brief::of(message));
-            bound(&mut thing.recent, MOST_RECENT);
+            let recent = Arc::make_mut(&mut thing.recent);
+            recent.insert(recent.len() - 1, Brief::of(message));
+            bound(recent, MOST_RECENT);
         }
     }
 
@@ -107,12 +107,13 @@ impl Things {
             return (superseded, false);
         }
         let mut thing =
-            before.unwrap_or_else(|| Thing { message: message.clone(), since: message.time, recent: VecDeque::new() });
+            before.unwrap_or_else(|| Thing { message: message.clone(), since: message.time, recent: Arc::default() });
         if standing(&thing.message.status) != standing(&message.status) {
             thing.since = message.time;
         }
-        thing.recent.push_back(Brief::of(message));
-        bound(&mut thing.recent, if message.event == NUMBER_EVENT { MOST_VALUES } else { MOST_RECENT });
+        let recent = Arc::make_mut(&mut thing.recent); // a copy, if `/now` is being answered
+        recent.push_back(Brief::of(message));
+        bound(recent, if message.event == NUMBER_EVENT { MOST_VALUES } else { MOST_RECENT });
         thing.message = message.clone();
         self.insert(thing);
         (superseded, self.evict())
@@ -137,7 +138,8 @@ impl Things {
         if self.numbers > MOST_NUMBERS
             && let Some(oldest) = self.newest.values_mut().find(|thing| has_values(thing))
         {
-            oldest.recent.drain(..oldest.recent.len() - 1);
+            let recent = Arc::make_mut(&mut oldest.recent);
+            recent.drain(..recent.len() - 1);
             self.numbers -= 1;
         }
         let before = self.evicted;

@@ -1,0 +1,217 @@
+//! `/now`, `/status` and `/status.svg`: how things stand. All three read the newest word on each thing, which the hub
+//! keeps (`room/things.rs`), so they never disagree.
+
+use std::cmp::Reverse;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::api::listen;
+use crate::clock::{now_micros, time_of};
+use crate::http::answer::{Answer, TEXT};
+use crate::http::exchange::{After, Exchange, Outcome};
+use crate::http::listen_query::Ask;
+use crate::http::refusal::Refusal;
+use crate::os::limits::Claim;
+use crate::room::frame::{Format, encode};
+use crate::room::hub::Hub;
+use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
+use crate::room::standing::{BAD, GONE, OK, WARN, rank, standing};
+use crate::room::subscription::{Events, Subscription};
+use crate::room::things::{Brief, Thing};
+use crate::text::{columns, shown, spoken};
+
+/// The width of the table, in characters, unless the other columns alone are wider.
+const TABLE_WIDTH: usize = 80;
+
+/// The least width of the table's last column, in characters.
+const LEAST_MESSAGE: usize = 24;
+
+/// How many values of a number are drawn in its row.
+const DRAWN: usize = 12;
+
+/// How many bad things `/status` names.
+const MOST_NAMED: usize = 3;
+
+/// Answers with the things on `channel`, the worst first: a table to read, or a JSON array. The header `Aloud-Id` is
+/// the newest id that is known, so a client that listens from there misses nothing. Waits for a client that reads
+/// slowly, so it needs a thread of its own.
+pub fn now(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+    let (exchange, format, id, things) = match read(exchange, channel, hub) {
+        Ok(read) => read,
+        Err(answered) => return answered,
+    };
+    let answer = match format {
+        Format::Json => Answer::new(200, "application/json", array(&things)),
+        _ => Answer::new(200, TEXT, table(&things, now_micros())),
+    };
+    let Some(_claim) = Claim::of(answer.body.len()) else { return exchange.refuse(&listen::no_memory()) };
+    exchange.answer(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id"))
+}
+
+/// Answers `ok`, or 503 and one line of what is bad.
+pub fn status(exchange: Exchange<'_>, hub: &Hub) -> After {
+    let (exchange, _, _, things) = match read(exchange, "", hub) {
+        Ok(read) => read,
+        Err(answered) => return answered,
+    };
+    let bad = bad(&things);
+    let (status, word) = if bad.is_empty() { (200, OK) } else { (503, BAD) };
+    let line = if bad.is_empty() { OK.to_owned() } else { bad_line(&bad) };
+    let answer = if exchange.wants_json() {
+        let body = serde_json::json!({ "status": word, "message": line }).to_string() + "\n";
+        Answer::new(status, "application/json", body)
+    } else {
+        Answer::new(status, TEXT, line + "\n")
+    };
+    exchange.answer(answer)
+}
+
+/// Answers with a badge: `ok`, or how many things are bad.
+pub fn badge(exchange: Exchange<'_>, hub: &Hub) -> After {
+    let (exchange, _, _, things) = match read(exchange, "", hub) {
+        Ok(read) => read,
+        Err(answered) => return answered,
+    };
+    let bad = bad(&things).len();
+    let (word, colour) = if bad == 0 { (OK.to_owned(), "#2e7d32") } else { (format!("{bad} {BAD}"), "#c62828") };
+    let width = 52 + 7 * word.len() + 10;
+    let body = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="aloud: {word}"><title>aloud: {word}</title><rect width="{width}" height="20" rx="3" fill="{colour}"/><path d="M3 0h45v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3" fill="#444"/><g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11"><text x="7" y="14">aloud</text><text x="55" y="14">{word}</text></g></svg>
+"##
+    );
+    exchange.answer(Answer::new(200, "image/svg+xml", body))
+}
+
+/// Forgets the thing on `channel` that the query names by event and key, and tells everyone.
+pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
+    let value = |key: &str| exchange.query_value(key).map(|value| value.into_owned());
+    let (event, key) = (value("event").unwrap_or(DEFAULT_EVENT.to_owned()), value("key").unwrap_or_default());
+    let wants = Subscription { channel: channel.to_owned(), events: Events::Only(vec![event.clone()]) };
+    let (_, things) = hub.now(&wants);
+    if !things.iter().any(|thing| thing.message.channel == channel && thing.message.key == key) {
+        let line = format!("no thing {} is known here; send event=E&key=K of one that GET /now lists", shown(&key));
+        return exchange.refuse(&Refusal::new(404, line)).into();
+    }
+    let (name, message, status) = (key.clone(), "is forgotten".to_owned(), GONE.to_owned());
+    let channel = channel.to_owned();
+    let message = Message { event: event.into(), channel, name, message, key, status, ..Message::default() };
+    exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::new(200, TEXT, "ok."))))
+}
+
+/// Reads the request. Gives it back with the format, the newest id, and the things that it asks for, the worst and then
+/// the newest first. If the query names no event, those of every event.
+///
+/// # Errors
+/// The next step of its connection, if the request is a bad one and answered already.
+fn read<'a>(
+    exchange: Exchange<'a>,
+    channel: &str,
+    hub: &Hub,
+) -> Result<(Exchange<'a>, Format, u64, Vec<Thing>), After> {
+    let mut ask = match Ask::read(&exchange, channel) {
+        Ok(ask) => ask,
+        Err(refusal) => return Err(exchange.refuse(&refusal)),
+    };
+    if exchange.query_value("event").is_none() {
+        ask.wants.events = Events::All;
+    }
+    let (id, mut things) = hub.now(&ask.wants);
+    things.sort_by_key(|thing| (rank(&thing.message.status), Reverse(thing.message.id)));
+    Ok((exchange, ask.format, id, things))
+}
+
+fn bad(things: &[Thing]) -> Vec<&Thing> {
+    things.iter().filter(|thing| standing(&thing.message.status) == BAD).collect()
+}
+
+/// What is bad, in one line: the newest by their messages, and how many more.
+fn bad_line(bad: &[&Thing]) -> String {
+    let lines: Vec<_> = bad.iter().take(MOST_NAMED).map(|thing| line(&thing.message)).collect();
+    let more = bad.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{BAD}: {}{more}", lines.join("; "))
+}
+
+/// The line that a listener hears, or the name of the thing.
+fn line(message: &Message) -> String {
+    let mut bytes = vec![];
+    encode(message, Format::Lines, &mut bytes);
+    let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    if line.is_empty() { name(message) } else { line }
+}
+
+/// The name of the thing, with its channel.
+fn name(message: &Message) -> String {
+    let between = if message.channel.is_empty() { "" } else { "/" };
+    [&message.channel, between, &message.key].concat()
+}
+
+/// One line for each thing, in columns.
+fn table(things: &[Thing], now: u64) -> String {
+    let mut rows = vec![["EVENT", "THING", "STATUS", "SINCE", "MESSAGE"].map(str::to_owned).to_vec()];
+    for thing in things {
+        let message = &thing.message;
+        let since = spoken(Duration::from_micros(now.saturating_sub(thing.since)));
+        let mut text = message.message.replace(char::is_control, " ");
+        if message.event == NUMBER_EVENT {
+            text = [text, drawn(thing.recent.iter().map(|brief| brief.figure))].join(" ");
+        }
+        rows.push(vec![message.event.to_string(), name(message), message.status.clone(), since, text]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 2).max().unwrap_or(0);
+    let room = TABLE_WIDTH.saturating_sub((0..4).map(width).sum()).max(LEAST_MESSAGE);
+    for text in rows.iter_mut().filter_map(|row| row.last_mut()) {
+        if let Some((end, _)) = text.char_indices().nth(room) {
+            text.truncate(end);
+            text.pop();
+            text.push('…');
+        }
+    }
+    columns(&rows)
+}
+
+/// The newest of `values` as block characters, from the smallest to the largest.
+fn drawn(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> String {
+    let newest: Vec<f64> = values.rev().take(DRAWN).collect();
+    let least = newest.iter().copied().fold(f64::INFINITY, f64::min);
+    let range = newest.iter().copied().fold(f64::NEG_INFINITY, f64::max) - least;
+    let block =
+        |value: &f64| ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][((value - least) / range * 7.0).round() as usize];
+    if newest.len() < 2 { String::new() } else { newest.iter().rev().map(block).collect() }
+}
+
+/// The things as a JSON array: each as listeners get its newest message, with `since` and `recent`. The latter is a
+/// list of `[seconds since 1970, value]` for a number, and of `[seconds since 1970, status, seconds it took or null]`
+/// for any other thing.
+fn array(things: &[Thing]) -> String {
+    let objects: Vec<String> = things
+        .iter()
+        .map(|thing| {
+            let mut object = vec![];
+            encode(&thing.message, Format::Json, &mut object);
+            let mut object = String::from_utf8_lossy(&object).into_owned();
+            object.truncate(object.trim_end().len() - 1); // the brace
+            let since = humantime::format_rfc3339_micros(time_of(thing.since));
+            let recent: Vec<String> = thing.recent.iter().map(|brief| brief_array(&thing.message, brief)).collect();
+            let _ = write!(object, ",\"since\":\"{since}\",\"recent\":[{}]}}", recent.join(","));
+            object
+        })
+        .collect();
+    format!("[{}]\n", objects.join(",\n"))
+}
+
+fn brief_array(message: &Message, brief: &Brief) -> String {
+    let time = format!("{}.{:03}", brief.time / 1_000_000, brief.time / 1000 % 1000);
+    let figure = serde_json::Value::from(brief.figure); // null where there is none
+    match message.event == NUMBER_EVENT {
+        true => format!("[{time},{figure}]"),
+        false => format!("[{time},{},{figure}]", serde_json::Value::from(&*brief.status)),
+    }
+}
+
+/// How many things there are of each standing, for `/metrics`.
+pub fn counts(things: &[Thing]) -> [(&'static str, usize); 4] {
+    let mut counts = [(BAD, 0), (WARN, 0), ("other", 0), (OK, 0)];
+    things.iter().for_each(|thing| counts[usize::from(rank(&thing.message.status))].1 += 1);
+    counts
+}
