@@ -1,6 +1,6 @@
 //! `aloud`: say it once, everyone listening hears it. A synchronous HTTP broadcast server: threads, channels, and locks
 //! you can count. This page is the map; each file opens with its own idea. If threads, locks and channels are new to
-//! you, begin with the [`lesson`].
+//! you, begin with the [`lesson`]. How aloud is used stands in the [`manual`].
 //!
 //! # The journey of a message
 //!
@@ -140,6 +140,7 @@
 //! * A full TCP window is indistinguishable from a stalled reader: one that takes nothing for 12 s is hung up on.
 
 pub mod lesson;
+pub mod manual;
 
 #[cfg(not(loom))]
 pub mod serve;

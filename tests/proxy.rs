@@ -1,5 +1,5 @@
 //! Promise: behind nginx as Debian ships it, with its default buffering, what is said arrives at once: over HTTP/1.1,
-//! and over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the README. And behind a cache
+//! and over TLS and HTTP/2, at curl and at Chromium. The configuration is the one in the manual. And behind a cache
 //! what is said again is heard again.
 
 use std::io::{BufRead, BufReader, Write};
@@ -14,9 +14,9 @@ use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
 const SNIPPET: &str = include_str!("proxy/nginx.conf");
 
 #[test]
-fn the_readme_shows_the_configuration_that_is_tested() {
-    let readme = std::fs::read_to_string("README.md").unwrap();
-    assert!(readme.contains(&format!("```nginx\n{SNIPPET}```\n")), "README.md and tests/proxy/nginx.conf differ");
+fn the_manual_shows_the_configuration_that_is_tested() {
+    let page = std::fs::read_to_string("src/manual/proxies.md").unwrap();
+    assert!(page.contains(&format!("```nginx\n{SNIPPET}```\n")), "proxies.md and tests/proxy/nginx.conf differ");
 }
 
 #[test]
@@ -185,7 +185,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with the README's configuration, its ports and paths replaced.
+    /// Starts nginx with the manual's configuration, its ports and paths replaced.
     fn start(server: &Server) -> Nginx {
         let folder = std::env::temp_dir().join(format!("aloud-nginx-{}", server.address().port()));
         std::fs::create_dir_all(&folder).unwrap();

@@ -616,7 +616,7 @@ fn listen_through(port: u16, enough: usize) -> Vec<String> {
     heard
 }
 
-/// nginx in front of the servers at `ports`, as the README shows it; killed when dropped.
+/// nginx in front of the servers at `ports`, as the manual shows it; killed when dropped.
 struct Nginx(Child, PathBuf);
 
 impl Drop for Nginx {

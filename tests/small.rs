@@ -1,5 +1,5 @@
 //! Promise: 64 MiB of memory, and of address space, hold 500 listeners and 16 MiB hold 50, on one core, while they come
-//! and go: everyone hears every message and nobody is refused. The script says how it is measured; the README has what
+//! and go: everyone hears every message and nobody is refused. The script says how it is measured; the manual has what
 //! it says in a minute.
 
 use std::process::Command;
