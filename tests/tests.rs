@@ -1,5 +1,6 @@
 //! The tests that run the real binary, as its users do. Each module opens with the promise it pins.
 
+mod now;
 mod support;
 
 mod browser;

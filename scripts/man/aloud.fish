@@ -8,6 +8,7 @@ complete -c aloud -l trust-proxy -x -d 'proxies whose Forwarded or X-Forwarded-F
 complete -c aloud -l queue -x -d 'messages that may wait for one listener; one that falls further behind is hung up on'
 complete -c aloud -l history -x -d 'messages kept for those who come back or ask for what was said; the oldest goes first'
 complete -c aloud -l history-bytes -x -d 'the most that the messages kept may weigh together'
+complete -c aloud -l things -x -d 'the most things of which the newest word is kept, see /now'
 complete -c aloud -l store -x -d 'keeps what was said in this file, across restarts; without it, in memory'
 complete -c aloud -l redis -x -d 'shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS'
 complete -c aloud -l heartbeat -x -d 'seconds of silence after which a listener gets a sign of life'

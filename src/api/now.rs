@@ -124,7 +124,7 @@ fn bad(things: &[Thing]) -> Vec<&Thing> {
     things.iter().filter(|thing| standing(&thing.message.status) == BAD).collect()
 }
 
-/// What is bad, in one line: the newest by their messages, and how many more.
+/// One line about all that is bad: the newest by their messages, and how many more there are.
 fn bad_line(bad: &[&Thing]) -> String {
     let lines: Vec<_> = bad.iter().take(MOST_NAMED).map(|thing| line(&thing.message)).collect();
     let more = bad.len().saturating_sub(MOST_NAMED);
@@ -214,4 +214,61 @@ pub fn counts(things: &[Thing]) -> [(&'static str, usize); 4] {
     let mut counts = [(BAD, 0), (WARN, 0), ("other", 0), (OK, 0)];
     things.iter().for_each(|thing| counts[usize::from(rank(&thing.message.status))].1 += 1);
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn thing(event: &'static str, key: &str, status: &str, text: &str, figures: &[f64]) -> Thing {
+        let brief = |figure: &f64| Brief { time: 1_700_000_000_250_000, figure: *figure, status: "".into() };
+        let (key, status, message) = (key.to_owned(), status.to_owned(), text.to_owned());
+        let message = Message { id: 7, event: event.into(), key, status, message, ..Message::default() };
+        Thing { message: Arc::new(message), since: 0, recent: Arc::new(figures.iter().map(brief).collect()) }
+    }
+
+    #[test]
+    fn the_table_is_read_in_eighty_columns() {
+        let things = [
+            thing("ci", "grp/app main", "failed", &"Pipeline #5 failed ".repeat(9), &[]),
+            thing("number", "temp", "ok", "21.5 °C", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]),
+            thing("number", "one", "warn", "1", &[1.0]),
+            thing("number", "flat", "ok", "1", &[1.0, 1.0]),
+            thing("message", "door", "open", "two\nlines \u{1b}[2J", &[]),
+        ];
+        let mut expected = String::from("EVENT    THING         STATUS  SINCE  MESSAGE\n");
+        expected += "ci       grp/app main  failed  90 s   Pipeline #5 failed Pipeline #5 failed Pip…\n";
+        expected += "number   temp          ok      90 s   21.5 °C ▁▂▃▄▅▆▇█\n";
+        expected += "number   one           warn    90 s   1\n";
+        expected += "number   flat          ok      90 s   1 ▁▁\n";
+        expected += "message  door          open    90 s   two lines  [2J\n";
+        assert_eq!(table(&things, 90_000_000), expected);
+        assert!(table(&things, 0).lines().all(|line| line.chars().count() <= TABLE_WIDTH));
+        let wide = table(&[thing("ci", &"x".repeat(128), "failed", &"y".repeat(99), &[])], 0);
+        assert!(wide.lines().all(|line| line.chars().count() < 180) && wide.contains("yyyyyy…"), "{wide}");
+        assert_eq!(table(&[], 0), "EVENT  THING  STATUS  SINCE  MESSAGE\n");
+    }
+
+    #[test]
+    fn json_has_the_newest_message_since_when_and_the_newest_words_in_brief() {
+        let things = [thing("number", "t", "ok", "", &[1.5, 2.0]), thing("ci", "p", "failed", "", &[f64::NAN])];
+        let (start, time) = ("1970-01-01T00:00:00.000000Z", "1700000000.250");
+        let object = |event: &str, key: &str, status: &str, recent: &str| {
+            let head = format!(r#""id":"7","time":"{start}","event":"{event}","key":"{key}","status":"{status}""#);
+            format!(r#"{{{head},"since":"{start}","recent":[{recent}]}}"#)
+        };
+        let number = object("number", "t", "ok", &format!("[{time},1.5],[{time},2.0]"));
+        let other = object("ci", "p", "failed", &format!(r#"[{time},"",null]"#));
+        assert_eq!(array(&things), format!("[{number},\n{other}]\n"));
+        assert_eq!(array(&[]), "[]\n");
+    }
+
+    #[test]
+    fn the_line_about_all_that_is_bad_names_the_newest_and_counts_the_rest() {
+        let things: Vec<_> = (1..=5).map(|n| thing("ci", &n.to_string(), "failed", &format!("#{n}"), &[])).collect();
+        assert_eq!(bad_line(&bad(&things)), "bad: #1; #2; #3; and 2 more");
+        let unnamed = [thing("x", "door", "firing", "", &[]), thing("x", "y", "late", "", &[])];
+        assert_eq!(bad_line(&bad(&unnamed)), "bad: door");
+    }
 }

@@ -8,8 +8,7 @@
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
 //! transaction back. It may lie in the log all the same, whole, so a small transaction is written over it at once.
 //!
-//! **What was changed on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what
-//! it says. A row without a sum is somebody else's, who has put it in by SQL; it is taken as it is.
+//! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it says. A row without a sum is somebody else's, who has put it in by SQL; it is taken as it is.
 
 use std::fmt::{Display, Formatter};
 use std::fs::{File, TryLockError};

@@ -87,7 +87,7 @@ impl History {
         history.dropped = tell_dropped.then(Vec::new);
         history.by_kind = Forgotten::all_up_to(past.forgotten);
         past.gone.iter().for_each(|(channel, event, id)| history.by_kind.add(channel, event, *id));
-        // What is gone from before the oldest kept message is gone as the oldest.
+        // A message that is gone from before the oldest kept one has gone as the oldest.
         let oldest = past.messages.first().map_or(u64::MAX, |message| message.id);
         let gone = past.gone.iter().map(|(_, _, id)| *id).filter(|id| *id < oldest).max().unwrap_or(0);
         history.forgotten = past.forgotten.max(gone);

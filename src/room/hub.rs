@@ -294,15 +294,15 @@ impl Hub {
         lock(&self.room).last_id
     }
 
-    /// What went since the last call, for a store: the ids of messages, and the newest id of the things that went
-    /// because there were too many. All things with smaller ids went too.
+    /// Tells a store what it can delete: the ids of the messages that went since the last call, and the newest id of the
+    /// things that went because there were too many. All things with smaller ids went too.
     pub fn take_dropped(&self) -> (Vec<u64>, u64) {
         let mut room = lock(&self.room);
         (room.history.take_dropped(), room.things.evicted())
     }
 
-    /// The newest id, and the things that `wants` takes, the one that is longest without a word first. Who listens from
-    /// that id on misses nothing.
+    /// The newest id, and the things that `wants` takes, the one that is longest without a word first. A
+    /// client that listens from that id on misses nothing.
     pub fn now(&self, wants: &Subscription) -> (u64, Vec<Thing>) {
         let room = lock(&self.room);
         (room.last_id, room.things.all().filter(|thing| wants.takes(&thing.message)).cloned().collect())
