@@ -4,12 +4,12 @@
 //! |---|---|
 //! | say something | [`speaking`] |
 //! | hear it, now or later | [`listening`], [`dashboard`] |
-//! | hear of pipelines and machines | [`webhooks`], [`hosts`], [`health`] |
+//! | know how things stand | [`now`], [`hosts`], [`webhooks`], [`health`] |
 //! | have only some people use it | [`tokens`], [`proxies`] |
 //! | keep it, and spread it | [`keeping`], [`servers`] |
 //! | install it, on a small machine too | [`packages`], [`small`] |
 //! | know what it can and cannot do | [`limits`], [`questions`] |
-//! | change it | [`contributing`] |
+//! | change it, or have a newer one | [`contributing`], [`changes`] |
 
 /// Each page is a file beside this one, readable as it is. Its links lead to files, at its end. Here other targets stand
 /// before those, and of two targets for one link the first counts; `tests/readme.rs` compares them.
@@ -20,5 +20,5 @@ macro_rules! pages {
     )*};
 }
 
-pages!(speaking listening dashboard webhooks hosts tokens health keeping servers proxies packages small limits questions
-    contributing);
+pages!(speaking listening now dashboard webhooks hosts tokens health keeping servers proxies packages small limits questions
+    contributing changes);
