@@ -1,227 +1,128 @@
-//! Turns flags and environment into [`Config`]. One table, `FLAGS`, makes the parsing, the environment variables,
-//! `--help` and the README's block.
+//! Turns flags and environment into [`Config`]. One table, `FLAGS`, makes `--help`, the environment variables and the
+//! README's block.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Bind, Config};
+use crate::config::{Bind, Config, RedisUrl};
 use crate::origin::Origins;
 use crate::proxies::Proxies;
 use crate::secret::Secret;
 use crate::tokens::Tokens;
 
+/// All flags that take a value, as `--help` shows them: name, value, meaning and default. `put` knows each of them.
+const FLAGS: &str = r#"
+  --bind ADDR            address and port; :4000 is every interface, v6 and v4; unix:PATH a socket file; port 0 picks one [:4000]
+  --socket-mode MODE     the permissions of the socket file, in octal; who may write to it may connect [0660]
+  --max-listeners N      the most who may listen at once, or what the open-file limit allows if less; past it, "full" [10000]
+  --max-per-address N    the most connections from one address, at most half of all; if not given, this machine's own has half [1000]
+  --trust-proxy A,...    proxies whose Forwarded or X-Forwarded-For says who the client is: addresses, networks, unix [none]
+  --queue N              messages that may wait for one listener; one that falls further behind is hung up on [256]
+  --history N            messages kept for those who come back or ask for what was said; the oldest goes first [1000]
+  --history-bytes BYTES  the most that the messages kept may weigh together [8388608]
+  --things N             the most things of which the newest word is kept, see /now [2000]
+  --store FILE           keeps what was said in this file, across restarts; without it, in memory [none]
+  --redis URL            shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS [none]
+  --heartbeat S          seconds of silence after which a listener gets a sign of life [15]
+  --idle S               a connection silent for so many seconds between requests is closed [75]
+  --max-body BYTES       largest body /say takes [65536]
+  --say-token T          what has to be shown to say something; @FILE reads it from a file [none]
+  --listen-token T       what has to be shown to hear or see what was said; @FILE reads it from a file [none]
+  --tokens FILE          a file of tokens, read again when it changes: one TOKEN say|listen|both [CHANNEL] a line [none]
+  --hook-secret S        what CI webhooks have to prove that they know, any text; @FILE reads it from a file [none]
+  --allow-origin O,...   which web pages may use the server: every one, or those of these origins (CORS) [*]
+  --log LEVEL            off, error, warn, info, debug or trace; goes to stderr [info]
+"#;
+
 /// One flag: `--name VALUE`, or `ALOUD_NAME` in the environment.
 struct Flag {
     name: &'static str,
     value: &'static str,
-    default: &'static str,
     meaning: &'static str,
-    /// Puts a value into the config.
-    set: fn(&mut Config, &str) -> Result<(), Wrong>,
+    /// Its line in `--help`.
+    line: &'static str,
 }
 
-/// The fault of a value.
-enum Wrong {
-    /// The value is shown, with this remedy.
-    Give(Cow<'static, str>),
-    /// The value is a secret and not shown; this says the fault and a remedy.
-    Secret(String),
+fn flags() -> impl Iterator<Item = Flag> {
+    FLAGS.lines().filter_map(|line| {
+        let (name, rest) = line.trim_start().strip_prefix("--")?.split_once(' ')?;
+        let (value, rest) = rest.split_once("  ")?;
+        let (meaning, _default) = rest.trim_start().rsplit_once(" [")?;
+        Some(Flag { name, value, meaning, line })
+    })
 }
 
-impl From<&'static str> for Wrong {
-    fn from(good: &'static str) -> Wrong {
-        Wrong::Give(good.into())
+/// Whether this binary was built with the feature that the flag `name` takes, if it takes one.
+fn is_built(name: &str) -> bool {
+    let features = [("store", cfg!(feature = "store")), ("redis", cfg!(feature = "redis"))];
+    features.iter().all(|(feature, built)| *built || name != *feature)
+}
+
+/// Puts the value of a flag into the config.
+///
+/// # Errors
+/// The fault and a remedy, to be read after the flag's name. Shows no secret.
+fn put(config: &mut Config, flag: &str, text: &str) -> Result<(), String> {
+    let give = |good: &str| format!("is \"{}\"; give {good}", text.escape_debug());
+    let whole = |things: &str, range: RangeInclusive<usize>| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| give(&format!("a whole number{things} from {} to {}", range.start(), range.end())))
+    };
+    let seconds = || whole(" of seconds", 1..=3600).map(|number| Duration::from_secs(number as u64));
+    match flag {
+        "bind" => config.bind = bind(text).ok_or_else(|| give(GOOD_BIND))?,
+        "socket-mode" => config.socket_mode = mode(text).ok_or_else(|| give(GOOD_MODE))?,
+        "max-listeners" => config.max_listeners = Some(whole("", 1..=1_000_000)?),
+        "max-per-address" => config.max_per_address = Some(whole("", 1..=1_000_000)?),
+        "trust-proxy" => config.trust_proxy = Proxies::read(text).ok_or_else(|| give(GOOD_PROXIES))?,
+        "queue" => config.queue = whole("", 8..=1_000_000)?,
+        "history" => config.history = whole("", 0..=1_000_000)?,
+        "history-bytes" => config.history_bytes = whole(" of bytes", 0..=1 << 30)?,
+        "things" => config.things = whole("", 0..=1_000_000)?,
+        "store" if text.is_empty() => return Err(give("the path of a file")),
+        "store" => config.store = Some(text.into()),
+        "redis" => config.redis = Some(redis(text)?),
+        "heartbeat" => config.heartbeat = seconds()?,
+        "idle" => config.idle = seconds()?,
+        "max-body" => config.max_body = whole(" of bytes", 1..=16 * 1024 * 1024)?,
+        "say-token" => config.say_token = Some(Secret::read(text)?),
+        "listen-token" => config.listen_token = Some(Secret::read(text)?),
+        "tokens" => config.tokens = Some(Arc::new(Tokens::open(text)?)),
+        "hook-secret" => config.hook_secret = Some(Secret::read_text(text)?),
+        "allow-origin" => config.allow_origin = Origins::read(text).ok_or_else(|| give(GOOD_ORIGINS))?,
+        "log" => config.log = text.parse().map_err(|_| give("off, error, warn, info, debug or trace"))?,
+        other => unreachable!("--{other} is not in the table"),
     }
+    Ok(())
 }
 
-/// The default of a flag for something that is off by default.
-const NONE: &str = "none";
+const GOOD_BIND: &str = ":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock";
+const GOOD_MODE: &str = "permissions in octal, such as 0660 or 0666";
+const GOOD_PROXIES: &str =
+    "addresses of proxies, such as 127.0.0.1,10.0.0.0/8,fd00::/8, or unix for whoever connects to the socket file";
+const GOOD_ORIGINS: &str = "*, or origins as browsers send them, such as https://a.example,http://localhost:8080: \
+     lower case, without path, end slash or default port";
 
-const fn flag(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), Wrong>,
-) -> Flag {
-    Flag { name, value, default, meaning, set }
+fn bind(text: &str) -> Option<Bind> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return (!path.is_empty()).then(|| Bind::Unix(path.into()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    Some(if host.is_empty() { Bind::EveryInterface(port) } else { Bind::Address(text.to_owned()) })
 }
 
-const FLAGS: &[Flag] = &[
-    flag(
-        "bind",
-        "ADDR",
-        ":4000",
-        "address and port; `:4000` is every interface, v6 and v4; `unix:PATH` a socket file; port 0 picks one",
-        |config, text| {
-            put(
-                &mut config.bind,
-                bind(text)
-                    .ok_or(Wrong::from(":4000, 127.0.0.1:4000, [::1]:4000, localhost:4000 or unix:/run/aloud.sock")),
-            )
-        },
-    ),
-    flag(
-        "socket-mode",
-        "MODE",
-        "0660",
-        "the permissions of the socket file, in octal; who may write to it may connect",
-        |config, text| {
-            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
-            config.socket_mode = mode.ok_or("permissions in octal, such as 0660 or 0666")?;
-            Ok(())
-        },
-    ),
-    flag(
-        "max-listeners",
-        "N",
-        "10000",
-        "the most who may listen at once, or what the open-file limit allows if less; past it, \"full\"",
-        |config, text| put(&mut config.max_listeners, whole(text, "", 1..=1_000_000).map(Some)),
-    ),
-    flag(
-        "max-per-address",
-        "N",
-        "1000",
-        "the most connections from one address, at most half of all; if not given, this machine's own has half",
-        |config, text| put(&mut config.max_per_address, whole(text, "", 1..=1_000_000).map(Some)),
-    ),
-    flag(
-        "trust-proxy",
-        "A,...",
-        NONE,
-        "proxies whose Forwarded or X-Forwarded-For says who the client is: addresses, networks, `unix`",
-        |config, text| {
-            put(
-                &mut config.trust_proxy,
-                Proxies::read(text).ok_or(Wrong::from(
-                    "addresses of proxies, such as 127.0.0.1,10.0.0.0/8,fd00::/8, or unix for whoever connects to the \
-                 socket file",
-                )),
-            )
-        },
-    ),
-    flag(
-        "queue",
-        "N",
-        "256",
-        "messages that may wait for one listener; one that falls further behind is hung up on",
-        |config, text| put(&mut config.queue, whole(text, "", 8..=1_000_000)),
-    ),
-    flag(
-        "history",
-        "N",
-        "1000",
-        "messages kept for those who come back or ask for what was said; the oldest goes first",
-        |config, text| put(&mut config.history, whole(text, "", 0..=1_000_000)),
-    ),
-    flag("history-bytes", "BYTES", "8388608", "the most that the messages kept may weigh together", |config, text| {
-        config.history_bytes = whole(text, " of bytes", 0..=1 << 30)?;
-        Ok(())
-    }),
-    flag("things", "N", "2000", "the most things of which the newest word is kept, see /now", |config, text| {
-        put(&mut config.things, whole(text, "", 0..=1_000_000))
-    }),
-    #[cfg(feature = "store")]
-    flag(
-        "store",
-        "FILE",
-        NONE,
-        "keeps what was said in this file, across restarts; without it, in memory",
-        |config, text| {
-            config.store = Some(text.into()).filter(|file: &std::path::PathBuf| !file.as_os_str().is_empty());
-            config.store.is_some().then_some(()).ok_or("the path of a file")?;
-            Ok(())
-        },
-    ),
-    #[cfg(feature = "redis")]
-    flag(
-        "redis",
-        "URL",
-        NONE,
-        "shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS",
-        |config, text| {
-            let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
-            let line = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
-            config.redis = known.then(|| crate::config::RedisUrl(text.to_owned()));
-            known.then_some(()).ok_or_else(|| Wrong::Secret(line.to_owned()))
-        },
-    ),
-    flag("heartbeat", "S", "15", "seconds of silence after which a listener gets a sign of life", |config, text| {
-        config.heartbeat = seconds(text)?;
-        Ok(())
-    }),
-    flag("idle", "S", "75", "a connection silent for so many seconds between requests is closed", |config, text| {
-        config.idle = seconds(text)?;
-        Ok(())
-    }),
-    flag("max-body", "BYTES", "65536", "largest body /say takes", |config, text| {
-        config.max_body = whole(text, " of bytes", 1..=16 * 1024 * 1024)?;
-        Ok(())
-    }),
-    flag(
-        "say-token",
-        "T",
-        NONE,
-        "what has to be shown to say something; @FILE reads it from a file",
-        |config, text| put(&mut config.say_token, Secret::read(text).map(Some).map_err(Wrong::Secret)),
-    ),
-    flag(
-        "listen-token",
-        "T",
-        NONE,
-        "what has to be shown to hear or see what was said; @FILE reads it from a file",
-        |config, text| put(&mut config.listen_token, Secret::read(text).map(Some).map_err(Wrong::Secret)),
-    ),
-    flag(
-        "tokens",
-        "FILE",
-        NONE,
-        "a file of tokens, read again when it changes: one `TOKEN say|listen|both [CHANNEL]` a line",
-        |config, text| {
-            config.tokens = Some(Arc::new(Tokens::open(text).map_err(Wrong::Secret)?));
-            Ok(())
-        },
-    ),
-    flag(
-        "hook-secret",
-        "S",
-        NONE,
-        "what CI webhooks have to prove that they know, any text; @FILE reads it from a file",
-        |config, text| put(&mut config.hook_secret, Secret::read_text(text).map(Some).map_err(Wrong::Secret)),
-    ),
-    flag(
-        "allow-origin",
-        "O,...",
-        "*",
-        "which web pages may use the server: every one, or those of these origins (CORS)",
-        |config, text| {
-            put(
-                &mut config.allow_origin,
-                Origins::read(text).ok_or(Wrong::from(
-                    "*, or origins as browsers send them, such as https://a.example,http://localhost:8080: lower case, \
-                 without path, end slash or default port",
-                )),
-            )
-        },
-    ),
-    flag("log", "LEVEL", "info", "off, error, warn, info, debug or trace; goes to stderr", |config, text| {
-        config.log = text.parse().map_err(|_| "off, error, warn, info, debug or trace")?;
-        Ok(())
-    }),
-];
+fn mode(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'))
+}
 
-/// Flags that this binary was built without, each with the feature that it takes.
-const ABSENT: &[(&str, &str)] = &[
-    #[cfg(not(feature = "store"))]
-    ("store", "store"),
-    #[cfg(not(feature = "redis"))]
-    ("redis", "redis"),
-];
+fn redis(text: &str) -> Result<RedisUrl, String> {
+    let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
+    let wrong = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
+    if known { Ok(RedisUrl(text.to_owned())) } else { Err(wrong.to_owned()) }
+}
 
 /// The wish of the command line.
 #[derive(Debug)]
@@ -243,15 +144,10 @@ pub fn read(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Wish, String> {
     let mut config = Config::default();
-    for (flag, variable) in FLAGS.iter().zip(variables()) {
+    for flag in flags() {
+        let variable = variable(flag.name);
         if let Some(value) = environment(&variable) {
-            set(&mut config, flag, &variable, value)?;
-        }
-    }
-    for (name, feature) in ABSENT {
-        let variable = variable(name);
-        if environment(&variable).is_some() {
-            return Err(without(&variable, feature));
+            set(&mut config, &flag, &variable, value)?;
         }
     }
     let mut check = false;
@@ -264,14 +160,13 @@ pub fn read(
             }
             lexopt::Arg::Long("check") => check = true,
             lexopt::Arg::Long(name) => {
-                if let Some((_, feature)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
-                    return Err(without(&format!("--{name}"), feature));
-                }
-                let flag = FLAGS.iter().find(|flag| flag.name == name);
+                let flag = flags().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| complaint(&format!("there is no flag --{}", name.escape_debug())))?;
-                let value =
-                    parser.value().map_err(|_| format!("aloud: --{} has no value; {}", flag.name, usage(flag)))?;
-                set(&mut config, flag, &format!("--{}", flag.name), value)?;
+                let Flag { name, value, meaning, .. } = flag;
+                let given = parser
+                    .value()
+                    .map_err(|_| format!("aloud: --{name} has no value; give --{name} {value}: {meaning}"))?;
+                set(&mut config, &flag, &format!("--{name}"), given)?;
             }
             other => return Err(complaint(&other.unexpected().to_string())),
         }
@@ -300,24 +195,18 @@ fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, S
     }
 }
 
+/// Puts a value into the config that was given by `source`: a flag or a variable.
 fn set(config: &mut Config, flag: &Flag, source: &str, value: OsString) -> Result<(), String> {
+    if !is_built(flag.name) {
+        let built = "give a binary that was built with it, or leave";
+        return Err(format!("aloud: {source} takes the feature {}; {built} {source} out", flag.name));
+    }
     let text = value.to_str().ok_or_else(|| format!("aloud: {source} is no UTF-8; give it in UTF-8"))?;
-    (flag.set)(config, text).map_err(|wrong| match wrong {
-        Wrong::Give(good) => format!("aloud: {source} is \"{}\"; give {good}", text.escape_debug()),
-        Wrong::Secret(line) => format!("aloud: {source} {line}"),
-    })
+    put(config, flag.name, text).map_err(|wrong| format!("aloud: {source} {wrong}"))
 }
 
 fn complaint(what: &str) -> String {
     format!("aloud: {what}; aloud --help lists what there is")
-}
-
-fn usage(flag: &Flag) -> String {
-    format!("give --{} {}: {}", flag.name, flag.value, flag.meaning)
-}
-
-fn without(source: &str, feature: &str) -> String {
-    format!("aloud: {source} takes the feature {feature}; give a binary that was built with it, or leave {source} out")
 }
 
 /// The environment variable that stands for the flag `name`.
@@ -327,51 +216,23 @@ fn variable(name: &str) -> String {
 
 /// The environment variables that stand for flags.
 pub fn variables() -> Vec<String> {
-    FLAGS.iter().map(|flag| variable(flag.name)).collect()
+    flags().map(|flag| variable(flag.name)).collect()
 }
 
 /// The output of `--help`.
 pub fn help() -> String {
-    let mut text = String::from(
+    let flags: Vec<&str> = flags().filter(|flag| is_built(flag.name)).map(|flag| flag.line).collect();
+    format!(
         "aloud: say it once, everyone listening hears it\n\n\
          usage: aloud [flags]\n\n\
          \x20 curl -sN localhost:4000/listen                               hear\n\
          \x20 curl localhost:4000/say -d 'name=Florian&message=Hi'         speak\n\n\
-         flags (each is also an environment variable: --max-body is ALOUD_MAX_BODY)\n",
-    );
-    for flag in FLAGS {
-        let name = format!("--{} {}", flag.name, flag.value);
-        let _ = writeln!(text, "  {name:<21}  {} [{}]", flag.meaning.replace('`', ""), flag.default);
-    }
-    text.push_str("  --check                asks the server at --bind whether it is well; exit 0 if it is, 1 if not\n");
-    text.push_str("  --help, --version\n");
-    text
-}
-
-/// Puts a value into its place, if it is good.
-fn put<T>(place: &mut T, value: Result<T, Wrong>) -> Result<(), Wrong> {
-    *place = value?;
-    Ok(())
-}
-
-fn bind(text: &str) -> Option<Bind> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return (!path.is_empty()).then(|| Bind::Unix(path.into()));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    Some(if host.is_empty() { Bind::EveryInterface(port) } else { Bind::Address(text.to_owned()) })
-}
-
-/// A whole number of things, such as ` of bytes`.
-fn whole(text: &str, things: &str, range: RangeInclusive<usize>) -> Result<usize, Wrong> {
-    let number = text.parse().ok().filter(|number| range.contains(number));
-    let (least, most) = (range.start(), range.end());
-    number.ok_or_else(|| Wrong::Give(format!("a whole number{things} from {least} to {most}").into()))
-}
-
-fn seconds(text: &str) -> Result<Duration, Wrong> {
-    Ok(Duration::from_secs(whole(text, " of seconds", 1..=3600)? as u64))
+         flags (each is also an environment variable: --max-body is ALOUD_MAX_BODY)\n\
+         {}\n\
+         \x20 --check                asks the server at --bind whether it is well; exit 0 if it is, 1 if not\n\
+         \x20 --help, --version\n",
+        flags.join("\n")
+    )
 }
 
 #[cfg(test)]
@@ -396,8 +257,9 @@ mod tests {
     #[test]
     fn the_table_states_the_defaults_that_hold() {
         let plain = format!("{:?}", config(&[], &[]));
-        for flag in FLAGS.iter().filter(|flag| flag.default != NONE) {
-            let mut set = config(&[], &[&format!("--{}", flag.name), flag.default]);
+        let default = |flag: &Flag| -> &str { flag.line.rsplit_once(" [").unwrap().1.trim_end_matches(']') };
+        for flag in flags().filter(|flag| default(flag) != "none") {
+            let mut set = config(&[], &[&format!("--{}", flag.name), default(&flag)]);
             // A value that is set counts for this machine too; without one, the limit depends on the machine.
             match flag.name {
                 "max-listeners" => assert_eq!(set.max_listeners.take(), Some(MOST_LISTENERS)),
@@ -494,9 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_flag() {
-        for flag in FLAGS {
-            assert!(help().contains(&format!("--{} {}", flag.name, flag.value)), "{}", flag.name);
+    fn every_flag_of_the_table_can_be_set() {
+        for flag in flags() {
+            let _ = put(&mut Config::default(), flag.name, ""); // panics if it is not known
+            assert!(help().contains(flag.line) == is_built(flag.name), "{}", flag.name);
         }
+        assert!(flags().count() > 15, "the table is read");
     }
 }
