@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Client input, made safe to show: control characters escaped, and no longer than a name may be.
-pub fn shown(text: &str) -> String {
+pub fn shown(text: impl AsRef<[u8]>) -> String {
+    let text = String::from_utf8_lossy(text.as_ref());
     let cut: String = text.chars().take(crate::names::NAME_LIMIT).collect();
     format!("\"{}\"{}", cut.escape_debug(), if cut.len() < text.len() { "..." } else { "" })
 }

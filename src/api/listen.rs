@@ -4,7 +4,7 @@
 use crate::http::answer::Answer;
 use crate::http::exchange::{After, Exchange};
 use crate::http::listen_query::{Ask, EVENT_STREAM};
-use crate::http::refusal::{RETRY_AFTER, Refusal};
+use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
@@ -65,5 +65,5 @@ pub fn claim_replay() -> Option<Claim> {
 
 /// The refusal of a client for whose answer there is no memory now.
 pub fn no_memory() -> Refusal {
-    Refusal::new(503, "no memory is left to tell what was said; try again in a moment").with("Retry-After", RETRY_AFTER)
+    Refusal::busy("no memory is left to tell what was said")
 }

@@ -19,18 +19,9 @@ const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
 
-/// Whether the answer to a request for `url` may be long. A thread that sends it may have to wait for the client.
-pub fn answers_at_length(url: &str) -> bool {
-    let path = url.split('?').next().unwrap_or("");
-    matches!(Route::of(path), Ok(Route::Said(_) | Route::Now(_) | Route::Hosts))
-}
-
-/// The longest body that may be sent to `path`, in bytes. The path may have a query.
+/// The longest body that may be sent to `path`, in bytes.
 pub fn most_body(path: &str, config: &Config) -> usize {
-    match Route::of(path.split('?').next().unwrap_or(path)) {
-        Ok(Route::Hook(..)) => hook::BODY_LIMIT,
-        _ => config.max_body,
-    }
+    if path.starts_with("/hook/") { hook::BODY_LIMIT } else { config.max_body }
 }
 
 /// The destination of a path.
@@ -121,15 +112,20 @@ impl Route<'_> {
 impl Service {
     /// Answers one request.
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
+        let path = exchange.path().to_owned();
+        let route = Route::of(&path);
+        // A long answer may have to wait for its client.
+        if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.is_patient() {
+            return exchange.leave().into();
+        }
         if log::log_enabled!(log::Level::Debug) {
             let url = auth::without_token(exchange.url());
             log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method()), shown(&url));
         }
-        let path = exchange.path().to_owned();
         if path == "*" {
             return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS for the server as a whole
         }
-        let route = match Route::of(&path) {
+        let route = match route {
             Ok(route) => route,
             Err(refusal) => return exchange.refuse(&refusal).into(),
         };

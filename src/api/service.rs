@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::hook::Memory;
 use crate::hosts::known::Hosts;
-use crate::http::exchange::{Exchange, Unanswered};
+use crate::http::exchange::Exchange;
+use crate::http::framing::Arrived;
 use crate::net::socket::Socket;
 use crate::room::hub::Hub;
 
@@ -32,7 +33,7 @@ impl Service {
     }
 
     /// A request that came on `socket`, on its way to its answer.
-    pub fn exchange<'a>(&'a self, unanswered: Unanswered, socket: &'a Arc<Socket>) -> Exchange<'a> {
-        Exchange::new(unanswered, socket, &self.config, self.hub.counters())
+    pub fn exchange<'a>(&'a self, arrived: Arrived, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::new(arrived, socket, &self.config, self.hub.counters())
     }
 }

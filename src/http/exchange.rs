@@ -32,6 +32,8 @@ pub enum After {
     Close,
     /// It becomes a listener's, and needs a thread of its own.
     Listen(Box<Listener>),
+    /// Its request has a long answer, and needs a thread of its own, which may wait for the client.
+    AnswerAtLength(Box<Arrived>),
     /// It waits for its answer until the message is kept.
     HandIn(Box<HandIn>),
 }
@@ -43,7 +45,7 @@ pub struct HandIn {
     /// Its digest, if it is to be said once.
     pub once: Option<Digest>,
     /// The request that waits for its answer.
-    pub unanswered: Unanswered,
+    pub arrived: Arrived,
     /// Makes the answer.
     pub answering: Answering,
 }
@@ -65,27 +67,9 @@ impl From<After> for Outcome {
     }
 }
 
-/// A request that was read and waits for its answer. It holds nothing of the server.
-pub struct Unanswered {
-    arrived: Arrived,
-    more_behind: bool,
-}
-
-impl Unanswered {
-    /// Wraps a request that has come. `more_behind`: the client has already sent more after it.
-    pub fn new(arrived: Arrived, more_behind: bool) -> Unanswered {
-        Unanswered { arrived, more_behind }
-    }
-
-    /// The path and query that were asked for.
-    pub fn url(&self) -> &str {
-        self.arrived.request.url()
-    }
-}
-
 /// A request on its way to an answer.
 pub struct Exchange<'a> {
-    unanswered: Unanswered,
+    arrived: Arrived,
     socket: &'a Arc<Socket>,
     config: &'a Config,
     counters: &'a Counters,
@@ -96,18 +80,23 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Takes over a request that came on `socket`. Refusals are counted in `counters`.
-    pub fn new(
-        unanswered: Unanswered,
-        socket: &'a Arc<Socket>,
-        config: &'a Config,
-        counters: &'a Counters,
-    ) -> Exchange<'a> {
-        Exchange { unanswered, socket, config, counters, patient: false, varies: Cell::new(false) }
+    pub fn new(arrived: Arrived, socket: &'a Arc<Socket>, config: &'a Config, counters: &'a Counters) -> Exchange<'a> {
+        Exchange { arrived, socket, config, counters, patient: false, varies: Cell::new(false) }
     }
 
     /// Gives the exchange a thread of its own, which may wait for the client to take the answer.
     pub fn patient(self) -> Exchange<'a> {
         Exchange { patient: true, ..self }
+    }
+
+    /// Whether the exchange has a thread of its own.
+    pub fn is_patient(&self) -> bool {
+        self.patient
+    }
+
+    /// Leaves the request to a thread of its own.
+    pub fn leave(self) -> After {
+        After::AnswerAtLength(Box::new(self.arrived))
     }
 
     /// The configuration of the server.
@@ -117,12 +106,12 @@ impl<'a> Exchange<'a> {
 
     /// The method.
     pub fn method(&self) -> &str {
-        self.unanswered.arrived.request.method()
+        self.arrived.request.method()
     }
 
     /// Path and query, also if the request names a whole URL.
     pub fn url(&self) -> &str {
-        self.unanswered.url()
+        self.arrived.request.url()
     }
 
     /// The path, without the query.
@@ -139,7 +128,7 @@ impl<'a> Exchange<'a> {
     /// the first line counts. Bytes beyond ASCII are percent-encoded.
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_passed_on(name), "{name} is not passed on");
-        self.unanswered.arrived.request.header(name)
+        self.arrived.request.header(name)
     }
 
     /// The origin of the page that asks, as a browser tells it.
@@ -166,7 +155,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the client speaks HTTP/1.1, which knows chunks.
     pub fn chunked(&self) -> bool {
-        self.unanswered.arrived.facts.http11
+        self.arrived.http11
     }
 
     /// The connection's socket.
@@ -184,7 +173,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// 415 if the body is compressed (RFC 9110 section 8.4).
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let body = std::mem::take(&mut self.unanswered.arrived.body);
+        let body = std::mem::take(&mut self.arrived.body);
         let coding = self.header("Content-Encoding").unwrap_or("");
         if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
             return Ok(body);
@@ -195,15 +184,11 @@ impl<'a> Exchange<'a> {
 
     /// Whether the request has a body that was not taken.
     pub fn has_body(&self) -> bool {
-        !self.unanswered.arrived.body.is_empty()
+        !self.arrived.body.is_empty()
     }
 
     fn vary(&self) -> &'static str {
         if self.varies.get() { "Vary: Accept\r\n" } else { "" }
-    }
-
-    fn closes(&self) -> bool {
-        self.unanswered.arrived.facts.closes
     }
 
     /// Publishes `message`, with its digest if it is to be said `once`, and has the request answered. If it has to be
@@ -212,8 +197,7 @@ impl<'a> Exchange<'a> {
     /// that was sent ahead, one frame each.
     pub fn publish(self, hub: &Hub, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
         if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
-            let unanswered = self.unanswered;
-            return After::HandIn(Box::new(HandIn { message, once, unanswered, answering })).into();
+            return After::HandIn(Box::new(HandIn { message, once, arrived: self.arrived, answering })).into();
         }
         let said = hub.publish_once(message, once);
         self.tell(said, answering)
@@ -231,29 +215,21 @@ impl<'a> Exchange<'a> {
 
     /// Sends `answer`, and the connection ends after it.
     pub fn answer_last(mut self, answer: Answer) -> After {
-        self.unanswered.arrived.facts.closes = true;
+        self.arrived.closes = true;
         self.answer(answer)
     }
 
     /// Sends `answer`.
     pub fn answer(self, answer: Answer) -> After {
-        let closes = self.closes();
-        let mut bytes = Vec::with_capacity(512 + answer.body.len());
+        let closes = self.arrived.closes;
         let connection = match (closes, self.chunked()) {
             (true, _) => "Connection: close\r\n",
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
-        let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, self.vary(), connection];
-        write_head(self.config, self.origin(), &mut bytes, answer.status, &headers);
-        if !matches!(answer.status, 204 | 304) {
-            let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
-        }
-        bytes.extend_from_slice(b"\r\n");
-        if self.method() != "HEAD" {
-            bytes.extend_from_slice(answer.body.as_bytes());
-        }
-        self.send(&bytes, closes)
+        let head_only = self.method() == "HEAD";
+        let bytes = whole(self.config, self.origin(), &answer, &[self.vary(), connection], head_only);
+        self.after(self.send_all(&bytes), closes)
     }
 
     /// Sends `refusal`, as one line of text or as JSON.
@@ -266,7 +242,7 @@ impl<'a> Exchange<'a> {
     /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already
     /// sent more behind this request, that will not be answered, so the head then says that the connection ends.
     pub fn endless_head(&self, headers: &str) -> Vec<u8> {
-        self.stream_head(headers, self.closes() || self.unanswered.more_behind)
+        self.stream_head(headers, self.arrived.closes || self.arrived.more_behind)
     }
 
     fn stream_head(&self, headers: &str, closes: bool) -> Vec<u8> {
@@ -281,23 +257,18 @@ impl<'a> Exchange<'a> {
         bytes
     }
 
-    /// Answers HEAD with the head of an endless stream, without the stream.
+    /// Answers HEAD with the head of a stream, without the stream.
     pub fn answer_head(self, headers: &str) -> After {
-        let (bytes, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
-        self.send(&bytes, closes)
+        self.answer_in_pieces(headers, iter::empty())
     }
 
     /// Sends the head of a stream and then `pieces`. Each is made when the client has taken those before it. The caller
     /// frames them: for HTTP/1.1 as chunks, of which the last ends the answer.
     pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
-        let (head, closes) = (self.stream_head(headers, self.closes()), self.closes() || !self.chunked());
+        let closes = self.arrived.closes;
+        let head = self.stream_head(headers, closes);
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
-        self.finish(all_sent && !closes)
-    }
-
-    fn send(self, bytes: &[u8], closes: bool) -> After {
-        let all_sent = self.send_all(bytes);
-        self.finish(all_sent && !closes)
+        self.after(all_sent, closes || !self.chunked())
     }
 
     /// Sends `bytes`. Waits for a slow client only if that holds up nobody else. False if the client has not taken all.
@@ -316,19 +287,29 @@ impl<'a> Exchange<'a> {
         true
     }
 
-    fn finish(self, keep_alive: bool) -> After {
-        if keep_alive { After::KeepAlive } else { After::Close }
+    fn after(&self, all_sent: bool, closes: bool) -> After {
+        if all_sent && !closes { After::KeepAlive } else { After::Close }
     }
 }
 
 /// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in
 /// an answer to HEAD.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
-    let (mut bytes, answer) = (vec![], refusal.answer(false));
-    let headers = [&answer.headers, "Cache-Control: no-store\r\nConnection: close\r\n"];
-    write_head(config, None, &mut bytes, answer.status, &headers);
-    let body = if head_only { "" } else { &answer.body };
-    let _ = write!(bytes, "Content-Length: {}\r\n\r\n{body}", answer.body.len());
+    whole(config, None, &refusal.answer(false), &["Connection: close\r\n"], head_only)
+}
+
+/// The whole answer, or its head only. `asked` is the origin of the page that asks, if one does.
+fn whole(config: &Config, asked: Option<&str>, answer: &Answer, more: &[&str], head_only: bool) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512 + answer.body.len());
+    let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers];
+    write_head(config, asked, &mut bytes, answer.status, &[&headers, more].concat());
+    if !matches!(answer.status, 204 | 304) {
+        let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    if !head_only {
+        bytes.extend_from_slice(answer.body.as_bytes());
+    }
     bytes
 }
 

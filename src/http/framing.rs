@@ -1,6 +1,6 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::head::{Facts, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
+use crate::http::head::{Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
@@ -12,10 +12,14 @@ const CHUNK_LINE_LIMIT: usize = 256;
 pub struct Arrived {
     /// Its head.
     pub request: Request,
-    /// The facts about its connection.
-    pub facts: Facts,
     /// Its body, without chunk framing.
     pub body: Vec<u8>,
+    /// Whether the client speaks HTTP/1.1 and so knows chunks.
+    pub http11: bool,
+    /// Whether the connection ends after the answer.
+    pub closes: bool,
+    /// Whether the client has already sent more behind it. The gate notes that.
+    pub more_behind: bool,
 }
 
 /// How much of the next request has come.
@@ -52,11 +56,7 @@ pub struct Intake {
 }
 
 struct Pending {
-    request: Request,
-    facts: Facts,
-    /// Whether the client waits to be asked for the body.
-    expects: bool,
-    framing: Framing,
+    head: Head,
     chunk: Chunk,
     content: Vec<u8>,
 }
@@ -66,10 +66,8 @@ struct Pending {
 enum Chunk {
     /// The line with a chunk's length.
     Size,
-    /// So many bytes of a chunk.
+    /// So many bytes of a chunk, and the line break after it.
     Content(usize),
-    /// The line break after a chunk.
-    Break,
     /// The lines after the last chunk, of which there were so many bytes.
     Trailers(usize),
 }
@@ -93,7 +91,7 @@ impl Intake {
     /// True once for each request whose client waits to be asked for the body, if none of the body has come.
     pub fn is_to_be_asked(&mut self) -> bool {
         let nothing_came = self.received.is_empty();
-        self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.expects) && nothing_came)
+        self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.head.expects) && nothing_came)
     }
 
     /// The next request, as far as it has come. `most_body` is the longest body for a path, in bytes.
@@ -104,9 +102,7 @@ impl Intake {
         let mut pending = match self.pending.take() {
             Some(pending) => *pending,
             None => match self.next_head(most_body)? {
-                Some(Head { request, facts, framing, expects, .. }) => {
-                    Pending { request, facts, framing, expects, chunk: Chunk::Size, content: vec![] }
-                }
+                Some(head) => Pending { head, chunk: Chunk::Size, content: vec![] },
                 None if self.received.is_empty() => return Ok(Progress::NotYet(Stage::Idle)),
                 None => return Ok(Progress::NotYet(Stage::Head)),
             },
@@ -114,8 +110,8 @@ impl Intake {
         let (taken, whole) = pending.take_body(&self.received)?;
         self.received.drain(..taken);
         if whole {
-            let Pending { request, facts, content, .. } = pending;
-            return Ok(Progress::Whole(Arrived { request, facts, body: content }));
+            let Pending { head: Head { request, http11, closes, .. }, content: body, .. } = pending;
+            return Ok(Progress::Whole(Arrived { request, body, http11, closes, more_behind: false }));
         }
         self.pending = Some(Box::new(pending));
         Ok(Progress::NotYet(Stage::Body))
@@ -150,7 +146,7 @@ impl Intake {
 impl Pending {
     /// Takes the part of the body that `bytes` hold. Returns its length, and whether the body is whole.
     fn take_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
-        match self.framing {
+        match self.head.framing {
             Framing::Sized(length) => {
                 let taken = bytes.len().min(length - self.content.len());
                 if taken == length {
@@ -160,71 +156,58 @@ impl Pending {
                 Ok((taken, self.content.len() == length))
             }
             Framing::Chunked(most) => {
-                let mut taken = 0;
-                loop {
-                    match self.take_chunk(&bytes[taken..], most)? {
-                        Some((more, whole)) => {
-                            taken += more;
-                            if whole {
-                                return Ok((taken, true));
-                            }
-                        }
-                        None => return Ok((taken, false)),
-                    }
-                }
+                let mut rest = bytes;
+                let whole = self.take_chunks(&mut rest, most)?;
+                Ok((bytes.len() - rest.len(), whole))
             }
         }
     }
 
-    /// Takes one piece of a chunked body; `None` while it is incomplete. Returns its length, and whether it was the
-    /// last.
-    fn take_chunk(&mut self, bytes: &[u8], most: usize) -> Result<Option<(usize, bool)>, Refusal> {
-        match self.chunk {
-            Chunk::Size => {
-                let Some(line) = line(bytes, CHUNK_LINE_LIMIT)? else { return Ok(None) };
-                let size = chunk_size(line)?;
-                if size > most - self.content.len() {
-                    return Err(body_too_long(most));
+    /// Takes the part of a chunked body that has come from `rest`. Returns whether the body is whole.
+    fn take_chunks(&mut self, rest: &mut &[u8], most: usize) -> Result<bool, Refusal> {
+        loop {
+            match self.chunk {
+                Chunk::Size => {
+                    let Some(line) = take_line(rest, CHUNK_LINE_LIMIT)? else { return Ok(false) };
+                    let size = chunk_size(line)?;
+                    if size > most - self.content.len() {
+                        return Err(body_too_long(most));
+                    }
+                    self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
                 }
-                self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
-                Ok(Some((line.len() + 2, false)))
-            }
-            Chunk::Content(left) => {
-                let taken = bytes.len().min(left);
-                self.content.extend_from_slice(&bytes[..taken]);
-                self.chunk = if taken == left { Chunk::Break } else { Chunk::Content(left - taken) };
-                Ok((taken > 0).then_some((taken, false)))
-            }
-            Chunk::Break => {
-                let found = &bytes[..bytes.len().min(2)];
-                if !b"\r\n".starts_with(found) {
-                    return Err(bad_chunk());
+                Chunk::Content(0) => {
+                    let Some(line) = take_line(rest, 0)? else { return Ok(false) };
+                    debug_assert!(line.is_empty());
+                    self.chunk = Chunk::Size;
                 }
-                if found.len() < 2 {
-                    return Ok(None);
+                Chunk::Content(_) if rest.is_empty() => return Ok(false),
+                Chunk::Content(left) => {
+                    let (content, behind) = rest.split_at(rest.len().min(left));
+                    self.content.extend_from_slice(content);
+                    self.chunk = Chunk::Content(left - content.len());
+                    *rest = behind;
                 }
-                self.chunk = Chunk::Size;
-                Ok(Some((2, false)))
-            }
-            Chunk::Trailers(before) => {
-                let Some(line) = line(bytes, HEADERS_LIMIT - before)? else { return Ok(None) };
-                let taken = line.len() + 2;
-                if line.is_empty() {
-                    return Ok(Some((taken, true)));
+                Chunk::Trailers(before) => {
+                    let Some(line) = take_line(rest, HEADERS_LIMIT - before)? else { return Ok(false) };
+                    if line.is_empty() {
+                        return Ok(true);
+                    }
+                    check_trailer(line)?;
+                    self.chunk = Chunk::Trailers((before + line.len() + 2).min(HEADERS_LIMIT));
                 }
-                check_trailer(line)?;
-                self.chunk = Chunk::Trailers((before + taken).min(HEADERS_LIMIT));
-                Ok(Some((taken, false)))
             }
         }
     }
 }
 
-/// The first line of `bytes`, without its line break; `None` while it is incomplete.
-fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
+/// Takes the first line from `rest`, and returns it without its line break; `None` while it is incomplete. It may have
+/// `limit` bytes.
+fn take_line<'a>(rest: &mut &'a [u8], limit: usize) -> Result<Option<&'a [u8]>, Refusal> {
+    let bytes = *rest;
     let Some(end) = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit + 2)]) else {
         return if bytes.len() < limit + 2 { Ok(None) } else { Err(bad_chunk()) };
     };
+    *rest = &bytes[end + 1..];
     match bytes[..end].strip_suffix(b"\r") {
         Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
         _ => Err(bad_chunk()),
@@ -348,7 +331,7 @@ mod tests {
         let closes = |line: &str, headers: &str| {
             let request = format!("GET / {line}\r\nHost: x\r\n{headers}\r\n");
             let Ok(Progress::Whole(arrived)) = progress(request) else { panic!("{headers:?}") };
-            arrived.facts.closes
+            arrived.closes
         };
         for (headers, expected) in [
             ("", false),

@@ -28,18 +28,9 @@ pub const HEADERS_LIMIT: usize = 16 * 1024;
 /// Room for the method and the version beside the URL, in bytes. Generous.
 const REQUEST_LINE_EXTRA: usize = 64;
 
-/// The methods of RFC 9110 section 9, and PATCH of RFC 5789.
+/// The methods of RFC 9110 section 9, and PATCH of RFC 5789. Any other is 501. The router refuses a known one that does
+/// nothing here.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-
-/// The facts of a request about its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// Whether the client speaks HTTP/1.1 and so knows chunks.
-    pub http11: bool,
-    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
-    /// and does not say `keep-alive`.
-    pub closes: bool,
-}
 
 /// How the body is framed (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +42,16 @@ pub enum Framing {
 }
 
 /// A whole, well-formed head.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its length in bytes.
     pub length: usize,
     /// The part of it that a handler reads.
     pub request: Request,
-    /// The facts about its connection.
-    pub facts: Facts,
+    /// Whether the client speaks HTTP/1.1 and so knows chunks.
+    pub http11: bool,
+    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
+    /// and does not say `keep-alive`.
+    pub closes: bool,
     /// How its body is framed.
     pub framing: Framing,
     /// Whether the client waits to be asked for the body (`Expect: 100-continue`).
@@ -74,16 +67,10 @@ impl Head {
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
     pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> usize) -> Result<Option<Head>, Refusal> {
         take_for_http11(bytes);
+        make_controls_opaque(bytes);
         let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut head = httparse::Request::new(&mut []);
-        let mut parsed = head.parse_with_uninit_headers(bytes, &mut headers);
-        if parsed == Err(Grammar::HeaderValue) {
-            make_controls_opaque(bytes);
-            headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-            head = httparse::Request::new(&mut []);
-            parsed = head.parse_with_uninit_headers(bytes, &mut headers);
-        }
-        let length = match parsed {
+        let length = match head.parse_with_uninit_headers(bytes, &mut headers) {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => {
                 check_bounds(bytes)?;
@@ -97,13 +84,17 @@ impl Head {
         };
         check_bounds(&bytes[..length])?;
         let (method, target) = (head.method.unwrap_or(""), head.path.unwrap_or(""));
-        check_method(method)?;
-        check_target(method, target)?;
-        let path = path_of(target);
+        if !METHODS.contains(&method) {
+            let line = format!("{} is no method that is known here; send GET or POST", shown(method));
+            return Err(Refusal::new(501, line));
+        }
+        let path = path_of(method, target)?;
         let mut request = Request::new(method, path);
         let fields = Fields::read(head.headers, head.version == Some(1), &mut request)?;
-        let (facts, framing, expects) = fields.verdict(most_body(path))?;
-        Ok(Some(Head { length, request, facts, framing, expects }))
+        let framing = fields.framing(most_body(path))?;
+        let Fields { http11, expects, .. } = fields;
+        let closes = fields.close || (!http11 && !fields.keep_alive);
+        Ok(Some(Head { length, request, http11, closes, framing, expects }))
     }
 }
 
@@ -205,27 +196,23 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
     }
 }
 
-/// Checks the method. An unknown method is 501. The router refuses a known one that does nothing here (RFC 9110 section
-/// 9.1).
-fn check_method(method: &str) -> Result<(), Refusal> {
-    if METHODS.contains(&method) {
-        return Ok(());
-    }
-    Err(Refusal::new(501, format!("{} is no method that is known here; send GET or POST", shown(method))))
-}
-
-/// Checks that the target is a path, an absolute URL, or `*` for OPTIONS (RFC 9112 section 3.2), without control
-/// characters.
-fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
+/// The path and query of a target, which is a path, an absolute URL (`http://host:4000/say` is `/say`), or `*` for
+/// OPTIONS (RFC 9112 section 3.2).
+fn path_of<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     if target.len() > URL_LIMIT {
         return Err(url_too_long());
     }
-    if let Some((_, rest)) = target.split_once("://").filter(|_| path_of(target).len() < target.len()) {
-        let host = rest.split(['/', '?', '#']).next().unwrap_or("");
-        return if host.is_empty() { Err(no_host(host)) } else { check_host(host.as_bytes()) };
+    let web = target.split_once("://").filter(|(scheme, _)| is_one_of(&["http", "https"], scheme));
+    if let Some((_, rest)) = web {
+        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if host.is_empty() {
+            return Err(no_host(b""));
+        }
+        check_host(host.as_bytes())?;
+        return Ok(if path.starts_with('/') { path } else { "/" });
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return Ok(());
+        return Ok(target);
     }
     Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(before_query(target)))))
 }
@@ -233,21 +220,6 @@ fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
 /// The part of `text` that may be shown: the query may hold a token.
 fn before_query(text: &str) -> &str {
     text.split('?').next().unwrap_or(text)
-}
-
-/// The path and query of a target, which may be an absolute URL: `http://host:4000/say` is `/say`.
-pub fn path_of(target: &str) -> &str {
-    if target.starts_with('/') {
-        return target;
-    }
-    let Some((scheme, rest)) = target.split_once("://") else { return target };
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return target;
-    }
-    match rest.find(['/', '?']) {
-        Some(end) if rest[end..].starts_with('/') => &rest[end..],
-        _ => "/",
-    }
 }
 
 /// The headers' statements about framing and the connection.
@@ -291,11 +263,8 @@ impl Fields {
             }
         } else if is("Transfer-Encoding") {
             if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
-                let value = shown(&String::from_utf8_lossy(value));
-                return Err(Refusal::new(
-                    501,
-                    format!("the transfer encoding is {value}; send chunked or Content-Length"),
-                ));
+                let line = format!("the transfer encoding is {}; send chunked or Content-Length", shown(value));
+                return Err(Refusal::new(501, line));
             }
             self.chunked = true;
         } else if is("Expect") && self.http11 {
@@ -312,8 +281,8 @@ impl Fields {
         Ok(())
     }
 
-    /// The verdict of all headers together. The body may have at most `most` bytes.
-    fn verdict(self, most: usize) -> Result<(Facts, Framing, bool), Refusal> {
+    /// The framing of the body, by all headers together. The body may have at most `most` bytes.
+    fn framing(&self, most: usize) -> Result<Framing, Refusal> {
         let hosts = self.hosts;
         if hosts > 1 || (hosts == 0 && self.http11) {
             return Err(Refusal::new(400, format!("there are {hosts} Host headers; send Host: NAME once")));
@@ -321,13 +290,11 @@ impl Fields {
         if self.chunked && (self.length.is_some() || !self.http11) {
             return Err(Refusal::new(400, "chunked does not go with Content-Length or HTTP/1.0; send one of them"));
         }
-        let facts = Facts { http11: self.http11, closes: self.close || (!self.http11 && !self.keep_alive) };
-        let framing = match self.length.unwrap_or(0) {
-            _ if self.chunked => Framing::Chunked(most),
-            length if length > most as u64 => return Err(body_too_long(most)),
-            length => Framing::Sized(length as usize),
-        };
-        Ok((facts, framing, self.expects))
+        match self.length.unwrap_or(0) {
+            _ if self.chunked => Ok(Framing::Chunked(most)),
+            length if length > most as u64 => Err(body_too_long(most)),
+            length => Ok(Framing::Sized(length as usize)),
+        }
     }
 }
 
@@ -335,38 +302,28 @@ impl Fields {
 fn check_host(value: &[u8]) -> Result<(), Refusal> {
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
     let in_brackets = |byte: &u8| in_name(byte) || *byte == b':';
-    let (host, port) = match value.strip_prefix(b"[") {
-        None => value.split_at(memchr::memchr(b':', value).unwrap_or(value.len())),
-        Some(inside) => inside.split_at(memchr::memchr(b']', inside).ok_or_else(|| no_host_in(value))?),
+    let host = match memchr::memrchr(b':', value) {
+        Some(colon) if value[colon + 1..].iter().all(u8::is_ascii_digit) => &value[..colon],
+        _ => value,
     };
-    let is_name = if value.starts_with(b"[") {
-        !host.is_empty() && host.iter().all(in_brackets)
-    } else {
-        host.iter().all(in_name)
+    let is_host = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
+        Some(inside) => !inside.is_empty() && inside.iter().all(in_brackets),
+        None => host.iter().all(in_name),
     };
-    let port = port.strip_prefix(b"]").unwrap_or(port);
-    let is_port = port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit));
-    if is_name && is_port { Ok(()) } else { Err(no_host_in(value)) }
+    if is_host { Ok(()) } else { Err(no_host(value)) }
 }
 
-fn no_host_in(value: &[u8]) -> Refusal {
-    no_host(&String::from_utf8_lossy(value))
-}
-
-fn no_host(value: &str) -> Refusal {
+fn no_host(value: &[u8]) -> Refusal {
     Refusal::new(400, format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
 }
 
 /// Reads one decimal number, digits alone (RFC 9110 section 8.6). A number too large for any body stays too large.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| !text.is_empty());
-    match digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
-        Some(digits) => Ok(digits.parse().unwrap_or(u64::MAX)),
-        None => {
-            let value = shown(&String::from_utf8_lossy(value));
-            Err(Refusal::new(400, format!("Content-Length is {value}; send one whole number")))
-        }
+    let text = std::str::from_utf8(value).unwrap_or("");
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Refusal::new(400, format!("Content-Length is {}; send one whole number", shown(value))));
     }
+    Ok(text.parse().unwrap_or(u64::MAX))
 }
 
 fn url_too_long() -> Refusal {
@@ -389,11 +346,24 @@ mod tests {
 
     #[test]
     fn a_whole_url_is_its_path() {
-        let check = |target: &str, path: &str| assert_eq!(path_of(target), path);
-        check("/say?x=http://a/b", "/say?x=http://a/b");
-        check("http://localhost:4000/say?message=Hi", "/say?message=Hi");
-        check("HTTPS://x/listen", "/listen");
-        check("http://x", "/");
-        check("ftp://x/y", "ftp://x/y");
+        let check = |target: &str, path: Option<&str>| assert_eq!(path_of("GET", target).ok(), path, "{target}");
+        check("/say?x=http://a/b", Some("/say?x=http://a/b"));
+        check("http://localhost:4000/say?message=Hi", Some("/say?message=Hi"));
+        check("HTTPS://x/listen", Some("/listen"));
+        check("http://x", Some("/"));
+        check("http://x?y", Some("/"));
+        for bad in ["ftp://x/y", "http://", "http:///say", "http://x:y/", "*", "say"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in ["", "x", "x:", "x:4000", "1.2.3.4:80", "[::1]", "[::1]:80", "[v1.x]", ":80"] {
+            assert!(check_host(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["[", "]", "[]", "[::1", "::1", "x:abc", "x:1:2", "[::1]x", "[::1]x:1", "[a]]:80", "a/b", "a b"] {
+            assert!(check_host(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 }

@@ -25,6 +25,11 @@ impl Refusal {
         Refusal { status, line: line.into(), header: None }
     }
 
+    /// The refusal of a client that may succeed later: 503.
+    pub fn busy(what: &str) -> Refusal {
+        Refusal::new(503, format!("{what}; try again in a moment")).with("Retry-After", RETRY_AFTER)
+    }
+
     /// Adds a header to the refusal.
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refusal {
         self.header = Some((name, value.into()));
@@ -50,18 +55,13 @@ impl Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         match refused {
-            Refused::Full => {
-                Refusal::new(503, "as many listen as may; try again in a moment").with("Retry-After", RETRY_AFTER)
+            Refused::Full => Refusal::busy("as many listen as may"),
+            Refused::Stopping => Refusal::busy("the server stops"),
+            Refused::CannotKeep => Refusal::busy("the message cannot be kept now"),
+            Refused::NoRoom => {
+                let line = "no room is left to keep the message; make room on the server's disk and say it again";
+                Refusal::new(507, line)
             }
-            Refused::Stopping => {
-                Refusal::new(503, "the server stops; try again in a moment").with("Retry-After", RETRY_AFTER)
-            }
-            Refused::NoRoom => Refusal::new(
-                507,
-                "no room is left to keep the message; make room on the server's disk and say it again",
-            ),
-            Refused::CannotKeep => Refusal::new(503, "the message cannot be kept now; try again in a moment")
-                .with("Retry-After", RETRY_AFTER),
         }
     }
 }

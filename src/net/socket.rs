@@ -6,14 +6,13 @@
 //! it drops the connection.
 
 use std::io::{self, ErrorKind};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{DupFlags, Errno, dup3, ioctl_fionread};
 use rustix::net::sockopt::socket_error;
@@ -72,13 +71,22 @@ impl Socket {
         *lock(&self.number) = None;
     }
 
-    /// Takes the bytes that the kernel holds and appends them to `into`, as far as there is room without growing. Never
-    /// waits. Appends nothing at the end of the connection.
+    /// The most bytes that are received at once.
+    pub const BLOCK: usize = 16 * 1024;
+
+    /// Takes bytes that the kernel holds, appends them to `into`, and returns how many those are; 0 at the end of the
+    /// connection. Never waits.
     ///
     /// # Errors
     /// `WouldBlock` if nothing has come; anything else means that the connection is over.
-    pub fn receive(&self, into: &mut Vec<u8>) -> io::Result<()> {
-        self.call(|socket| recv(socket, spare_capacity(into), RecvFlags::DONTWAIT)).map(drop)
+    #[inline(never)] // its buffer would stand on every listener's stack
+    pub fn receive(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        let mut block = [const { MaybeUninit::uninit() }; Socket::BLOCK];
+        self.call(|socket| {
+            let ((received, _), _) = recv(socket, &mut block, RecvFlags::DONTWAIT)?;
+            into.extend_from_slice(received);
+            Ok(received.len())
+        })
     }
 
     /// How many bytes the kernel holds that nobody has read.
@@ -92,19 +100,7 @@ impl Socket {
     /// Whether the peer takes what it is sent: the kernel has room for more, on Linux for a third of its buffer at
     /// least. Never waits.
     pub fn takes_more(&self) -> bool {
-        let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
-        self.call(|socket| poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], now))
-            .is_ok_and(|ready| ready > 0)
-    }
-
-    /// Reads the bytes that have come and throws them away. Never waits. Returns their number; 0 at the end.
-    ///
-    /// # Errors
-    /// `WouldBlock` if nothing has come; anything else means that the connection is over.
-    #[inline(never)] // its buffer would stand on every listener's stack
-    pub fn throw_away(&self) -> io::Result<usize> {
-        let mut scrap = [0; 4096];
-        self.call(|socket| recv(socket, &mut scrap, RecvFlags::DONTWAIT)).map(|(_, length)| length)
+        self.wait_until_writable(Duration::ZERO).is_ok()
     }
 
     /// Closes our sending side: the peer sees the end of what was sent.
@@ -201,8 +197,8 @@ impl Wire for Socket {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::from_borrowed_fd(borrow(open), PollFlags::OUT)], Some(&limit)) {
+            let limit = Timespec::try_from(left).ok(); // a longer time than it can say is no limit
+            match poll(&mut [PollFd::from_borrowed_fd(borrow(open), PollFlags::OUT)], limit.as_ref()) {
                 Ok(0) => return Err(ErrorKind::TimedOut.into()),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}

@@ -74,8 +74,7 @@ impl Watch {
 
     /// Waits for an event, at most for `limit` if there is one.
     pub fn wait(&self, limit: Option<Duration>) -> Event {
-        let limit =
-            limit.map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut events = Vec::with_capacity(1);
         while epoll::wait(&self.epoll, spare_capacity(&mut events), limit.as_ref()).is_err() {} // interrupted
         match events.first() {
@@ -93,7 +92,7 @@ impl Watch {
     }
 
     /// Polls for an event for as long as `limit` without sleeping; other threads may get the processor in between.
-    pub fn look(&self, limit: Duration) -> Event {
+    pub fn spin(&self, limit: Duration) -> Event {
         let begun = Instant::now();
         loop {
             let event = self.wait(Some(Duration::ZERO));
@@ -136,14 +135,14 @@ mod tests {
     use crate::config::Bind;
 
     #[test]
-    fn who_looks_finds_what_has_happened_once_and_does_not_wait_for_ever() {
+    fn who_spins_finds_what_has_happened_once_and_does_not_wait_for_ever() {
         let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let watch = Watch::new(&listening).unwrap();
-        assert_eq!(watch.look(Duration::ZERO), Event::Nothing);
+        assert_eq!(watch.spin(Duration::ZERO), Event::Nothing);
         watch.call();
-        assert_eq!(watch.look(Duration::from_secs(60)), Event::Call);
+        assert_eq!(watch.spin(Duration::from_secs(60)), Event::Call);
         let (begun, limit) = (Instant::now(), Duration::from_millis(2));
-        assert_eq!(watch.look(limit), Event::Nothing);
+        assert_eq!(watch.spin(limit), Event::Nothing);
         assert!(begun.elapsed() >= limit);
     }
 }

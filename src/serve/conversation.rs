@@ -5,28 +5,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::api::route;
-use crate::http::exchange::{After, Exchange, HandIn, Outcome, Unanswered, refusal_alone};
+use crate::http::exchange::{After, Exchange, HandIn, Outcome, refusal_alone};
 use crate::http::framing::Stage;
-use crate::http::gate::{Hand, Look};
-use crate::http::refusal::{RETRY_AFTER, Refusal};
+use crate::http::gate::Polled;
+use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::carriers::BIG_ROOM;
 use crate::room::wire::Wire;
 use crate::serve::connections::{Awaited, REQUEST_LIMIT};
-use crate::serve::server::{Connection, Kept, Server, Slot, Task};
+use crate::serve::server::{Connection, Kept, Server, Slot};
 use crate::serve::threads::{LISTENER_STACK_BYTES, MOST_WAITING_PART, STACK_BYTES, survives};
 use crate::sync::lock;
 
 impl Server {
     /// Serves the connection of this `key`: something has come, or its peer has `left`.
     #[inline(never)] // inlined, its stack would lie under all that its caller calls
-    pub(super) fn serve_arrival(self: &Arc<Server>, key: u64, left: bool, hand: &mut Hand) {
+    pub(super) fn serve_arrival(self: &Arc<Server>, key: u64, left: bool) {
         let Some(slot) = self.connections().get(key) else { return };
         if left {
             slot.socket.note_peer_left();
         }
         if let Some((connection, awaited, since)) = slot.take() {
-            self.serve(&slot, connection, awaited, since, hand);
+            self.serve(&slot, connection, awaited, since);
         }
     }
 
@@ -37,11 +37,10 @@ impl Server {
         mut connection: Connection,
         mut awaited: Awaited,
         mut since: Instant,
-        hand: &mut Hand,
     ) {
         loop {
             let (returned, awaits) = match awaited {
-                Awaited::Request(_) => match self.look(slot, connection, hand) {
+                Awaited::Request(_) => match self.serve_requests(slot, connection) {
                     Some(result) => result,
                     None => return,
                 },
@@ -64,36 +63,36 @@ impl Server {
         }
     }
 
-    /// Looks through the gate and answers the requests that are there. Returns the connection and the event that it
-    /// waits for; `None` if it has ended or has gone elsewhere.
-    fn look(
+    /// Answers the requests that the gate lets through. Returns the connection and the event that it waits for; `None`
+    /// if it has ended or has gone elsewhere.
+    fn serve_requests(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         mut connection: Connection,
-        hand: &mut Hand,
     ) -> Option<(Connection, Awaited)> {
         let most_body = |path: &str| route::most_body(path, &self.service.config);
         let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
-            let unanswered = match connection.gate.look(&slot.socket, hand, &most_body) {
-                Look::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
-                Look::Ended => return None,
-                Look::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
-                Look::Whole(arrived) => match self.note_client(slot, &arrived.request) {
-                    Ok(()) => Unanswered::new(arrived, connection.gate.holds_more()),
-                    Err(refusal) => return self.refuse(connection, &refusal, arrived.request.method() == "HEAD"),
-                },
+            let arrived = match connection.gate.poll(&slot.socket, &most_body) {
+                Polled::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
+                Polled::Ended => return None,
+                Polled::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
+                Polled::Whole(arrived) => arrived,
             };
-            // If a client sends ahead and does not take its answers, another thread waits for it.
-            let behind = begun && !slot.socket.takes_more();
-            if behind || route::answers_at_length(unanswered.url()) {
-                return self.on_its_own_thread(slot, connection, Task::Answer(unanswered));
+            if let Err(refusal) = self.note_client(slot, &arrived.request) {
+                return self.refuse(connection, &refusal, arrived.request.method() == "HEAD");
             }
+            // If a client sends ahead and does not take its answers, another thread waits for it.
+            let after = if begun && !slot.socket.takes_more() {
+                After::AnswerAtLength(Box::new(arrived))
+            } else {
+                self.answer(self.service.exchange(arrived, &slot.socket))
+            };
             begun = true;
-            match self.answer(self.service.exchange(unanswered, &slot.socket)) {
+            match after {
                 After::KeepAlive => {}
                 After::Close => return self.say_goodbye(connection),
-                After::Listen(listener) => return self.on_its_own_thread(slot, connection, Task::Listen(listener)),
+                After::Listen(_) | After::AnswerAtLength(_) => return self.on_its_own_thread(slot, connection, after),
                 After::HandIn(hand_in) => {
                     self.hand_in(slot, connection, *hand_in);
                     return None;
@@ -111,15 +110,15 @@ impl Server {
     /// keep. When the hub is closed, it does: no new messages come then, and the waiting threads may have ended.
     fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (server, slot) = (self.clone(), slot.clone());
-        let HandIn { message, once, unanswered, answering } = hand_in;
+        let HandIn { message, once, arrived, answering } = hand_in;
         let then = move |said| {
             let of_thread = server.clone();
             let mut kept = lock(&server.kept);
-            kept.push(Kept { slot, connection, unanswered, answering, said });
+            kept.push(Kept { slot, connection, arrived, answering, said });
             let is_first = kept.len() == 1;
             drop(kept);
             if of_thread.service.hub.is_closed() {
-                of_thread.answer_kept(&mut Hand::default());
+                of_thread.answer_kept();
             } else if is_first {
                 of_thread.watch.call();
             }
@@ -128,19 +127,19 @@ impl Server {
     }
 
     /// Answers all connections whose message is kept, then lends a hand once for all of them.
-    pub(super) fn answer_kept(self: &Arc<Server>, hand: &mut Hand) {
+    pub(super) fn answer_kept(self: &Arc<Server>) {
         let kept = std::mem::take(&mut *lock(&self.kept));
         let mut most_reached = 0;
         for one in kept {
             most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
-            survives(|| self.answer_one_kept(one, hand));
+            survives(|| self.answer_one_kept(one));
         }
         survives(|| self.lend_a_hand(most_reached));
     }
 
-    fn answer_one_kept(self: &Arc<Server>, kept: Kept, hand: &mut Hand) {
-        let Kept { slot, connection, unanswered, answering, said } = kept;
-        let returned = match self.service.exchange(unanswered, &slot.socket).tell(said, answering).after {
+    fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
+        let Kept { slot, connection, arrived, answering, said } = kept;
+        let returned = match self.service.exchange(arrived, &slot.socket).tell(said, answering).after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             _ => self.say_goodbye(connection),
         };
@@ -152,7 +151,7 @@ impl Server {
             let Some(again) = self.park(&slot, connection, awaited, since) else { return };
             again
         };
-        self.serve(&slot, connection, awaited, since, hand);
+        self.serve(&slot, connection, awaited, since);
     }
 
     /// Answers a request. If it has said something, lends a hand to carry it.
@@ -170,48 +169,41 @@ impl Server {
         self.service.hub.lend_a_hand(reached);
     }
 
-    /// Gives a conversation that lasts a thread of its own. If no thread can be started, the client is refused. Returns
-    /// the connection if it has to wait for something then.
+    /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
+    /// Returns the connection if it has to wait for something then.
     fn on_its_own_thread(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         connection: Connection,
-        task: Task,
+        after: After,
     ) -> Option<(Connection, Awaited)> {
         let (server, of_thread) = (self.clone(), slot.clone());
-        let stack = if matches!(task, Task::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
+        let stack = if matches!(after, After::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
         // Left where either thread can take it. All that is moved into a thread that cannot be started is lost.
-        let given = Arc::new(Mutex::new(Some((connection, task))));
+        let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
         let started = self.start_thread("conversation", stack, move || {
             let given = lock(&taken).take();
             drop(taken);
-            if let Some((connection, task)) = given {
-                server.converse(&of_thread, connection, task);
+            if let Some((connection, after)) = given {
+                server.converse(&of_thread, connection, after);
             }
         });
         let error = started.err()?;
-        let (connection, task) = lock(&given).take()?;
+        let (connection, after) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
-        let refusal = Refusal::new(503, "no thread is left; try again in a moment");
-        let refusal = refusal.with("Retry-After", RETRY_AFTER);
-        match task {
-            Task::Answer(unanswered) => {
-                drop(unanswered);
-                self.refuse(connection, &refusal, false)
-            }
+        match after {
             // If a speaker has begun the stream already, no refusal can be sent.
-            Task::Listen(listener) if listener.give_up(&self.service.hub) => self.refuse(connection, &refusal, false),
-            Task::Listen(_) => self.close_in_stages(connection),
+            After::Listen(listener) if !listener.give_up(&self.service.hub) => self.close_in_stages(connection),
+            _ => self.refuse(connection, &Refusal::busy("no thread is left"), false),
         }
     }
 
     /// The life of a thread that serves one conversation.
-    fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, task: Task) {
-        let mut after = match task {
-            Task::Listen(listener) => After::Listen(listener),
-            Task::Answer(unanswered) => self.answer(self.service.exchange(unanswered, &slot.socket).patient()),
-        };
+    fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, mut after: After) {
+        if let After::AnswerAtLength(arrived) = after {
+            after = self.answer(self.service.exchange(*arrived, &slot.socket).patient());
+        }
         if let After::Listen(listener) = &mut after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
         }
@@ -221,17 +213,12 @@ impl Server {
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
     fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
-        let awaits = match after {
-            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
-            After::Close => self.say_goodbye(connection),
-            After::Listen(listener) => {
-                drop(listener); // from here on nobody writes
-                self.say_goodbye(connection)
-            }
-            After::HandIn(_) => None, // never: a thread of one's own waits for the receipt
-        };
+        let keeps_alive = matches!(after, After::KeepAlive);
+        drop(after); // from here on no listener's pen writes
+        let awaits =
+            if keeps_alive { Some((connection, Awaited::Request(Stage::Idle))) } else { self.say_goodbye(connection) };
         if let Some((connection, awaited)) = awaits {
-            self.serve(slot, connection, awaited, Instant::now(), &mut Hand::default());
+            self.serve(slot, connection, awaited, Instant::now());
         }
     }
 
@@ -284,7 +271,7 @@ impl Server {
                 Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
             };
             if let Some((connection, awaited)) = ended {
-                self.serve(&slot, connection, awaited, now, &mut Hand::default());
+                self.serve(&slot, connection, awaited, now);
             }
         }
     }
@@ -292,13 +279,15 @@ impl Server {
 
 /// Throws away all that has come, at most `bytes`. Returns how many more bytes may come; `None` if no more may come.
 fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
+    let mut scrap = vec![];
     loop {
-        match connection.socket().throw_away() {
+        match connection.socket().receive(&mut scrap) {
             Ok(0) => return None,
             Ok(length) => bytes = bytes.checked_sub(length)?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(bytes),
             Err(_) => return None,
         }
+        scrap.clear();
     }
 }
 

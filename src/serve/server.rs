@@ -10,13 +10,13 @@ use tiny_http::SslContextWrap;
 
 use crate::api::service::Service;
 use crate::counters::Counters;
-use crate::http::exchange::{Answering, Unanswered};
+use crate::http::exchange::Answering;
+use crate::http::framing::Arrived;
 use crate::http::gate::Gate;
 use crate::net::descriptors::{Descriptors, Found};
 use crate::net::listening::Listening;
 use crate::net::socket::Socket;
 use crate::net::watch::Watch;
-use crate::room::listener::Listener;
 use crate::room::message::{Receipt, Refused};
 use crate::serve::connections;
 use crate::sync::lock;
@@ -60,19 +60,11 @@ pub struct Connection {
     pub(super) place: Place,
 }
 
-/// The task of a thread that serves one conversation.
-pub(super) enum Task {
-    /// Answers a request at length.
-    Answer(Unanswered),
-    /// Serves a listener.
-    Listen(Box<Listener>),
-}
-
 /// A conversation that has waited for its message to be kept. The result has come.
 pub(super) struct Kept {
     pub(super) slot: Arc<Slot>,
     pub(super) connection: Connection,
-    pub(super) unanswered: Unanswered,
+    pub(super) arrived: Arrived,
     pub(super) answering: Answering,
     pub(super) said: Result<Receipt, Refused>,
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::http::gate::Hand;
 use crate::journal;
 use crate::net::watch::Event;
 use crate::os::limits;
@@ -29,11 +28,11 @@ pub(super) const MOST_WAITING_PART: usize = 4;
 /// How long a spare thread waits before it ends. A thread is spare if enough others wait or answer.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 
-/// How long a thread looks for the next request of a client that speaks in lockstep, before it sleeps. Such a client
+/// How long a thread spins for the next request of a client that speaks in lockstep, before it sleeps. Such a client
 /// sends each request as soon as the one before is answered. If it is near, it asks again sooner than a sleeping
 /// processor wakes. One connection flat out makes 2 times the requests on a machine whose processors take long to wake,
 /// at an unchanged processor time for each. On a machine whose processors wake soon it makes 1.2 times the requests, at
-/// 1.4 times the processor time (the scenario say-flat-1 of `scripts/bench`). For other clients no thread looks.
+/// 1.4 times the processor time (the scenario say-flat-1 of `scripts/bench`). For other clients no thread spins.
 const LOCKSTEP: Duration = Duration::from_micros(100);
 
 impl Server {
@@ -89,14 +88,13 @@ impl Server {
     /// The life of a thread that waits: it takes an event, serves it, and waits again. It ends when it is spare or the
     /// server stops.
     fn wait_and_serve(self: &Arc<Server>) {
-        let mut hand = Hand::default();
         let (mut last, mut in_lockstep) = (None, false);
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             // A timer makes each wait cost more, so only spare threads set one.
             let is_spare = self.threads.load(Ordering::SeqCst) > self.cores;
             let begun = Instant::now();
-            let mut event = if in_lockstep { self.watch.look(LOCKSTEP) } else { Event::Nothing };
+            let mut event = if in_lockstep { self.watch.spin(LOCKSTEP) } else { Event::Nothing };
             if event == Event::Nothing {
                 event = self.watch.wait(is_spare.then_some(SPARE_TIME));
             }
@@ -109,13 +107,13 @@ impl Server {
                 Event::Nothing => {
                     self.threads.fetch_add(1, Ordering::SeqCst); // it is not spare after all
                 }
-                Event::Call => self.answer_kept(&mut hand),
-                Event::Stop => return self.answer_kept(&mut hand), // a called thread may have seen the stop instead
+                Event::Call => self.answer_kept(),
+                Event::Stop => return self.answer_kept(), // a called thread may have seen the stop instead
                 // No thread is told of newcomers until this is done. If it panics, the keeper watches for them again.
                 Event::Newcomer if survives(|| self.accept_newcomers()) => {}
                 Event::Newcomer => self.full.store(true, Ordering::SeqCst),
                 Event::Arrival { key, left } => {
-                    survives(|| self.serve_arrival(key, left, &mut hand));
+                    survives(|| self.serve_arrival(key, left));
                 }
             }
         }

@@ -104,7 +104,7 @@ impl Reader {
     fn check(&self, raw: &[u8], arrived: &Arrived) {
         let meant = Meant::read(raw);
         assert_eq!(arrived.body, meant.content, "the body");
-        assert_eq!(arrived.facts.closes, meant.closes, "the end of the connection");
+        assert_eq!(arrived.closes, meant.closes, "the end of the connection");
         self.read(format!("{}\r\n", arrived.request.text()).as_bytes(), |given| {
             let given = given.unwrap_or_else(|error| panic!("tiny_http refuses what it is given: {error}"));
             assert_eq!((given.method().as_str(), given.url()), (&*meant.method, &*meant.path), "the request line");
