@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -67,38 +67,37 @@ impl Listening {
                     }
                     Ok::<_, io::Error>(socket)
                 })?;
-                let address = socket.local_addr()?;
-                let name = format!(":{}", address.port());
-                let listener = socket.into();
-                Ok(Listening { name, address: Some(address), listener, handed_over: false, file: None })
+                let listening = Listening::at(socket)?;
+                Ok(Listening { name: format!(":{}", listening.address.map_or(*port, |at| at.port())), ..listening })
             }
             Bind::Address(text) => {
                 let mut failure = io::Error::new(ErrorKind::NotFound, "the name stands for no address");
                 for address in addresses(text)? {
                     match listen_tcp(address) {
-                        Ok(socket) => {
-                            let address = socket.local_addr()?;
-                            return Ok(Listening {
-                                name: address.to_string(),
-                                address: Some(address),
-                                listener: socket.into(),
-                                handed_over: false,
-                                file: None,
-                            });
-                        }
+                        Ok(socket) => return Listening::at(socket),
                         Err(error) => failure = error,
                     }
                 }
                 Err(failure)
             }
             Bind::Unix(path) => {
-                let name = format!("unix:{}", path.display());
-                let listener = listen_unix(path, mode)?.into();
-                let file = identity(path).map(|identity| (path.clone(), identity));
-                Ok(Listening { name, address: None, listener, handed_over: false, file })
+                let listening = Listening::at_file(listen_unix(path, mode)?)?;
+                Ok(Listening { file: identity(path).map(|identity| (path.clone(), identity)), ..listening })
             }
             Bind::HandedOver => take_over(),
         }
+    }
+
+    fn at(socket: TcpListener) -> io::Result<Listening> {
+        let address = socket.local_addr()?;
+        let (name, listener) = (address.to_string(), socket.into());
+        Ok(Listening { name, address: Some(address), listener, handed_over: false, file: None })
+    }
+
+    fn at_file(socket: UnixListener) -> io::Result<Listening> {
+        let path = socket.local_addr()?.as_pathname().map(|path| format!("unix:{}", path.display()));
+        let (name, listener) = (path.unwrap_or_else(|| "a socket file".to_owned()), socket.into());
+        Ok(Listening { name, address: None, listener, handed_over: false, file: None })
     }
 
     /// Refuses newcomers from now on. If a service manager listens too, they wait for the next server instead. The
@@ -125,32 +124,27 @@ fn take_over() -> io::Result<Listening> {
     }
     let socket: OwnedFd = socket.try_clone_to_owned()?;
     rustix::io::ioctl_fionbio(&socket, true)?;
-    let at = getsockname(&socket)?;
-    let Ok(address) = SocketAddr::try_from(at) else {
-        let listener = UnixListener::from(socket);
-        let at = listener.local_addr()?;
-        let name =
-            at.as_pathname().map_or_else(|| "a socket file".to_owned(), |path| format!("unix:{}", path.display()));
-        return Ok(Listening { name, address: None, listener: listener.into(), handed_over: true, file: None });
+    let listening = if SocketAddr::try_from(getsockname(&socket)?).is_ok() {
+        prepare(&socket);
+        Listening::at(socket.into())?
+    } else {
+        Listening::at_file(socket.into())?
     };
-    prepare(&socket, true);
-    let name = if address.ip().is_unspecified() { format!(":{}", address.port()) } else { address.to_string() };
-    let listener = std::net::TcpListener::from(socket).into();
-    Ok(Listening { name, address: Some(address), listener, handed_over: true, file: None })
+    let everywhere = listening.address.filter(|address| address.ip().is_unspecified());
+    let name = everywhere.map_or(listening.name, |address| format!(":{}", address.port()));
+    Ok(Listening { name, handed_over: true, ..listening })
 }
 
-/// Sets the options that every connection has, as far as the kernel knows them: old ones, gVisor and qemu lack some.
-/// TCP connections inherit them from the socket that accepts them.
-pub(super) fn prepare(socket: &impl AsFd, tcp: bool) {
+/// Sets the options that every TCP connection has, as far as the kernel knows them: old ones, gVisor and qemu lack some.
+/// Connections inherit them from the socket that accepts them.
+pub(super) fn prepare(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
-    if tcp {
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(&KEEPALIVE);
-        let _ = socket.set_tcp_user_timeout(Some(STALL_LIMIT));
-        // A listener that stalls costs this much, not the megabytes to which Linux lets a send buffer grow.
-        let _ = socket.set_tcp_notsent_lowat(limits::unsent_bytes());
-        let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
-    }
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    let _ = socket.set_tcp_user_timeout(Some(STALL_LIMIT));
+    // A listener that stalls costs this much, not the megabytes to which Linux lets a send buffer grow.
+    let _ = socket.set_tcp_notsent_lowat(limits::unsent_bytes());
+    let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
 }
 
 /// The addresses that `HOST:PORT` stands for.
@@ -174,13 +168,13 @@ pub fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     text.parse().map(|address| vec![address]).map_err(needs_number)
 }
 
-fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?; // a restart need not wait for old connections to fade
-    prepare(&socket, true);
+    prepare(&socket);
     socket.set_nonblocking(true)?; // accepted sockets do not inherit that (accept(2))
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

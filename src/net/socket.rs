@@ -2,8 +2,8 @@
 //! lines, which borrow a descriptor by its number, and put another one in its place.
 //!
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
-//! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which the pool does before
-//! it drops the connection.
+//! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which is done before
+//! the descriptor is closed.
 
 use std::io::{self, ErrorKind};
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -48,11 +48,6 @@ impl Socket {
             peer_left: AtomicBool::new(false),
             watcher: Mutex::new(None),
         }
-    }
-
-    /// Goes on at `number`, another descriptor of the same connection.
-    pub(super) fn move_to(&self, number: RawFd) {
-        *lock(&self.number) = Some(number);
     }
 
     /// A key that no other connection has. A descriptor's number is not enough: it is reused as soon as it was given
@@ -159,7 +154,7 @@ impl Socket {
 /// The descriptor of that number, if it is open; otherwise every call on it fails with `EBADF`.
 pub(super) fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the number is not -1 (it comes from a guess or scan, which start at 0, or is `HANDED_OVER`). The calls
-    // made before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl F_GETFD,
+    // made before it is known to be ours change nothing (getsockname, getpeername, fstat, SO_ACCEPTCONN, fcntl
     // F_DUPFD). All later calls are made while its connection is open (see `Socket::call`). The borrow ends with the
     // call.
     #[allow(unsafe_code)]

@@ -1,8 +1,6 @@
 //! Newcomers: accepting connections, making room for them, and each client's share of it.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,7 +13,7 @@ use crate::http::request::Request;
 use crate::journal;
 use crate::net::descriptors::Found;
 use crate::serve::connections::{Awaited, longest_silent};
-use crate::serve::server::{Connection, Place, Server, Slot};
+use crate::serve::server::{Connection, Server, Slot};
 
 impl Server {
     /// Accepts connections until no client waits for that. One thread at a time does it: see `net/watch.rs`.
@@ -24,18 +22,13 @@ impl Server {
             if !self.make_room() {
                 return self.wait_for_room(format_args!("{} connections are open, as many as may", self.most_open));
             }
-            let guess = self.descriptors().guess();
-            // tiny_http panics if it cannot make its second descriptor.
-            let accepted = catch_unwind(AssertUnwindSafe(|| {
-                tiny_http::Server::accept_connection(&self.listening.listener, &self.tls)
-            }));
+            let accepted = self.descriptors().accept(&self.listening, &self.tls);
             match accepted {
-                Ok(Ok(Some(connection))) => self.take_in(connection, guess),
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
-                Ok(Err(error)) if is_passing(&error) => {}
-                Ok(Err(error)) => return self.wait_for_room(format_args!("cannot accept a connection ({error})")),
-                Err(_) => return self.wait_for_room(format_args!("no descriptor is left")),
+                Ok(Some(found)) => self.take_in(found),
+                Ok(None) => journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return self.wait_for_room(format_args!("cannot accept a connection ({error})")),
             }
         }
         self.watch.await_newcomers(&self.listening);
@@ -70,25 +63,8 @@ impl Server {
         }
     }
 
-    /// Finds the socket of a new connection and takes it from tiny_http. Returns it, and the descriptor that keeps it
-    /// open; `None` if the socket cannot be told or no descriptor is left.
-    fn take_over(&self, guess: i32) -> Option<(Found, OwnedFd)> {
-        let mut descriptors = self.descriptors();
-        let mut found = descriptors.find(guess)?;
-        let ours = descriptors.take_over(&mut found);
-        if ours.is_none() {
-            descriptors.give_back(&found);
-        }
-        Some((found, ours?))
-    }
-
-    /// Takes in a new connection of tiny_http's: finds its socket, counts it, parks it and has it watched.
-    fn take_in(self: &Arc<Server>, of_tiny_http: impl Sized, guess: i32) {
-        let taken_over = self.take_over(guess);
-        drop(of_tiny_http);
-        let Some((found, ours)) = taken_over else {
-            return journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it");
-        };
+    /// Takes in a new connection: counts it, parks it and has it watched.
+    fn take_in(self: &Arc<Server>, found: Found) {
         let socket = found.socket.clone();
         if self.service.config.trust_proxy.trust(socket.peer_address()) {
             socket.note_client(None); // its first request names it
@@ -96,8 +72,7 @@ impl Server {
         let slot = Arc::new(Slot::new(socket.clone()));
         self.connections().insert(slot.clone());
         self.counters().connections.one_more();
-        let place = Place { server: self.clone(), found };
-        let connection = Connection { gate: Gate::default(), _ours: ours, place };
+        let connection = Connection { server: self.clone(), gate: Gate::default(), found };
         let taken_in = match self.check_share(&slot) {
             Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),
             Err(refusal) => self.refuse(connection, &refusal, false),

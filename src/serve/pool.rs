@@ -64,7 +64,7 @@ impl Pool {
     fn start_at(listening: Listening, config: Config, storage: Option<Storage>) -> io::Result<Pool> {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
-        let free = raise_descriptor_limit().saturating_sub(descriptors.known() + DESCRIPTORS_SPARE);
+        let free = raise_descriptor_limit().saturating_sub(descriptors.lowest_free()?[0] as usize + DESCRIPTORS_SPARE);
         let most_open = free.max(2);
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));

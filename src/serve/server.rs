@@ -1,7 +1,6 @@
 //! The state that all threads of the pool share, and the connections that they hold.
 
 use std::convert::Infallible;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,7 +29,8 @@ pub struct Server {
     pub(super) listening: Listening,
     pub(super) watch: Watch,
     pub(super) tls: SslContextWrap,
-    /// The descriptors, and the sockets they belong to. Locked for moments only, even while a thread accepts.
+    /// The descriptors, and the sockets they belong to. Locked while a connection is accepted or closed, which never
+    /// waits.
     pub(super) descriptors: Mutex<Descriptors>,
     pub(super) connections: Mutex<Connections>,
     pub(super) most_open: usize,
@@ -51,13 +51,11 @@ pub struct Server {
     pub(super) alive: Mutex<Option<Sender<Infallible>>>,
 }
 
-/// An open connection. The thread that serves it holds it, or its slot while it is parked. The fields are dropped
-/// in this order: first the connection is closed, then its place and its descriptors' numbers are given back.
+/// An open connection. The thread that serves it holds it, or its slot while it is parked.
 pub struct Connection {
+    pub(super) server: Arc<Server>,
     pub(super) gate: Gate,
-    /// The descriptor that keeps it open.
-    pub(super) _ours: OwnedFd,
-    pub(super) place: Place,
+    pub(super) found: Found,
 }
 
 /// A conversation that has waited for its message to be kept. The result has come.
@@ -69,24 +67,11 @@ pub(super) struct Kept {
     pub(super) said: Result<Receipt, Refused>,
 }
 
-/// The place of one connection among those that may be open at once, and the numbers of its descriptors.
-pub(super) struct Place {
-    pub(super) server: Arc<Server>,
-    pub(super) found: Found,
-}
-
 impl Drop for Connection {
     fn drop(&mut self) {
-        let socket = &self.place.found.socket;
-        socket.let_go();
-        self.place.server.connections().remove(socket.key());
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
         let server = &self.server;
-        server.descriptors().give_back(&self.found);
+        server.connections().remove(self.found.socket.key());
+        server.descriptors().close(&mut self.found);
         server.counters().connections.one_less();
         server.look_for_newcomers_again();
     }
@@ -112,6 +97,6 @@ impl Server {
 
 impl Connection {
     pub(super) fn socket(&self) -> &Socket {
-        &self.place.found.socket
+        &self.found.socket
     }
 }
