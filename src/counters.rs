@@ -33,8 +33,8 @@ impl Count {
         self.0.load(Relaxed)
     }
 
-    /// Sets the number without a locked instruction. Only one thread at a time may change this count.
-    fn set_alone(&self, number: u64) {
+    /// Sets the number. Only one thread at a time may change this count.
+    fn set(&self, number: u64) {
         self.0.store(number, Relaxed);
     }
 }
@@ -52,13 +52,16 @@ pub enum Ended {
     Stopped,
 }
 
-/// All counters. Those that only the hub changes, under its lock, are private.
+/// All counters.
 #[derive(Debug)]
 pub struct Counters {
     started: Instant,
-    messages: Count,
-    deliveries: Count,
-    fullest_queue: Count,
+    /// Messages said.
+    pub messages: Count,
+    /// Messages put into listeners' queues, each once for every queue.
+    pub deliveries: Count,
+    /// The most messages that ever waited for one listener.
+    pub fullest_queue: Count,
     /// In the order of [`Ended`].
     ended: [Count; 4],
     /// In the order of [`STATUSES`].
@@ -69,9 +72,9 @@ pub struct Counters {
     pub threads: Count,
 }
 
-impl Counters {
+impl Default for Counters {
     /// Starts all at zero, and the uptime at now.
-    pub fn new() -> Counters {
+    fn default() -> Counters {
         Counters {
             started: Instant::now(),
             messages: Count::default(),
@@ -83,15 +86,15 @@ impl Counters {
             threads: Count::default(),
         }
     }
+}
 
+impl Counters {
     /// Counts a message that was put into the queues of `listeners` listeners. So many letters wait in the `fullest` of
     /// them. Called under the hub's lock, and only there.
     pub fn published(&self, listeners: u64, fullest: u64) {
-        self.messages.set_alone(self.messages.get() + 1);
-        self.deliveries.set_alone(self.deliveries.get() + listeners);
-        if fullest > self.fullest_queue.get() {
-            self.fullest_queue.set_alone(fullest);
-        }
+        self.messages.set(self.messages.get() + 1);
+        self.deliveries.set(self.deliveries.get() + listeners);
+        self.fullest_queue.set(self.fullest_queue.get().max(fullest));
     }
 
     /// Counts a listener whose stream has ended.
@@ -110,21 +113,6 @@ impl Counters {
         self.started.elapsed()
     }
 
-    /// Messages said.
-    pub fn messages(&self) -> u64 {
-        self.messages.get()
-    }
-
-    /// Messages put into listeners' queues, each once for every queue.
-    pub fn deliveries(&self) -> u64 {
-        self.deliveries.get()
-    }
-
-    /// The most messages that ever waited for one listener.
-    pub fn fullest_queue(&self) -> u64 {
-        self.fullest_queue.get()
-    }
-
     /// Streams that ended for this reason.
     pub fn streams_ended(&self, why: Ended) -> u64 {
         self.ended[why as usize].get()
@@ -137,19 +125,13 @@ impl Counters {
     }
 }
 
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_refusal_is_counted_by_its_status_and_an_unknown_one_as_other() {
-        let counters = Counters::new();
+        let counters = Counters::default();
         [401, 401, 503, 418, 0, 65535].into_iter().for_each(|status| counters.refused(status));
         let counted: Vec<_> = counters.refusals().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("401".to_owned(), 2), ("503".to_owned(), 1), ("other".to_owned(), 3)]);
@@ -157,8 +139,11 @@ mod tests {
 
     #[test]
     fn the_fullest_queue_is_remembered() {
-        let counters = Counters::new();
+        let counters = Counters::default();
         [(2, 3), (0, 0), (5, 1)].into_iter().for_each(|(listeners, fullest)| counters.published(listeners, fullest));
-        assert_eq!((counters.messages(), counters.deliveries(), counters.fullest_queue()), (3, 7, 3));
+        assert_eq!(
+            [counters.messages, counters.deliveries, counters.fullest_queue].map(|count| count.get()),
+            [3, 7, 3]
+        );
     }
 }

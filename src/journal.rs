@@ -1,18 +1,19 @@
-//! The log: to stderr, one line for each event worth knowing. RateLimited that may come a thousand times a second is
+//! The log: to stderr, one line for each event worth knowing. Trouble that may come a thousand times a second is
 //! logged a few times, then counted, so that no client can fill a disk with it. Client input is escaped before it is
-//! logged (`exchange::shown`).
+//! logged (`text::shown`).
 //!
 //! **Nobody waits for stderr**, which may be a stopped terminal, or a pipe that nobody reads. Lines are put into a
-//! bounded buffer, and a thread writes them. A line that does not fit is dropped and counted, and the count is written
+//! bounded queue, and a thread writes them. A line that does not fit is dropped and counted, and the count is written
 //! when there is room again.
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::mem::take;
-use std::sync::{Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
@@ -25,35 +26,34 @@ const LINES: u32 = 5;
 /// The time after which a kind of trouble is news again.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// The most bytes that wait to be written; up to twice as many while the writer is stuck.
-const MOST_WAITING: usize = 128 * 1024;
-
-/// The most bytes of one write. A pipe takes so many whole, even if two processes share it (pipe(7), `PIPE_BUF`).
-const WRITE_BYTES: usize = 4096;
+/// The most lines that wait to be written.
+const MOST_WAITING: usize = 500;
 
 /// The stack of the thread that writes.
 const STACK_BYTES: usize = 64 * 1024;
 
-static WAITING: Waiting = Waiting::new();
+/// The lines on their way to stderr, once the log is started.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Starts a thread that writes log lines of `level` or graver to stderr, a panic's message among them.
 ///
 /// # Errors
 /// The system's, if no thread can be started.
 pub fn start(level: LevelFilter) -> io::Result<()> {
-    thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES).spawn(|| WAITING.write_to(io::stderr()))?;
-    let mut config = ConfigBuilder::new();
-    config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off).set_target_level(LevelFilter::Off);
-    config.set_location_level(LevelFilter::Off);
-    let lines = Lines { waiting: &WAITING, line: vec![] };
+    let (queue, lines) = Queue::new();
+    let lost = queue.lost.clone();
+    thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || write_to(io::stderr(), &lines, &lost))?;
+    let queue = QUEUE.get_or_init(|| queue);
     log::set_max_level(level);
     // An embedding program may have a log already.
-    let _ = log::set_boxed_logger(Box::new(Journal(WriteLogger::new(level, config.build(), lines))));
+    let _ = log::set_boxed_logger(Box::new(Journal::new(level, queue)));
     // Not through the log: the panic may be in the middle of a log line.
     std::panic::set_hook(Box::new(|panic| {
         if log::max_level() >= LevelFilter::Error {
-            let line = format!("[ERROR] {}", panic.to_string().replace(char::is_control, " "));
-            WAITING.put(line.as_bytes());
+            queue.put(format!("{} [ERROR] {}\n", now(), panic.to_string().replace(char::is_control, " ")).into());
         }
     }));
     Ok(())
@@ -61,17 +61,32 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
 
 /// Writes `line` as it is, whatever the level.
 pub fn say(line: &str) {
-    WAITING.put_bytes(&[line.as_bytes(), b"\n"]);
+    if let Some(queue) = QUEUE.get() {
+        queue.put(format!("{line}\n").into());
+    }
 }
 
-/// Waits until all lines are written, but no longer than `limit`.
+/// Waits until all lines are written, but no longer than `limit`, and ends the thread.
 pub fn finish(limit: Duration) {
-    let state = lock(&WAITING.state);
-    let _ = WAITING.changed.wait_timeout_while(state, limit, |state| state.is_busy || !state.text.is_empty());
+    if let Some(queue) = QUEUE.get() {
+        let deadline = Instant::now() + limit;
+        let (tell, told) = bounded(1);
+        let _ = queue.lines.send_deadline(Entry::End(tell), deadline);
+        let _ = told.recv_deadline(deadline);
+    }
 }
 
 /// simplelog's logger, under whose lock nothing is done that can panic.
-struct Journal(Box<WriteLogger<Lines>>);
+struct Journal(Box<WriteLogger<Pieces>>);
+
+impl Journal {
+    fn new(level: LevelFilter, queue: &'static Queue) -> Journal {
+        let mut config = ConfigBuilder::new();
+        config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off).set_target_level(LevelFilter::Off);
+        config.set_location_level(LevelFilter::Off);
+        Journal(WriteLogger::new(level, config.build(), Pieces { queue, line: vec![] }))
+    }
+}
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -88,18 +103,20 @@ impl Log for Journal {
     fn flush(&self) {}
 }
 
-/// Gathers the pieces of a line.
-struct Lines {
-    waiting: &'static Waiting,
+/// Gathers the pieces of a line, behind the time.
+struct Pieces {
+    queue: &'static Queue,
     line: Vec<u8>,
 }
 
-impl Write for Lines {
+impl Write for Pieces {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.line.is_empty() {
+            self.line = format!("{} ", now()).into();
+        }
         self.line.extend_from_slice(piece);
-        if let Some(line) = self.line.strip_suffix(b"\n") {
-            self.waiting.put(line);
-            self.line.clear();
+        if piece.ends_with(b"\n") {
+            self.queue.put(std::mem::take(&mut self.line));
         }
         Ok(piece.len())
     }
@@ -109,89 +126,64 @@ impl Write for Lines {
     }
 }
 
+/// An entry for the thread that writes.
+enum Entry {
+    Line(Vec<u8>),
+    /// The last one. The sender tells that all is written.
+    End(Sender<()>),
+}
+
 /// Lines that wait to be written.
-struct Waiting {
-    state: Mutex<Text>,
-    /// Signalled when there is something to write, or all is written.
-    changed: Condvar,
+struct Queue {
+    /// To the thread that writes. Bounded; whatever does not fit is lost.
+    lines: Sender<Entry>,
+    /// How many lines were lost and not told of yet.
+    lost: Arc<AtomicU64>,
 }
 
-struct Text {
-    text: Vec<u8>,
-    lost: u64,
-    /// Whether the writer has taken something and is not back yet.
-    is_busy: bool,
-}
-
-impl Waiting {
-    const fn new() -> Waiting {
-        Waiting { state: Mutex::new(Text { text: vec![], lost: 0, is_busy: false }), changed: Condvar::new() }
+impl Queue {
+    fn new() -> (Queue, Receiver<Entry>) {
+        let (lines, receiver) = bounded(MOST_WAITING);
+        (Queue { lines, lost: Arc::default() }, receiver)
     }
 
-    /// Puts a line, with the time before it. Never waits for the writer.
-    fn put(&self, line: &[u8]) {
-        self.put_bytes(&[now().as_bytes(), b" ", line, b"\n"]);
-    }
-
-    fn put_bytes(&self, parts: &[&[u8]]) {
-        let mut state = lock(&self.state);
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        // After a lost line no shorter one is put, so that the count stands in the place of the lost lines.
-        if state.text.len() + length > MOST_WAITING || (state.lost > 0 && !state.text.is_empty()) {
-            state.lost += 1;
-            return;
+    /// Puts a line. Never waits for the writer. After a lost line none is put until all are written, so that the count
+    /// stands in the place of the lost lines.
+    fn put(&self, line: Vec<u8>) {
+        let is_behind = self.lost.load(Ordering::SeqCst) > 0 && !self.lines.is_empty();
+        if is_behind || self.lines.try_send(Entry::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::SeqCst);
         }
-        parts.iter().for_each(|part| state.text.extend_from_slice(part));
-        self.changed.notify_all();
     }
+}
 
-    /// The writer thread's loop.
-    fn write_to(&self, mut out: impl Write) {
-        loop {
-            let (text, lost) = self.take();
-            let count = format!("{} [WARN] {lost} log lines were lost; nobody read them\n", now());
-            let written = write_lines(&mut out, &text);
-            if let Err(lines) = written {
-                lock(&self.state).lost += lost + lines;
-            } else if lost > 0 && out.write_all(count.as_bytes()).is_err() {
-                lock(&self.state).lost += lost;
+/// The life of the thread that writes: each line in one write, which a pipe takes whole, and behind the last one how
+/// many were lost.
+fn write_to(mut out: impl Write, lines: &Receiver<Entry>, lost: &AtomicU64) {
+    for entry in lines {
+        let written = match &entry {
+            Entry::Line(line) => out.write_all(line),
+            Entry::End(_) => Ok(()),
+        };
+        if written.is_err() {
+            lost.fetch_add(1, Ordering::SeqCst);
+        } else if lines.is_empty() {
+            let count = lost.swap(0, Ordering::SeqCst);
+            let told = format!("{} [WARN] {count} log lines were lost; nobody read them\n", now());
+            if count > 0 && out.write_all(told.as_bytes()).is_err() {
+                lost.fetch_add(count, Ordering::SeqCst);
             }
         }
-    }
-
-    /// Waits for text. Takes it, and the number of lines lost after it.
-    fn take(&self) -> (Vec<u8>, u64) {
-        let mut state = lock(&self.state);
-        state.is_busy = false;
-        self.changed.notify_all();
-        while state.text.is_empty() {
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Entry::End(told) = entry {
+            let _ = told.send(());
+            return;
         }
-        state.is_busy = true;
-        (take(&mut state.text), take(&mut state.lost))
     }
 }
 
 /// The time, as in a message.
 fn now() -> String {
     humantime::format_rfc3339_micros(clock::machine_time()).to_string()
-}
-
-/// Writes `text`: at a time as many whole lines as a pipe takes whole.
-///
-/// # Errors
-/// The number of lines that could not be written.
-fn write_lines(out: &mut impl Write, mut text: &[u8]) -> Result<(), u64> {
-    while !text.is_empty() {
-        let first = &text[..text.len().min(WRITE_BYTES)];
-        let end = memchr::memrchr(b'\n', first).or_else(|| memchr::memchr(b'\n', text));
-        let (lines, rest) = text.split_at(end.map_or(text.len(), |end| end + 1));
-        if out.write_all(lines).is_err() {
-            return Err(text.iter().filter(|byte| **byte == b'\n').count() as u64);
-        }
-        text = rest;
-    }
-    Ok(())
 }
 
 /// New connections that fail: no thread could be started, or descriptors ran out.
@@ -262,7 +254,7 @@ pub fn settle_all() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::{Receiver, Sender, unbounded};
+    use crossbeam_channel::unbounded;
 
     #[test]
     fn repeated_trouble_is_counted_and_news_again_later() {
@@ -293,40 +285,36 @@ mod tests {
         }
     }
 
-    fn writer_that_is_stuck() -> (&'static Waiting, Sender<()>, Receiver<Vec<u8>>) {
+    fn queue_and_writer(out: impl Write + Send + 'static) -> &'static Queue {
+        let (queue, lines) = Queue::new();
+        let lost = queue.lost.clone();
+        thread::spawn(move || write_to(out, &lines, &lost));
+        Box::leak(Box::new(queue))
+    }
+
+    fn writer_that_is_stuck() -> (&'static Queue, Sender<()>, Receiver<Vec<u8>>) {
         let (allow, allowed) = unbounded();
         let (written, text) = unbounded();
-        let waiting: &'static Waiting = Box::leak(Box::new(Waiting::new()));
-        thread::spawn(move || waiting.write_to(Stuck { allowed, written }));
-        (waiting, allow, text)
+        (queue_and_writer(Stuck { allowed, written }), allow, text)
     }
 
     #[test]
     fn lines_that_nobody_reads_are_counted_and_the_count_is_written_where_they_are_missing() {
-        let (waiting, allow, text) = writer_that_is_stuck();
-        let line = |number: u32| format!("{number} {}", "x".repeat(990));
-        waiting.put_bytes(&[line(0).as_bytes(), b"\n"]);
-        while !lock(&waiting.state).is_busy {
-            thread::yield_now(); // until the writer has taken the first line, and is stuck
-        }
-        (1..1000).for_each(|number| waiting.put_bytes(&[line(number).as_bytes(), b"\n"]));
-        waiting.put_bytes(&[b"a short one that would fit\n"]);
+        let (queue, allow, text) = writer_that_is_stuck();
+        (0..1000).for_each(|number| queue.put(format!("{number}\n").into()));
         drop(allow);
-        let (mut numbers, mut all) = (vec![], String::new());
+        let mut numbers: Vec<u32> = vec![];
         let lost: u32 = loop {
-            let piece = String::from_utf8(text.recv().unwrap()).unwrap();
-            assert!(piece.ends_with('\n') && piece.len() <= WRITE_BYTES, "whole lines");
-            all += &piece;
-            numbers.extend(piece.lines().filter_map(|line| line.split(' ').next()?.parse::<u32>().ok()));
-            if let Some((before, _)) = piece.split_once(" log lines were lost; nobody read them\n") {
+            let line = String::from_utf8(text.recv().unwrap()).unwrap();
+            if let Some((before, _)) = line.split_once(" log lines were lost; nobody read them\n") {
                 break before.rsplit(' ').next().unwrap().parse().unwrap();
             }
+            numbers.push(line.trim_end().parse().unwrap());
         };
-        assert!(!all.contains("short one"), "{all}");
-        assert!((100..=260).contains(&numbers.len()), "a bounded part is kept: {}", numbers.len());
+        assert!((MOST_WAITING..=MOST_WAITING + 1).contains(&numbers.len()), "{}", numbers.len());
         assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "the oldest, in order");
-        assert_eq!(numbers.len() as u32 + lost, 1001);
-        waiting.put_bytes(&[b"there is room again\n"]);
+        assert_eq!(numbers.len() as u32 + lost, 1000);
+        queue.put(b"there is room again\n".to_vec());
         assert_eq!(text.recv().unwrap(), b"there is room again\n");
     }
 
@@ -347,13 +335,14 @@ mod tests {
             }
         }
         let (written, text) = unbounded();
-        let waiting: &'static Waiting = Box::leak(Box::new(Waiting::new()));
-        thread::spawn(move || waiting.write_to(Full(0, written)));
-        for line in ["one\n", "two\n", "three\n"] {
-            waiting.put_bytes(&[line.as_bytes()]);
-            let state = waiting.state.lock().unwrap();
-            drop(waiting.changed.wait_while(state, |state| state.is_busy || !state.text.is_empty()).unwrap());
+        let queue = queue_and_writer(Full(0, written));
+        for lost in 1..=2 {
+            queue.put(b"a line\n".to_vec());
+            while queue.lost.load(Ordering::SeqCst) < lost {
+                thread::yield_now();
+            }
         }
+        queue.put(b"three\n".to_vec());
         assert_eq!(text.recv().unwrap(), b"three\n");
         let count = String::from_utf8(text.recv().unwrap()).unwrap();
         assert!(count.ends_with(" [WARN] 2 log lines were lost; nobody read them\n"), "{count}");
@@ -367,12 +356,9 @@ mod tests {
                 panic!("in the middle of a line");
             }
         }
-        let (waiting, allow, text) = writer_that_is_stuck();
+        let (queue, allow, text) = writer_that_is_stuck();
         drop(allow);
-        let mut config = ConfigBuilder::new();
-        config.set_time_level(LevelFilter::Off);
-        let lines = Lines { waiting, line: vec![] };
-        let journal = Journal(WriteLogger::new(LevelFilter::Info, config.build(), lines));
+        let journal = Journal::new(LevelFilter::Info, queue);
         let log = |text: std::fmt::Arguments<'_>| {
             journal.log(&Record::builder().level(log::Level::Info).args(text).build());
         };

@@ -64,15 +64,12 @@ impl Proxies {
 }
 
 fn covers((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (network.to_bits() ^ address.to_bits()).checked_shr(32 - bits).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            (network.to_bits() ^ address.to_bits()).checked_shr(128 - bits).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
+    let all = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let differing = all(network) ^ all(address);
+    network.is_ipv4() == address.is_ipv4() && differing.checked_shr(128 - bits).unwrap_or(0) == 0
 }
 
 /// The parts of `text` between separators, of which those between quotes are none. `None` where a quote does not end:

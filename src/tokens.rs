@@ -2,11 +2,10 @@
 //! most once a second, and read again if it has changed. So tokens change without a restart, and no thread is needed.
 
 use std::fmt::{Debug, Formatter};
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -14,15 +13,13 @@ use subtle::ConstantTimeEq;
 
 use crate::names::{is_channel, is_within};
 use crate::secret::Secret;
+use crate::sync::lock;
 
 /// How often the file is looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A file that was changed less than this ago may be half written. It is left for the next look.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// The longest file that is read, in bytes: ten thousand tokens.
-const FILE_LIMIT: u64 = 1 << 20;
 
 /// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +85,7 @@ impl Tokens {
 
     /// The grants in the file now, or before somebody broke it.
     fn current(&self) -> Arc<[Grant]> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.looked.elapsed() >= LOOK {
             self.look(&mut state);
             state.looked = Instant::now();
@@ -128,24 +125,15 @@ fn stamp(file: &Metadata) -> Option<Stamp> {
 
 fn read(path: &PathBuf) -> Result<Vec<Grant>, String> {
     let shown = path.display().to_string().escape_debug().to_string();
-    let mut bytes = vec![];
-    File::open(path)
-        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
+    let bytes = std::fs::read(path)
         .map_err(|error| format!("cannot be read from \"{shown}\" ({error}); give a file that holds tokens"))?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(format!("names \"{shown}\", which is too long; give a file of at most {FILE_LIMIT} bytes"));
-    }
     let text = String::from_utf8_lossy(&bytes);
     let mut grants = vec![];
     for (place, line) in text.lines().enumerate() {
         let words: Vec<&str> = line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
         if !words.is_empty() {
-            let bad = |what: &str| {
-                format!(
-                    "names \"{shown}\", whose line {} {what}; give TOKEN say|listen|both [CHANNEL] on each line",
-                    place + 1
-                )
-            };
+            let rule = "give TOKEN say|listen|both [CHANNEL] on each line";
+            let bad = |what: &str| format!("names \"{shown}\", whose line {} {what}; {rule}", place + 1);
             grants.push(grant(&words).map_err(bad)?);
         }
     }

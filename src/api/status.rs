@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 
 use crate::api::now;
-use crate::counters::Ended;
+use crate::counters::{Counters, Ended};
 use crate::http::answer::Answer;
 use crate::room::hub::Hub;
 use crate::room::message::{HOST_STATE_EVENT, NUMBER_EVENT};
@@ -14,6 +14,9 @@ use crate::room::things::{MOST_NUMBERS, Thing};
 /// The text format of Prometheus, version 0.0.4
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const DELIVERIES: &str = "Messages put into the queues of listeners, each once for every queue.";
+const HIGH_WATER: &str = "The most messages that waited for one listener since the start.";
 
 /// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
 /// store or Redis says whether it could keep the last messages. The status stays 200 if it could not, because listeners
@@ -35,32 +38,24 @@ pub fn metrics(hub: &Hub) -> Answer {
 
 fn exposition(hub: &Hub) -> String {
     let counters = hub.counters();
-    let (messages, bytes) = hub.kept();
-    let mut text = String::with_capacity(4096); // all of it fits
-    let mut number = |name: &str, value: &dyn Display, meaning: &str| family(&mut text, name, meaning, [("", value)]);
-    number("aloud_listeners", &hub.listeners(), "Listeners now.");
-    number(
-        "aloud_connections",
-        &counters.connections.get(),
-        "Connections open now, those of the listeners among them.",
-    );
-    number("aloud_threads", &counters.threads.get(), "Threads now.");
+    let Counters { connections, threads, messages, deliveries, fullest_queue, .. } = counters;
+    let (kept, bytes) = hub.kept();
     let uptime = counters.uptime();
-    let seconds = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
-    number("aloud_uptime_seconds", &seconds, "Seconds since the start.");
-    number("aloud_messages_total", &counters.messages(), "Messages said.");
-    number(
-        "aloud_deliveries_total",
-        &counters.deliveries(),
-        "Messages put into the queues of listeners, each once for every queue.",
-    );
-    number(
-        "aloud_queue_high_water",
-        &counters.fullest_queue(),
-        "The most messages that waited for one listener since the start.",
-    );
-    number("aloud_history_messages", &messages, "Messages kept for replay.");
-    number("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay.");
+    let uptime = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
+    let mut text = String::with_capacity(4096); // all of it fits
+    for (name, value, meaning) in [
+        ("aloud_listeners", &hub.listeners() as &dyn Display, "Listeners now."),
+        ("aloud_connections", &connections.get(), "Connections open now, those of the listeners among them."),
+        ("aloud_threads", &threads.get(), "Threads now."),
+        ("aloud_uptime_seconds", &uptime, "Seconds since the start."),
+        ("aloud_messages_total", &messages.get(), "Messages said."),
+        ("aloud_deliveries_total", &deliveries.get(), DELIVERIES),
+        ("aloud_queue_high_water", &fullest_queue.get(), HIGH_WATER),
+        ("aloud_history_messages", &kept, "Messages kept for replay."),
+        ("aloud_history_bytes", &bytes, "Bytes of the messages kept for replay."),
+    ] {
+        family(&mut text, name, meaning, [("", value)]);
+    }
     let (_, things) = hub.now(&Subscription { channel: String::new(), events: Events::All });
     let counts = now::counts(&things).map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
     family(&mut text, "aloud_things", "Things by how they stand, see /now.", counts);
@@ -76,18 +71,19 @@ fn exposition(hub: &Hub) -> String {
         Some((format!("{{channel={channel},key={key}}}"), thing.recent.back()?.figure))
     });
     family(&mut text, "aloud_number", "The newest value of each number.", numbers);
-    if let Some(commit_queue) = hub.commit_queue() {
-        let (kept, failed) = commit_queue.counts();
-        let kind = || format!("{{kind=\"{}\"}}", commit_queue.kind);
-        let up = u8::from(commit_queue.is_well());
-        family(
-            &mut text,
-            "aloud_backing_up",
-            "Whether what keeps the messages could keep the last ones.",
-            [(kind(), up)],
-        );
-        family(&mut text, "aloud_backing_batches_total", "Batches of messages kept together.", [(kind(), kept)]);
-        family(&mut text, "aloud_backing_failures_total", "Batches that could not be kept.", [(kind(), failed)]);
+    if let Some(queue) = hub.commit_queue() {
+        let (kept, failed) = queue.counts();
+        for (name, value, meaning) in [
+            (
+                "aloud_backing_up",
+                u64::from(queue.is_well()),
+                "Whether what keeps the messages could keep the last ones.",
+            ),
+            ("aloud_backing_batches_total", kept, "Batches of messages kept together."),
+            ("aloud_backing_failures_total", failed, "Batches that could not be kept."),
+        ] {
+            family(&mut text, name, meaning, [(format!("{{kind=\"{}\"}}", queue.kind), value)]);
+        }
     }
     let causes = [
         ("queue_full", Ended::QueueFull),

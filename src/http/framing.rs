@@ -23,7 +23,7 @@ pub struct Arrived {
 }
 
 /// How much of the next request has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Nothing of it is there.
     Idle,

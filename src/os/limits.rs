@@ -18,23 +18,28 @@ const SPARE_PART: u64 = 8;
 
 /// A limit on this process.
 enum Limit {
-    /// Bytes of address space.
-    Reserved(u64),
-    /// Bytes of private memory that it may write to.
-    Written(u64),
+    /// Bytes, and the name in proc_pid_status(5) of those that count: all of the address space, or private memory that
+    /// it may write to.
+    Process(u64, &'static str),
     /// Bytes held by a control group, its own or one above.
-    Held(Group),
+    Group(Group),
+}
+
+impl Limit {
+    /// The limit and the bytes that count; `None` if there is no limit, or it cannot be known.
+    fn limit_and_held(&self) -> Option<(u64, u64)> {
+        match self {
+            Limit::Process(limit, name) => Some((*limit, field("/proc/self/status", name)?)),
+            Limit::Group(group) => group.limit_and_held(),
+        }
+    }
 }
 
 /// Whether there is memory for one more thread or one more long body, as far as can be known.
 pub fn is_left() -> bool {
     static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
-    let leaves_spare = |limit: u64, taken: u64| taken + SPARE.min(limit / SPARE_PART) <= limit;
-    LIMITS.get_or_init(limits).iter().all(|limit| match limit {
-        Limit::Reserved(limit) => reserved().is_none_or(|taken| leaves_spare(*limit, taken)),
-        Limit::Written(limit) => written().is_none_or(|taken| leaves_spare(*limit, taken)),
-        Limit::Held(group) => group.limit_and_held().is_none_or(|(limit, taken)| leaves_spare(limit, taken)),
-    })
+    let known = LIMITS.get_or_init(limits).iter().filter_map(Limit::limit_and_held);
+    known.into_iter().all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
 }
 
 /// The most bytes that slow clients may hold together: half-sent answers and half-received bodies. A quarter of the
@@ -52,12 +57,8 @@ pub fn unsent_bytes() -> u32 {
 fn smallest_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
-        let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
-        let of_limits = limits().into_iter().filter_map(|limit| match limit {
-            Limit::Reserved(limit) | Limit::Written(limit) => Some(limit),
-            Limit::Held(group) => Some(group.limit_and_held()?.0),
-        });
-        of_limits.chain(of_machine).min().unwrap_or(u64::MAX)
+        let of_limits = limits().into_iter().filter_map(|limit| Some(limit.limit_and_held()?.0));
+        of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
     })
 }
 
@@ -104,11 +105,12 @@ impl Drop for Claim {
 }
 
 fn limits() -> Vec<Limit> {
-    let of_process =
-        [getrlimit(Resource::As).current.map(Limit::Reserved), getrlimit(Resource::Data).current.map(Limit::Written)];
+    let of_process = [(Resource::As, "VmSize:"), (Resource::Data, "VmData:")]
+        .into_iter()
+        .filter_map(|(resource, name)| Some(Limit::Process(getrlimit(resource).current?, name)));
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = groups(Path::new("/sys/fs/cgroup"), &memberships);
-    of_process.into_iter().flatten().chain(groups.into_iter().map(Limit::Held)).collect()
+    of_process.chain(groups.into_iter().map(Limit::Group)).collect()
 }
 
 /// A control group: its folder, and the names under which it says its limit, the bytes that it holds, and the pages of
@@ -151,23 +153,11 @@ impl Group {
     }
 }
 
-/// The bytes of private memory that the process may write to (`VmData` of proc_pid_status(5)).
-fn written() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    field(&status, "VmData:")
-}
-
-/// The figure after `name`, in bytes; the file has it in kB.
-fn field(text: &str, name: &str) -> Option<u64> {
+/// The figure after `name` in a file of the kernel's, in bytes; the file has it in kB.
+fn field(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
-}
-
-/// The bytes reserved now: the 23rd field of proc_pid_stat(5), counted from after the process's name; `None` if it
-/// cannot be known.
-fn reserved() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(20)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -185,9 +175,12 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_counted() {
-        let before = super::reserved().unwrap();
+        let before = super::field("/proc/self/status", "VmSize:").unwrap();
         let reserved = std::hint::black_box(Vec::<u8>::with_capacity(100 << 20));
-        assert!(super::reserved().unwrap() >= before + reserved.capacity() as u64 / 2, "others give back meanwhile");
+        assert!(
+            super::field("/proc/self/status", "VmSize:").unwrap() >= before + reserved.capacity() as u64 / 2,
+            "others give back meanwhile"
+        );
     }
 
     #[test]

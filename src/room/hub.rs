@@ -99,7 +99,7 @@ impl Hub {
         let hub = Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
-            counters: Counters::new(),
+            counters: Counters::default(),
             commit_queue,
             follower: None,
             most_listeners: limits.listeners,

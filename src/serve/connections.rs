@@ -115,26 +115,15 @@ impl<C> Slot<C> {
         }
     }
 
-    /// How much is lost if the connection is closed now, and since when it has waited; `None` while a thread serves it.
-    fn waits(&self) -> Option<(Loss, Instant)> {
+    /// The loss if the connection is closed now, the least first, and since when it has waited; `None` while a thread
+    /// serves it. A client that has its last answer loses nothing, which is less than any stage.
+    fn waits(&self) -> Option<(Option<Stage>, Instant)> {
         match &*lock(&self.occupancy) {
-            Occupancy::Parked(_, Awaited::Goodbye(_), since) => Some((Loss::Answered, *since)),
-            Occupancy::Parked(_, Awaited::Request(Stage::Idle), since) => Some((Loss::Idle, *since)),
-            Occupancy::Parked(_, Awaited::Request(Stage::Head | Stage::Body), since) => Some((Loss::Begun, *since)),
+            Occupancy::Parked(_, Awaited::Request(stage), since) => Some((Some(*stage), *since)),
+            Occupancy::Parked(_, Awaited::Goodbye(_), since) => Some((None, *since)),
             Occupancy::Served { .. } => None,
         }
     }
-}
-
-/// The loss if a connection is closed to make room; the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Loss {
-    /// Its client has its last answer.
-    Answered,
-    /// Its client asks for nothing now.
-    Idle,
-    /// Its client has begun a request.
-    Begun,
 }
 
 /// All open connections.
@@ -215,7 +204,7 @@ pub fn longest_silent<C>(slots: Vec<Arc<Slot<C>>>, like: Option<&Slot<C>>) -> Ve
         .filter(|slot| like.is_none_or(|like| slot.client() == like.client()))
         .filter_map(|slot| Some((slot.waits()?, slot)))
         // An idle connection with unread bytes is only waiting for a thread.
-        .filter(|((loss, _), slot)| *loss != Loss::Idle || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
+        .filter(|((loss, _), slot)| *loss != Some(Stage::Idle) || slot.socket.unread().is_ok_and(|bytes| bytes == 0))
         .collect();
     let most = silent.iter().map(|(_, slot)| held.get(&slot.client())).max();
     silent.retain(|(_, slot)| Some(held.get(&slot.client())) == most);
