@@ -2,7 +2,8 @@
 //! most once a second, and read again if it has changed. So tokens change without a restart, and no thread is needed.
 
 use std::fmt::{Debug, Formatter};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// A file that was changed less than this ago may be half written. It is left for the next look.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// The longest file that is read, in bytes: ten thousand tokens.
+const FILE_LIMIT: u64 = 1 << 20;
 
 /// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +129,13 @@ fn stamp(file: &Metadata) -> Option<Stamp> {
 
 fn read(path: &PathBuf) -> Result<Vec<Grant>, String> {
     let shown = path.display().to_string().escape_debug().to_string();
-    let bytes = std::fs::read(path)
+    let mut bytes = vec![];
+    File::open(path)
+        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot be read from \"{shown}\" ({error}); give a file that holds tokens"))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(format!("names \"{shown}\", which is too long; give a file of at most {FILE_LIMIT} bytes"));
+    }
     let text = String::from_utf8_lossy(&bytes);
     let mut grants = vec![];
     for (place, line) in text.lines().enumerate() {

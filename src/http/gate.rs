@@ -12,7 +12,7 @@ use crate::net::socket::Socket;
 use crate::os::limits::Claim;
 use crate::room::wire::Wire;
 
-/// What the gate has found at a connection.
+/// The state of a connection at the gate.
 pub enum Polled {
     /// No whole request yet.
     NotYet(Stage),
