@@ -5,6 +5,7 @@ use std::fmt::{Debug, Formatter};
 use std::fs::File;
 use std::io::Read;
 
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The longest secret, in bytes: four times the length of a 512-bit key in hex, and short enough to be sent in a URL.
@@ -20,12 +21,12 @@ const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file
 /// The remedy for a bad secret that nobody has to send.
 const GOOD_TEXT: &str = "give a text of 1 to 512 bytes, or @FILE with a file that holds it";
 
-/// A secret. It is kept padded to the greatest length, because `subtle` compares in constant time only if the lengths
-/// are equal. So comparing takes equally long whatever is offered and however long the secret is.
+/// A secret, and its digest. Digests are compared, because all have one length and `subtle` compares in constant time
+/// only if the lengths are equal. So comparing takes equally long however long the secret is.
 #[derive(Clone)]
 pub struct Secret {
-    padded: [u8; SECRET_LIMIT],
-    length: usize,
+    bytes: Vec<u8>,
+    digest: [u8; 32],
 }
 
 impl Secret {
@@ -68,30 +69,20 @@ impl Secret {
         };
         match bytes.len() {
             0 => Err(format!("is empty; {good}")),
-            1..=SECRET_LIMIT => Ok(Secret { padded: padded(bytes), length: bytes.len() }),
+            1..=SECRET_LIMIT => Ok(Secret { bytes: bytes.to_vec(), digest: Sha256::digest(bytes).into() }),
             _ => Err(format!("is too long; {good}")),
         }
     }
 
     /// The secret's bytes, for signing.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.padded[..self.length]
+        &self.bytes
     }
 
     /// Whether `offered` is this secret. Comparing takes equally long in both cases.
     pub fn is(&self, offered: &[u8]) -> bool {
-        let same_bytes = self.padded[..].ct_eq(&padded(offered)[..]);
-        let same_length = self.length.ct_eq(&offered.len());
-        (same_bytes & same_length).into()
+        self.digest[..].ct_eq(&Sha256::digest(offered)[..]).into()
     }
-}
-
-/// `bytes`, followed by zeros.
-fn padded(bytes: &[u8]) -> [u8; SECRET_LIMIT] {
-    let mut padded = [0; SECRET_LIMIT];
-    let length = bytes.len().min(SECRET_LIMIT);
-    padded[..length].copy_from_slice(&bytes[..length]);
-    padded
 }
 
 impl Debug for Secret {

@@ -142,11 +142,11 @@ fn nginx_is_believed_when_it_says_who_asks_whatever_the_client_says() {
     let server = Server::start(&["--trust-proxy", "127.0.0.1", "--log", "debug"]);
     let nginx = Nginx::start(&server);
     for (number, header) in ["", "X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7"].iter().enumerate() {
-        let url = format!("http://127.0.0.1:{}/say?message={number}", nginx.plain);
+        let url = format!("http://127.0.0.1:{}/say/{number}?message=x", nginx.plain);
         let mut curl = Command::new("curl");
         curl.args(["-sSf", "--interface", "127.0.0.2", "--max-time", "30", "-H", header, &url]);
         assert_eq!(curl.output().unwrap().stdout, b"ok.", "{header}");
-        server.wait_for_log(&format!("] 127.0.0.2 asks \"GET\" \"/say?message={number}\"\n"));
+        server.wait_for_log(&format!("] 127.0.0.2 asks \"GET\" \"/say/{number}\"\n"));
     }
 }
 

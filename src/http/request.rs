@@ -1,5 +1,7 @@
 //! The head of a request in plain form, as handlers read it.
 
+use percent_encoding::{CONTROLS, percent_encode};
+
 /// Method, path and query, and the headers that a handler may read. All of it is visible ASCII, one line each, and
 /// could be sent again: every reader reads it alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +56,10 @@ impl Request {
     }
 }
 
+/// Appends `bytes`: a tab as a space, and all but visible ASCII and spaces percent-encoded.
 fn push_ascii(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        match byte {
-            b'\t' => text.push(' '),
-            0x20..0x7f => text.push(char::from(*byte)),
-            _ => text.extend(['%', hex(byte >> 4), hex(byte & 15)]),
-        }
+    for (place, part) in bytes.split(|byte| *byte == b'\t').enumerate() {
+        text.push_str(if place == 0 { "" } else { " " });
+        text.extend(percent_encode(part, CONTROLS));
     }
-}
-
-fn hex(digit: u8) -> char {
-    char::from(b"0123456789ABCDEF"[usize::from(digit)])
 }

@@ -113,8 +113,8 @@ impl Pool {
     }
 
     /// Stops the server. No more connections are accepted, and no more messages. Messages that were handed in are kept,
-    /// posted and answered. Listeners hear the messages in their letterboxes, then their streams end properly. Waits for all threads, but at most for `limit`. Returns
-    /// true if all have ended by then.
+    /// posted and answered. Listeners hear the messages in their letterboxes, then their streams end properly. Waits
+    /// for all threads, but at most for `limit`. Returns true if all have ended by then.
     pub fn stop(self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let server = &self.server;
