@@ -15,7 +15,7 @@ pub struct Subscription {
 /// Which events a listener wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Events {
-    /// Everything but the [quiet ones](QUIET_EVENTS).
+    /// Everything but the [quiet ones](QUIET_EVENTS), and what is [not said](Message::is_unsaid).
     AllButQuiet,
     /// Everything.
     All,
@@ -26,7 +26,8 @@ pub enum Events {
 impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
-        self.takes_kind(&message.channel, &message.event)
+        let is_quiet = self.events == Events::AllButQuiet && message.is_unsaid();
+        self.takes_kind(&message.channel, &message.event) && !is_quiet
     }
 
     /// Whether a message on `channel` with this `event` is wanted.
