@@ -233,12 +233,13 @@ pub fn seconds(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::hosts::known::Hosts;
+    use crate::hosts::story::pairs;
     use std::time::Instant;
 
     #[test]
     fn a_beat_carries_what_the_host_says_of_itself() {
         let check = |sent: &str, summary: &str, fields: &str, complaint: Option<&str>| {
-            let beat = Beat::read(crate::http::form::pairs(sent, None, b"").unwrap(), Report::Beat).unwrap();
+            let beat = Beat::read(pairs(sent), Report::Beat).unwrap();
             assert_eq!(beat.complaint.as_deref(), complaint, "{sent}");
             let message = Hosts::default().beat("web1", beat, Instant::now()).unwrap().1;
             assert_eq!(message.message, summary, "{sent}");
@@ -253,6 +254,21 @@ mod tests {
             None,
         );
         check("state=down&load1=&mem_total=0&mem_used=0", "", "state=up every=30 mem_total=0 mem_used=0", None);
+        check(
+            "mem_used=3&mem_total=2&disk_used=1e2&disk_total=.1e4&load1=.5",
+            "load 0.5, disk 10 %",
+            "state=up every=30 mem_total=2 disk_used=1e2 disk_total=1000 load1=0.5",
+            Some("mem_used is left out, as it is more than mem_total"),
+        );
+        let long = format!("load1=0.{}", "3".repeat(1900));
+        check(&long, "load 0.3333333333333333", "state=up every=30 load1=0.3333333333333333", None);
+        for (sent, rule) in [("disk_total=1e308", "a number from 0 to 1e18"), ("exit=x", "a whole number")] {
+            let (key, value) = sent.split_once('=').unwrap();
+            check(sent, "", "state=up every=30", Some(&format!("{key}=\"{value}\" is left out; send {rule}")));
+        }
+        let many = "1".repeat(1900);
+        let complaint = format!("up=\"{}\"... is left out; send a number from 0 to 1e18", "1".repeat(64));
+        check(&format!("up={many}"), "", "state=up every=30", Some(&complaint));
         let complaint = r#"load1="x\n" is left out; send a number from 0 to 1e18"#;
         check("load1=x%0A&note=n", "n", "state=up every=30 note=n", Some(complaint));
     }
@@ -264,5 +280,23 @@ mod tests {
         assert_eq!(refused(note), "the figures take 2052 bytes; send at most 2048");
         let many: Pairs = (0..33).map(|number| (format!("k{number}"), String::new())).collect();
         assert_eq!(refused(many), "there are 33 further fields; send at most 32");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_log_are_the_reason() {
+        let log: String = (0..50).map(|line| format!("line {line}\r\n\n")).collect();
+        let failed = |message: String| Beat::read(vec![("message".to_owned(), message)], Report::Fail).unwrap();
+        let beat = failed(log + "\t\x1b[31mno room\u{9b}");
+        assert_eq!(beat.failure.as_deref(), Some("  [31mno room "));
+        let lines: Vec<_> = figure(&beat.figures, REASON).unwrap().lines().collect();
+        assert_eq!((lines.len(), lines[0]), (10, "line 41"));
+        let long = failed("ü".repeat(5000));
+        assert_eq!(long.figures[0].1.len(), REASON_BYTES);
+        assert_eq!(failed(String::new()).failure.as_deref(), Some(""));
+        let begun = Beat::read(pairs("exit=1"), Report::Start).unwrap();
+        assert_eq!((begun.begins, begun.failure), (true, None));
+        for (body, form) in [("exit=1&note=x", true), ("message=a b", true), ("E: no=1", false), ("failed", false)] {
+            assert_eq!(is_form(body.as_bytes()), form, "{body}");
+        }
     }
 }

@@ -83,3 +83,35 @@ impl Crowd {
         self.last = line.id;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::hosts::beat::Report;
+    use crate::hosts::story::Servers;
+
+    /// So many hosts beat once, one after the other at several servers, within so many seconds.
+    fn fall_silent(hosts: u64, within: u64, every: u64, until: u64) -> Vec<String> {
+        let mut servers = Servers::new(3);
+        for second in 0..until {
+            servers.tick(second);
+            for host in (0..hosts).filter(|host| host * within / hosts == second) {
+                servers.report(host as usize % 3, second, &format!("h{host}"), Report::Beat, &format!("every={every}"));
+            }
+        }
+        assert_eq!(servers.states(until).len() as u64, 3 * hosts);
+        assert!(servers.things.all().all(|thing| thing.message.status == "down"), "each is known");
+        servers.said.split_off(hosts as usize)
+    }
+
+    #[test]
+    fn many_that_fall_silent_in_one_moment_are_said_in_one_line() {
+        let lines = ["46:  12 hosts are late: h0, h1 and 10 more", "91:  12 hosts are down: h0, h1 and 10 more"];
+        assert_eq!(fall_silent(12, 1, 30, 200), lines);
+        let three = fall_silent(3, 1, 30, 200);
+        assert_eq!((three.len(), three[0].as_str()), (6, "45: h0 is late: last heard 45 s ago"));
+        let drop_by_drop = fall_silent(600, 30, 30, 300);
+        let told = |line: &String| line.split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+        assert_eq!(drop_by_drop.len(), 4, "{drop_by_drop:?}");
+        assert_eq!(drop_by_drop.iter().map(told).sum::<u64>(), 2 * 600, "nobody is left out: {drop_by_drop:?}");
+    }
+}

@@ -183,6 +183,8 @@ mod tests {
              a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
              a-longer-name  up     12 s ago\n"
         );
+        let failed = HostStatus { state: State::Failed, ..status("job", "note=n&reason=first%0Alast") };
+        assert!(table(&[failed]).ends_with("  last\n"));
         assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
     }
 
@@ -192,5 +194,7 @@ mod tests {
             object(&status("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
             r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
+        let failed = object(&HostStatus { state: State::Failed, ..status("job", "reason=first%0Alast") });
+        assert_eq!((&failed["reason"], &failed["figures"]), (&"first\nlast".into(), &json!({})));
     }
 }

@@ -310,3 +310,151 @@ pub(super) fn fields(state: State, every: Duration, grace: Option<Duration>) -> 
 pub(super) fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
     Message { event: Cow::Borrowed(event), name: host.to_owned(), message, fields, ..Message::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::hosts::beat::Report;
+    use crate::hosts::story::Happens::{Beats, Fails, Nothing, Restarts, Starts};
+    use crate::hosts::story::{Servers, check};
+
+    #[test]
+    fn a_host_may_be_overdue_for_its_grace() {
+        check(
+            &[(0, Beats("every=86400&grace=900")), (91_000, Nothing)],
+            &[
+                "0: web1 is up",
+                "87300: web1 is late: last heard 1 d ago",
+                "90000: web1 is down: last heard 1 d 1 h ago",
+            ],
+        );
+        check(
+            &[(0, Beats("every=60")), (60, Beats("grace=0")), (120, Beats("")), (182, Nothing)],
+            &["0: web1 is up", "60: web1 now beats every 60 s, 1 s of grace", "181: web1 is late: last heard 61 s ago"],
+        );
+        check(&[(0, Beats("every=60")), (9, Beats("every=20"))], &["0: web1 is up", "9: web1 now beats every 20 s"]);
+        check(&[(0, Beats("every=60")), (9, Beats("")), (70, Beats("every=60"))], &["0: web1 is up"]);
+    }
+
+    #[test]
+    fn a_job_that_has_failed_lives() {
+        check(
+            &[
+                (0, Beats("exit=0&status=ok")),
+                (30, Beats("exit=2")),
+                (60, Beats("exit=2")),
+                (90, Beats("exit=0")),
+                (100, Beats("status=down&note=no+link")),
+                (110, Fails("")),
+                (130, Beats("")),
+                (140, Fails("message=first%0A%1B[31mlast%0A%0A")),
+                (150, Nothing),
+                (231, Nothing),
+            ],
+            &[
+                "0: web1 is up",
+                "30: web1 has failed: exit 2",
+                "90: web1 is well again after 60 s",
+                "100: web1 has failed: down, no link",
+                "130: web1 is well again after 30 s",
+                "140: web1 has failed:  [31mlast",
+                "230: web1 is down: last heard 90 s ago",
+            ],
+        );
+        check(&[(0, Beats("exit=1"))], &["0: web1 has failed: exit 1"]);
+        check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_said_with_its_length() {
+        check(
+            &[
+                (0, Starts),
+                (123, Beats("exit=0&every=500")),
+                (200, Beats("")),
+                (300, Starts),
+                (310, Beats("")),
+                (400, Starts),
+                (523, Beats("exit=1")),
+                (600, Starts),
+                (601, Fails("note=no+disk")),
+                (700, Starts),
+                (706, Beats("exit=0")),
+            ],
+            &[
+                "0: web1 is up",
+                "45: web1 is late: last heard 45 s ago",
+                "90: web1 is down: last heard 90 s ago",
+                "123: web1 done in 2 min 3 s",
+                "310: web1 done in 10 s",
+                "523: web1 failed after 2 min 3 s: exit 1",
+                "601: web1 failed after 1 s: no disk",
+                "706: web1 done in 6 s",
+            ],
+        );
+        let mut servers = Servers::new(1);
+        servers.report(0, 0, "job", Report::Start, "");
+        servers.report(0, 5, "job", Report::Fail, "message=a%0Ab");
+        let said = servers.things.all().next().unwrap().message.clone();
+        let fields: Vec<_> = said.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(fields, ["state=failed", "every=30", "seconds=5", "reason=a\nb"]);
+        assert_eq!((said.key.as_str(), said.status.as_str()), ("job", "failed"));
+    }
+
+    #[test]
+    fn after_a_restart_silence_counts_from_the_start_and_what_was_down_is_down() {
+        check(
+            &[(0, Beats("every=10&grace=10")), (8, Beats("")), (9, Restarts), (90, Nothing)],
+            &[
+                "0: web1 is up",
+                "29: web1 is late: last heard at least 20 s ago",
+                "59: web1 is down: last heard at least 50 s ago",
+            ],
+        );
+        check(&[(0, Beats("every=10")), (9, Restarts), (20, Beats("every=10")), (30, Nothing)], &["0: web1 is up"]);
+        let down = ["0: web1 is up", "15: web1 is late: last heard 15 s ago", "30: web1 is down: last heard 30 s ago"];
+        let up = "1000: web1 is up again after 16 min 40 s";
+        check(
+            &[(0, Beats("every=10")), (40, Restarts), (500, Restarts), (1000, Beats(""))],
+            &[&down[..], &[up]].concat(),
+        );
+        check(
+            &[(0, Beats("every=10")), (20, Restarts), (51, Nothing)],
+            &[&down[..2], &["50: web1 is down: last heard 50 s ago"]].concat(),
+        );
+        check(
+            &[(0, Fails("reason=x")), (20, Restarts), (30, Beats("")), (31, Nothing)],
+            &["0: web1 has failed: x", "30: web1 is well again after 30 s"],
+        );
+        let mut servers = Servers::new(1);
+        servers.report(0, 0, "job", Report::Fail, "message=why");
+        servers.restart(9);
+        let figures = &servers.each[0].list(servers.at(9))[0].figures;
+        assert_eq!(figures, &[("reason".to_owned(), "why".to_owned())]);
+    }
+
+    #[test]
+    fn a_host_that_flaps_is_said_once_to_flap_until_it_is_stable() {
+        let mut servers = Servers::new(3);
+        for second in 0..=1000 {
+            servers.tick(second);
+            // It is late every 40 seconds.
+            if second % 40 == 0 && second < 320 {
+                servers.report(second as usize % 3, second, "web1", Report::Beat, "every=10&grace=5");
+            }
+        }
+        let said: Vec<_> = servers.said.iter().map(String::as_str).collect();
+        let expected = [
+            "0: web1 is up",
+            "15: web1 is late: last heard 15 s ago",
+            "30: web1 is down: last heard 30 s ago",
+            "40: web1 is up again after 40 s",
+            "55: web1 is late: last heard 15 s ago",
+            "70: web1 is down: last heard 30 s ago",
+            "80: web1 is up again after 40 s",
+            "95: web1 flaps: 7 changes in 10 min; not said until it is stable",
+            "870: web1 is stable again: down",
+        ];
+        assert_eq!(said, expected);
+        assert!(servers.things.all().all(|thing| thing.message.status == "down"), "but it is known");
+    }
+}

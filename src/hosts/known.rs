@@ -266,120 +266,8 @@ impl Known {
 mod tests {
     use super::*;
     use crate::hosts::beat::Report;
-    use crate::http::form::Pairs;
-    use crate::room::message::Digest;
-    use std::collections::HashSet;
-
-    fn pairs(text: &str) -> Pairs {
-        crate::http::form::pairs(text, None, b"").unwrap()
-    }
-
-    /// An event at one second.
-    enum Happens {
-        Beats(&'static str),
-        Starts,
-        Fails(&'static str),
-        Nothing,
-        Forgotten,
-    }
-    use Happens::{Beats, Fails, Forgotten, Nothing, Starts};
-
-    /// Servers that are one conversation: all follow the messages of each.
-    struct Servers {
-        each: Vec<Hosts>,
-        start: Instant,
-        ids: u64,
-        digests: HashSet<Digest>,
-        /// The messages without the beats, each after its second.
-        said: Vec<String>,
-        /// The newest word on each host.
-        things: BTreeMap<String, Message>,
-    }
-
-    impl Servers {
-        fn new(count: usize) -> Servers {
-            let start = Instant::now();
-            let each = (0..count).map(|_| Hosts::default()).collect();
-            Servers { each, start, ids: 0, digests: HashSet::new(), said: vec![], things: BTreeMap::new() }
-        }
-
-        fn at(&self, second: u64) -> Instant {
-            self.start + Duration::from_secs(second)
-        }
-
-        /// One of the servers says these changes.
-        fn announce(&mut self, server: usize, second: u64, changes: impl IntoIterator<Item = Announcement>) {
-            for Announcement { message, once } in changes {
-                let host = message.name.clone();
-                self.say(second, message, once);
-                self.each[server].settle(&host);
-            }
-        }
-
-        fn say(&mut self, second: u64, mut message: Message, once: Option<Digest>) {
-            if once.is_some_and(|digest| !self.digests.insert(digest)) {
-                return;
-            }
-            self.ids += 1;
-            message.id = self.ids;
-            message.time = second * 1_000_000;
-            self.each.iter().for_each(|hosts| hosts.follow(&message, || self.at(second)));
-            if message.event == HOST_STATE_EVENT && !message.is_unsaid() {
-                self.said.push(format!("{second}: {} {}", message.name, message.message));
-            }
-            if !message.key.is_empty() {
-                self.things.insert(message.key.clone(), message);
-            }
-        }
-
-        /// All servers look, then each says what it has found.
-        fn tick(&mut self, second: u64) {
-            let found: Vec<_> = self.each.iter().map(|hosts| hosts.tick(self.at(second)).0).collect();
-            found.into_iter().enumerate().for_each(|(server, changes)| self.announce(server, second, changes));
-        }
-
-        fn beat(&mut self, server: usize, second: u64, figures: &str) {
-            self.report(server, second, "web1", Report::Beat, figures);
-        }
-
-        fn report(&mut self, server: usize, second: u64, host: &str, report: Report, figures: &str) {
-            let beat = Beat::read(pairs(figures), report).unwrap();
-            let (change, beat) = self.each[server].beat(host, beat, self.at(second)).unwrap();
-            assert_eq!(beat.event, HOST_EVENT, "every beat goes out");
-            self.announce(server, second, change);
-            self.say(second, beat, None);
-        }
-
-        fn states(&self, second: u64) -> Vec<State> {
-            self.each.iter().flat_map(|hosts| hosts.list(self.at(second))).map(|host| host.state).collect()
-        }
-    }
-
-    /// Plays `story` with a tick each second, and compares the messages. Plays it at one server, and at three servers
-    /// that get the beats in turn.
-    fn check(story: &[(u64, Happens)], expected: &[&str]) {
-        for count in [1, 3] {
-            let mut servers = Servers::new(count);
-            let mut second = 0;
-            for (number, (at, happens)) in story.iter().enumerate() {
-                while second < *at {
-                    second += 1;
-                    servers.tick(second);
-                }
-                match happens {
-                    Beats(figures) => servers.beat(number % count, *at, figures),
-                    Starts => servers.report(number % count, *at, "web1", Report::Start, ""),
-                    Fails(why) => servers.report(number % count, *at, "web1", Report::Fail, why),
-                    Nothing => {}
-                    Forgotten => {
-                        let message = servers.each[number % count].forget("web1").unwrap();
-                        servers.say(*at, message, None);
-                    }
-                }
-            }
-            assert_eq!(servers.said, expected, "{count} servers");
-        }
-    }
+    use crate::hosts::story::Happens::{Beats, Forgotten, Nothing};
+    use crate::hosts::story::{Servers, check, pairs};
 
     #[test]
     fn each_change_is_said_once() {
@@ -436,8 +324,9 @@ mod tests {
 
     #[test]
     fn a_host_that_is_forgotten_is_not_missed() {
-        check(&[(0, Beats("")), (10, Forgotten), (500, Nothing)], &["0: web1 is up"]);
-        check(&[(0, Beats("")), (10, Forgotten), (20, Beats(""))], &["0: web1 is up", "20: web1 is up"]);
+        check(&[(0, Beats("")), (10, Forgotten), (500, Nothing)], &["0: web1 is up", "10: web1 is forgotten"]);
+        let story = [(0, Beats("")), (10, Forgotten), (20, Beats(""))];
+        check(&story, &["0: web1 is up", "10: web1 is forgotten", "20: web1 is up"]);
         assert!(Hosts::default().forget("web1").is_none());
     }
 
@@ -470,34 +359,35 @@ mod tests {
         servers.announce(0, 1, up);
         [first, second].into_iter().for_each(|beat| servers.say(1, beat, None));
 
-        let (late, _) = servers.each[0].tick(servers.at(50));
+        (2..46).for_each(|second| servers.tick(second));
+        let (late, _) = servers.each[0].tick(servers.at(48));
         assert!(servers.each[0].tick(servers.at(51)).0.is_empty(), "that it is late waits to be said");
         let (up, heard) = beat(&servers, 52);
         servers.announce(0, 53, late);
         servers.announce(0, 53, up);
         servers.say(53, heard, None);
         (54..80).for_each(|second| servers.tick(second));
-        let said = ["1: web1 is up", "53: web1 is late: last heard 49 s ago", "53: web1 is up again after 51 s"];
+        let said = ["1: web1 is up", "53: web1 is late: last heard 47 s ago", "53: web1 is up again after 51 s"];
         assert_eq!((servers.said.as_slice(), servers.states(80)), (&said.map(str::to_owned)[..], vec![State::Up]));
         assert!(lock(&servers.each[0].known).waiting.is_empty());
     }
 
     #[test]
     fn who_could_not_hear_gives_hosts_time() {
-        let check = |deaf: fn(&Servers)| {
+        let check = |deaf: fn(&mut Servers)| {
             let mut servers = Servers::new(1);
             servers.beat(0, 0, "every=10");
-            servers.tick(1);
-            deaf(&servers);
+            deaf(&mut servers);
             servers.tick(1000);
             (1001..1015).for_each(|second| servers.tick(second));
             assert_eq!((servers.said.len(), servers.states(1014)), (1, vec![State::Up]));
             servers.tick(1015);
             assert_eq!(servers.said[1], "1015: web1 is late: last heard 16 min 55 s ago");
         };
-        check(|_| {}); // the server was stopped
+        check(|servers| servers.tick(1)); // the server was stopped
+        check(|_| {}); // the server was stopped in its first second
         check(|servers| {
-            for second in 2..1000 {
+            for second in 1..1000 {
                 let (changes, _) = servers.each[0].tick(servers.at(second));
                 changes.iter().for_each(|change| servers.each[0].settle(&change.message.name));
             }
@@ -525,7 +415,7 @@ mod tests {
         assert_eq!(servers.said, ["0: web1 is up", "36: web1 has rebooted"]);
         let figures = |hosts: &Hosts| hosts.list(servers.at(36))[0].figures.clone();
         servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
-        let older = Message { id: servers.ids, ..servers.things["web1"].clone() };
+        let older = Message { id: servers.ids, ..Message::clone(&servers.things.all().next().unwrap().message) };
         servers.each[0].follow(&older, || servers.at(36));
         assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
         (37..81).for_each(|second| servers.tick(second));

@@ -6,3 +6,5 @@ mod crowd;
 pub mod handlers;
 pub mod host;
 pub mod known;
+#[cfg(test)]
+mod story;
