@@ -214,7 +214,15 @@ fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
     let mut all = server.listen("/listen?event=host-state&as=json");
     let (mut late, mut down, mut count) = (0, 0, 0);
     let ended = AtomicBool::new(false);
+    // If this thread panics, the others end too.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
     std::thread::scope(|scope| {
+        let ends = Ends(&ended);
         let each = scope.spawn(move || {
             let heard = (0..).map(|_| all.line().expect("it is not hung up on"));
             heard.filter(|line| line.contains(r#""status":"down""#) && line.contains("among")).take(HOSTS).count()
@@ -233,7 +241,7 @@ fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
             count += 1;
             *if line.starts_with("late") { &mut late } else { &mut down } += told.parse::<usize>().unwrap();
         }
-        ended.store(true, Ordering::SeqCst);
+        drop(ends);
         assert!(count <= 5 && (late, down) == (HOSTS, HOSTS), "{count} lines: {late} late, {down} down");
         assert_eq!(each.join().unwrap(), HOSTS);
         eprintln!("{} said", spoken.join().unwrap().len());

@@ -105,9 +105,12 @@ pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) -> bool {
 /// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is
 /// not left for dead.
 fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hub: &Hub) {
-    let (hosts, host) = (hosts.clone(), message.name.clone());
-    hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
-    hub.call_keeper();
+    let (hosts, host, carry) = (hosts.clone(), message.name.clone(), hub.call_of_keeper());
+    let then = move |_| {
+        hosts.settle(&host);
+        carry();
+    };
+    hub.publish_then(message, once, Box::new(then));
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some. With
