@@ -189,7 +189,7 @@ fn beat_all(server: &Server, count: usize) {
             scope.spawn(move || {
                 let mut connection = std::io::BufReader::new(server.connect());
                 for host in (part..count).step_by(32) {
-                    let head = format!("GET /beat/h{host}?every=3 HTTP/1.1\r\nHost: test\r\n\r\n");
+                    let head = format!("GET /beat/h{host}?every=6 HTTP/1.1\r\nHost: test\r\n\r\n");
                     std::io::Write::write_all(connection.get_mut(), head.as_bytes()).unwrap();
                     assert_eq!(Answer::read(&mut connection, false).status, 200);
                 }
@@ -200,19 +200,20 @@ fn beat_all(server: &Server, count: usize) {
 
 #[test]
 fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
-    const HOSTS: usize = 10_000;
     let folder = Folder::new("hosts-silent");
     let file = folder.0.join("store");
     let start = || Server::start(&["--store", file.to_str().unwrap(), "--things", "20000"]);
     let mut server = start();
-    beat_all(&server, HOSTS);
+    beat_all(&server, 10_000);
     server.signal("TERM");
     server.wait();
     let server = start(); // from now on all are silent
+    let known = hosts(&server).iter().filter(|host| host["state"] != "down").count();
+    assert!(known > 5000, "{known} are among the things, which have a bound");
     let _disk = StalledDisk::of(&server, "10ms");
     let mut lines = server.listen("/listen");
     let mut all = server.listen("/listen?event=host-state&as=json");
-    let (mut late, mut down, mut count) = (0, 0, 0);
+    let (mut late, mut down, mut count, mut heartbeats) = (0, 0, 0, 0);
     let ended = AtomicBool::new(false);
     // If this thread panics, the others end too.
     struct Ends<'a>(&'a AtomicBool);
@@ -225,26 +226,31 @@ fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
         let ends = Ends(&ended);
         let each = scope.spawn(move || {
             let heard = (0..).map(|_| all.line().expect("it is not hung up on"));
-            heard.filter(|line| line.contains(r#""status":"down""#) && line.contains("among")).take(HOSTS).count()
+            heard.filter(|line| line.contains(r#""status":"down""#) && line.contains("among")).take(known).count()
         });
         let spoken = scope.spawn(|| {
-            let mut said = vec![];
+            let mut said = 0;
             while !ended.load(Ordering::SeqCst) {
-                let answer = server.request("POST", "/say", &[], b"x");
-                said.push(answer.header("Aloud-Id").unwrap().parse::<u64>().unwrap());
+                assert_eq!(server.request("POST", "/say", &[], b"x").status, 200);
+                said += 1;
             }
             said
         });
-        while late < HOSTS || down < HOSTS {
+        while down < known {
             let line = lines.line().expect("nobody is hung up on");
-            let Some((told, line)) = line.split_once(" hosts are ") else { continue };
+            let Some((told, line)) = line.split_once(" hosts are ") else {
+                heartbeats += usize::from(line.trim().is_empty());
+                assert!(heartbeats < 4, "{late} late, {down} down");
+                continue;
+            };
             count += 1;
             *if line.starts_with("late") { &mut late } else { &mut down } += told.parse::<usize>().unwrap();
         }
         drop(ends);
-        assert!(count <= 5 && (late, down) == (HOSTS, HOSTS), "{count} lines: {late} late, {down} down");
-        assert_eq!(each.join().unwrap(), HOSTS);
-        eprintln!("{} said", spoken.join().unwrap().len());
+        assert!(count <= 5 && late <= known && down == known, "{count} lines: {late} late, {down} down");
+        assert_eq!(each.join().unwrap(), known);
+        let said = spoken.join().unwrap();
+        assert!(said > 20, "only {said} were answered meanwhile, one after the other");
     });
 }
 
