@@ -2,10 +2,12 @@
 //! its beats go to those who ask for them. `scripts/beat.sh` beats from any POSIX shell.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Folder, Server};
+use crate::stalled::StalledDisk;
+use crate::support::{Answer, Folder, Server, wait_until};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
@@ -42,7 +44,214 @@ fn a_host_is_up_then_late_then_down_then_up_again_and_each_is_one_line() {
     for state in ["up", "late", "down", "up"] {
         let heard: Value = serde_json::from_str(&states.line().unwrap()).unwrap();
         assert_eq!((&heard["name"], &heard["fields"]["state"]), (&"web1".into(), &state.into()));
+        assert_eq!((&heard["key"], &heard["status"]), (&"web1".into(), &state.into()));
     }
+}
+
+#[test]
+fn a_job_says_how_its_runs_end_and_what_has_failed_is_bad_until_it_is_well() {
+    let server = Server::start(&[]);
+    let mut lines = server.listen("/listen");
+    let status = || server.request("GET", "/status", &[], b"");
+    let check = |target: &str, headers: &[&str], body: &[u8]| {
+        let answer = server.request("POST", target, headers, body);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok."), "{target}");
+    };
+    check("/beat/backup/start", &[], b"");
+    assert_eq!(lines.line().unwrap(), "backup is up\r\n");
+    check("/beat/backup", &[FORM], b"exit=0&every=86400&grace=900");
+    let done = lines.line().unwrap();
+    assert!(done.starts_with("backup done in ") && done.ends_with(" s\r\n"), "{done}");
+    check("/beat/backup/start", &[], b"");
+    check("/beat/backup", &[FORM], b"exit=3");
+    let failed = lines.line().unwrap();
+    assert!(failed.starts_with("backup failed after ") && failed.ends_with(" s: exit 3\r\n"), "{failed}");
+    assert_eq!((status().status, status().body.trim_end()), (503, format!("bad: {}", failed.trim_end()).as_str()));
+    check("/beat/backup?status=ok", &[], b"");
+    assert!(lines.line().unwrap().starts_with("backup is well again after "));
+    assert_eq!((status().status, status().body.as_str()), (200, "ok\n"));
+    check("/beat/backup?status=down", &[], b"");
+    assert_eq!(lines.line().unwrap(), "backup has failed: down\r\n");
+    assert_eq!(beat(&server, "other", "").body, "ok.");
+    assert_eq!(lines.line().unwrap(), "other is up\r\n");
+
+    // A log of any size, whatever curl calls it.
+    let log: String = (0..20_000).map(|line| format!("line={line} & more\n")).collect();
+    for (job, headers) in [("a", &[FORM][..]), ("b", &["Content-Type: application/octet-stream"]), ("c", &[])] {
+        check(&format!("/beat/{job}/fail"), headers, (log.clone() + "\x1b[1mthe end\n").as_bytes());
+        assert_eq!(lines.line().unwrap(), format!("{job} has failed:  [1mthe end\r\n"));
+    }
+    check("/beat/d/fail", &["Content-Type: application/json"], br#"{"message": "no disk"}"#);
+    assert_eq!(lines.line().unwrap(), "d has failed: no disk\r\n");
+    let known = hosts(&server);
+    let job = known.iter().find(|host| host["host"] == "a").unwrap();
+    let reason = job["reason"].as_str().unwrap();
+    assert_eq!(
+        (&job["state"], reason.lines().count(), reason.lines().next()),
+        (&"failed".into(), 10, Some("line=19991 & more"))
+    );
+    let table = server.curl(&[&server.url("/hosts")]);
+    assert!(table.lines().any(|row| row.starts_with("d ") && row.contains(" failed ") && row.ends_with("no disk")));
+    let now = server.curl(&[&server.url("/now?as=json")]);
+    assert!(now.contains("line=19991 & more"), "{now}");
+
+    let json = server.request("POST", "/beat/d/fail", &["Accept: application/json"], b"");
+    assert_eq!(json.body, "{\"host\":\"d\",\"state\":\"failed\"}\n");
+    let refused = server.request("DELETE", "/beat/d/fail", &[], b"");
+    assert_eq!((refused.status, refused.header("Allow")), (405, Some("GET, POST, PUT, OPTIONS")));
+}
+
+#[test]
+fn after_a_restart_a_host_that_goes_on_is_up_and_one_that_does_not_is_late_then_down() {
+    let folder = Folder::new("hosts-restart");
+    let file = folder.0.join("store");
+    let start = || Server::start(&["--store", file.to_str().unwrap()]);
+    let restart = |mut server: Server| {
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        start()
+    };
+    let server = start();
+    let mut lines = server.listen("/listen?since=all");
+    beat(&server, "job", "exit=1");
+    ["long", "web1", "web2"].iter().for_each(|host| _ = beat(&server, host, "every=3"));
+    beat(&server, "long", "every=86400&grace=900");
+    let said = lines.lines(5);
+    drop(lines);
+    assert_eq!(said[4], "long now beats every 1 d, 15 min of grace\r\n");
+    let server = restart(server);
+    let states = |server: &Server| -> Vec<String> {
+        hosts(server).iter().map(|host| format!("{} {} {}", host["host"], host["state"], host["every"])).collect()
+    };
+    let known = |web1: &str, web2: &str| {
+        let of = |host: &str, state: &str, every: &str| format!("{host:?} {state:?} {every}");
+        let web = [of("web1", web1, "3.0"), of("web2", web2, "3.0")];
+        [of("job", "failed", "30.0"), of("long", "up", "86400.0")].into_iter().chain(web).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&server), known("up", "up"));
+    assert_eq!(hosts(&server)[0]["reason"], "exit 1");
+    // The listener is there before anything can be late.
+    let mut lines = server.listen("/listen");
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let heard = std::thread::scope(|scope| {
+        let server = &server;
+        scope.spawn(move || {
+            let second = std::time::Duration::from_secs(1);
+            while ended.recv_timeout(second) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                beat(server, "web1", "every=3");
+            }
+        });
+        let heard = lines.lines(2);
+        drop(end);
+        heard
+    });
+    assert!(heard[0].starts_with("web2 is late: last heard at least "), "{heard:?}");
+    assert!(heard[1].starts_with("web2 is down: last heard at least "), "{heard:?}");
+
+    let server = restart(server);
+    assert_eq!(states(&server), known("up", "down"));
+    let mut lines = server.listen("/listen");
+    beat(&server, "web1", "every=3");
+    beat(&server, "web2", "every=3");
+    let back = lines.line().unwrap();
+    let seconds = back.strip_prefix("web2 is up again after ").and_then(|after| after.strip_suffix(" s\r\n"));
+    assert!(seconds.is_some_and(|seconds| seconds.parse::<u32>().unwrap() >= 7), "{back}");
+    assert_eq!(server.request("DELETE", "/now?event=host-state&key=web1", &[], b"").body, "ok.");
+    assert_eq!(lines.line().unwrap(), "web1 is forgotten\r\n");
+    let server = restart(server);
+    assert_eq!(states(&server).len(), 3);
+}
+
+#[test]
+fn a_server_that_is_stopped_in_its_first_second_blames_no_host() {
+    let folder = Folder::new("hosts-stopped");
+    let file = folder.0.join("store");
+    let mut server = Server::start(&["--store", file.to_str().unwrap()]);
+    beat(&server, "web1", "every=3");
+    server.signal("TERM");
+    server.wait();
+    let server = Server::start(&["--store", file.to_str().unwrap()]);
+    server.signal("STOP");
+    let stopped = std::time::Instant::now();
+    // So long that the host would be down.
+    wait_until("it has been stopped for long enough", || stopped.elapsed().as_secs() >= 12);
+    server.signal("CONT");
+    let mut lines = server.listen("/listen?since=all");
+    assert_eq!(lines.line().unwrap(), "web1 is up\r\n");
+    beat(&server, "web1", "every=4");
+    assert_eq!(lines.line().unwrap(), "web1 now beats every 4 s\r\n");
+}
+
+/// Has so many hosts beat, on a few connections.
+fn beat_all(server: &Server, count: usize) {
+    std::thread::scope(|scope| {
+        for part in 0..32 {
+            scope.spawn(move || {
+                let mut connection = std::io::BufReader::new(server.connect());
+                for host in (part..count).step_by(32) {
+                    let head = format!("GET /beat/h{host}?every=6 HTTP/1.1\r\nHost: test\r\n\r\n");
+                    std::io::Write::write_all(connection.get_mut(), head.as_bytes()).unwrap();
+                    assert_eq!(Answer::read(&mut connection, false).status, 200);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
+    let folder = Folder::new("hosts-silent");
+    let file = folder.0.join("store");
+    let start = || Server::start(&["--store", file.to_str().unwrap(), "--things", "20000"]);
+    let mut server = start();
+    beat_all(&server, 10_000);
+    server.signal("TERM");
+    server.wait();
+    let server = start(); // from now on all are silent
+    let known = hosts(&server).iter().filter(|host| host["state"] != "down").count();
+    assert!(known > 5000, "{known} are among the things, which have a bound");
+    let _disk = StalledDisk::of(&server, "10ms");
+    let mut lines = server.listen("/listen");
+    let mut all = server.listen("/listen?event=host-state&as=json");
+    let (mut late, mut down, mut count, mut heartbeats) = (0, 0, 0, 0);
+    let ended = AtomicBool::new(false);
+    // If this thread panics, the others end too.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    std::thread::scope(|scope| {
+        let ends = Ends(&ended);
+        let each = scope.spawn(move || {
+            let heard = (0..).map(|_| all.line().expect("it is not hung up on"));
+            heard.filter(|line| line.contains(r#""status":"down""#) && line.contains("among")).take(known).count()
+        });
+        let spoken = scope.spawn(|| {
+            let mut said = 0;
+            while !ended.load(Ordering::SeqCst) {
+                assert_eq!(server.request("POST", "/say", &[], b"x").status, 200);
+                said += 1;
+            }
+            said
+        });
+        while down < known {
+            let line = lines.line().expect("nobody is hung up on");
+            let Some((told, line)) = line.split_once(" hosts are ") else {
+                heartbeats += usize::from(line.trim().is_empty());
+                assert!(heartbeats < 4, "{late} late, {down} down");
+                continue;
+            };
+            count += 1;
+            *if line.starts_with("late") { &mut late } else { &mut down } += told.parse::<usize>().unwrap();
+        }
+        drop(ends);
+        assert!(count <= 5 && late <= known && down == known, "{count} lines: {late} late, {down} down");
+        assert_eq!(each.join().unwrap(), known);
+        let said = spoken.join().unwrap();
+        assert!(said > 20, "only {said} were answered meanwhile, one after the other");
+    });
 }
 
 #[test]
@@ -54,7 +263,7 @@ fn every_method_beats_and_any_beat_is_a_sign_of_life() {
     check("GET", "/beat/a?load1=0.25&token=secret", b"", "ok.");
     check("POST", "/beat/b", b"note=hot", "ok.");
     check("PUT", "/beat/c.example-1_x", b"", "ok.");
-    check("POST", "/beat/d", b"load1=?&note=n", "ok, but load1=\"?\" is left out, as it is no number\n");
+    check("POST", "/beat/d", b"load1=?&note=n", "ok, but load1=\"?\" is left out; send a number from 0 to 1e18\n");
     let known: Vec<_> = hosts(&server).iter().map(|host| format!("{} {}", host["host"], host["figures"])).collect();
     assert_eq!(
         known,
@@ -82,9 +291,11 @@ fn a_host_that_is_forgotten_is_not_missed_and_not_listed() {
     let mut beats = server.listen("/listen?event=host&as=json");
     beat(&server, "web1", "");
     beats.line().unwrap();
+    let mut lines = server.listen("/listen?event=host-state&as=json");
     assert_eq!(server.request("DELETE", "/beat/web1", &[], b"").body, "ok.");
-    let heard: Value = serde_json::from_str(&beats.line().unwrap()).unwrap();
-    assert_eq!((&heard["name"], &heard["fields"]["state"]), (&"web1".into(), &"forgotten".into()));
+    let heard: Value = serde_json::from_str(&lines.line().unwrap()).unwrap();
+    assert_eq!((&heard["name"], &heard["status"], &heard["key"]), (&"web1".into(), &"gone".into(), &"web1".into()));
+    assert_eq!((&heard["message"], &heard["fields"]["state"]), (&"is forgotten".into(), &"forgotten".into()));
     assert_eq!(hosts(&server).len(), 0);
     let again = server.request("DELETE", "/beat/web1", &[], b"");
     assert_eq!((again.status, again.body.as_str()), (404, "aloud: no host \"web1\" is known; GET /hosts lists them\n"));

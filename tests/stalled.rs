@@ -6,12 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::Server;
 
-/// Holds up each wait for the disk until it is dropped.
-struct StalledDisk(Child);
+/// Holds up each wait for the disk, for so long, until it is dropped.
+pub struct StalledDisk(Child);
 
 impl StalledDisk {
-    fn of(server: &Server) -> StalledDisk {
-        let syncs = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=600s"];
+    pub fn of(server: &Server, delay: &str) -> StalledDisk {
+        let inject = format!("inject=fsync,fdatasync:delay_enter={delay}");
+        let syncs = ["-e", "trace=fsync,fdatasync", "-e", &inject];
         let mut strace = Command::new("strace");
         strace.args(["-f", "-p", &server.pid().to_string()]).args(syncs);
         let mut strace = strace.stderr(Stdio::piped()).spawn().expect("strace is installed");
@@ -34,7 +35,7 @@ fn while_the_disk_stalls_beats_and_webhooks_wait_and_nobody_else_does() {
     let file = std::env::temp_dir().join(format!("aloud-stalled-{}", std::process::id()));
     let server = Server::start(&["--store", file.to_str().unwrap()]);
     let mut before = server.listen("/listen?event=*");
-    let disk = StalledDisk::of(&server);
+    let disk = StalledDisk::of(&server, "600s");
     let push = std::fs::read_to_string("tests/hooks/github.push.commits.json").unwrap();
     let send = |request: String| {
         let mut client = server.connect();

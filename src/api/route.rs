@@ -4,6 +4,7 @@ use crate::api::service::Service;
 use crate::api::{listen, now, said, say, status};
 use crate::config::{Bind, Config};
 use crate::hook::{self, Forge};
+use crate::hosts::beat::Report;
 use crate::hosts::handlers;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
@@ -21,7 +22,8 @@ const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control
 
 /// The longest body that may be sent to `path`, in bytes.
 pub fn most_body(path: &str, config: &Config) -> usize {
-    if path.starts_with("/hook/") { hook::BODY_LIMIT } else { config.max_body }
+    let takes_logs = path.starts_with("/beat/") && path.ends_with("/fail");
+    if path.starts_with("/hook/") || takes_logs { hook::BODY_LIMIT } else { config.max_body }
 }
 
 /// The destination of a path.
@@ -37,7 +39,7 @@ enum Route<'a> {
     Status,
     Badge,
     Hook(Forge, &'a str),
-    Beat(&'a str),
+    Beat(&'a str, Report),
     Hosts,
     Page(&'static page::File),
 }
@@ -63,8 +65,15 @@ impl Route<'_> {
                 let (forge, channel) = split(below);
                 Ok(Route::Hook(Forge::named(forge).ok_or_else(nowhere)?, checked_channel(channel)?))
             }
-            ("beat", Some(host)) if is_plain_name(host) => Ok(Route::Beat(host)),
-            ("beat", Some(host)) => {
+            ("beat", Some(below)) => {
+                let (host, report) = match split(below) {
+                    (host, Some("start")) => (host, Report::Start),
+                    (host, Some("fail")) => (host, Report::Fail),
+                    _ => (below, Report::Beat),
+                };
+                if is_plain_name(host) {
+                    return Ok(Route::Beat(host, report));
+                }
                 let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
                 Err(Refusal::new(400, line))
             }
@@ -80,7 +89,8 @@ impl Route<'_> {
             Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
             Route::Hosts | Route::Status | Route::Badge | Route::Page(_) => "GET, HEAD, OPTIONS",
             Route::Now(_) => "GET, HEAD, DELETE, OPTIONS",
-            Route::Beat(_) => "GET, POST, PUT, DELETE, OPTIONS",
+            Route::Beat(_, Report::Beat) => "GET, POST, PUT, DELETE, OPTIONS",
+            Route::Beat(..) => "GET, POST, PUT, OPTIONS",
             Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
             Route::Hook(..) => "POST, OPTIONS",
         }
@@ -102,7 +112,7 @@ impl Route<'_> {
             Route::Help | Route::Health | Route::Page(_) => Door::Open,
             // A forge that shares a secret with us proves itself in its own way: `hook` checks it.
             Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
-            Route::Say(_) | Route::Hook(..) | Route::Beat(_) => Door::Say,
+            Route::Say(_) | Route::Hook(..) | Route::Beat(..) => Door::Say,
             Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
             Route::Now(_) | Route::Status | Route::Badge => Door::Listen,
         }
@@ -159,10 +169,10 @@ impl Service {
             Route::Status => now::status(exchange, &self.hub).into(),
             Route::Badge => now::badge(exchange, &self.hub).into(),
             Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
-            Route::Beat(host) if exchange.method() == "DELETE" => {
+            Route::Beat(host, _) if exchange.method() == "DELETE" => {
                 handlers::forget(exchange, host, &self.hosts, &self.hub)
             }
-            Route::Beat(host) => handlers::beat(exchange, host, &self.hosts, &self.hub),
+            Route::Beat(host, report) => handlers::beat(exchange, host, report, &self.hosts, &self.hub),
             Route::Hosts => handlers::list(exchange, &self.hosts).into(),
             Route::Page(file) => page::serve(exchange, file).into(),
         }
@@ -243,7 +253,9 @@ mod tests {
         check("/say/build/main", Route::Say("build/main"));
         check("/listen", Route::Listen(""));
         check("/listen/a", Route::Listen("a"));
-        check("/beat/web-1.example", Route::Beat("web-1.example"));
+        check("/beat/web-1.example", Route::Beat("web-1.example", Report::Beat));
+        check("/beat/backup/start", Route::Beat("backup", Report::Start));
+        check("/beat/backup/fail", Route::Beat("backup", Report::Fail));
         check("/hosts", Route::Hosts);
         check("/page/aloud.css", Route::Page(page::file("aloud.css").unwrap()));
         check("/health", Route::Health);

@@ -10,6 +10,8 @@ use crate::http::exchange::Exchange;
 use crate::http::framing::Arrived;
 use crate::net::socket::Socket;
 use crate::room::hub::Hub;
+use crate::room::message::HOST_STATE_EVENT;
+use crate::room::subscription::{Events, Subscription};
 
 /// The things that every request can reach.
 pub struct Service {
@@ -24,9 +26,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service to which nothing was said yet.
+    /// A service to which nothing was said yet but what `hub` has kept.
     pub fn new(config: Config, mut hub: Hub) -> Service {
-        let hosts = Arc::<Hosts>::default();
+        let events = Events::Only(vec![HOST_STATE_EVENT.to_owned()]);
+        let (_, things) = hub.now(&Subscription { channel: String::new(), events });
+        let hosts = Arc::new(Hosts::restore(&things, Instant::now()));
         let followed = hosts.clone();
         hub.show_to(Box::new(move |message| followed.follow(message, Instant::now)));
         Service { config, hub, hooks: Arc::default(), hosts }

@@ -1,31 +1,34 @@
 //! `/beat/HOST` and `/hosts`: beats in, a list out.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::hosts::beat::{self, Beat};
-use crate::hosts::host::Announcement;
+use crate::hosts::beat::{self, Beat, REASON, Report, figure};
+use crate::hosts::host::{Announcement, State};
 use crate::hosts::known::{HostStatus, Hosts};
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{After, Exchange, Outcome};
-use crate::http::form::{self, Pairs};
+use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
 use crate::room::message::{Message, Receipt, Refused};
-use crate::text::{shown, spoken};
+use crate::text::{columns, shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
 const NOTE_WIDTH: usize = 60;
 
-/// Takes a beat of `host` in, says what has changed by it, and answers `ok.`
-pub fn beat(mut exchange: Exchange<'_>, host: &str, hosts: &Arc<Hosts>, hub: &Hub) -> Outcome {
+/// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`
+pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>, hub: &Hub) -> Outcome {
     let read = exchange.body().and_then(|body| {
-        let pairs = form::pairs(exchange.query(), exchange.header("Content-Type"), &body)?;
-        Beat::read(pairs)
+        let has_type = |sent: &&str| {
+            let sent = sent.trim_start().to_ascii_lowercase();
+            sent.starts_with("application/json") || sent.starts_with("multipart/") || beat::is_form(&body)
+        };
+        let sent = exchange.header("Content-Type").filter(|sent| report != Report::Fail || has_type(sent));
+        Beat::read(form::pairs(exchange.query(), sent, &body)?, report)
     });
     let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, hub)?)));
     let (complaint, message) = match taken_in {
@@ -37,10 +40,11 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, hosts: &Arc<Hosts>, hub: &Hu
             return exchange.refuse(&refusal).into();
         }
     };
+    let state = message.field(beat::STATE).unwrap_or_default().to_owned();
     let host = host.to_owned();
     let answer = move |exchange: &Exchange<'_>| match (exchange.wants_json(), complaint) {
         (true, complaint) => {
-            let mut body = json!({ "host": host, "state": "up" });
+            let mut body = json!({ "host": host, "state": state });
             complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
             Answer::new(200, "application/json", body.to_string() + "\n")
         }
@@ -85,36 +89,45 @@ fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message
     Ok(message)
 }
 
-/// Says which hosts have fallen silent. The keeper calls it about once a second.
-pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) {
+/// Says which hosts have fallen silent. The keeper calls it about once a second, or soon if it returns that there are
+/// more: if a network fails, ten thousand hosts are late in one second.
+pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) -> bool {
     let _turn = hosts.turn();
-    for change in hosts.tick(Instant::now()) {
+    let (changes, is_more) = hosts.tick(Instant::now());
+    for change in changes {
         announce(change, hosts, hub);
-        // If a network fails, ten thousand hosts are late in one second. No listener is to lose its stream by that.
-        hub.catch_up(usize::MAX);
+        hub.catch_up(usize::MAX); // no listener is to lose its stream by so many
     }
+    is_more
 }
 
 /// Publishes what has changed with a host, without waiting until it is kept. The keeper carries it. The caller has the
 /// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is
 /// not left for dead.
 fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hub: &Hub) {
-    let (hosts, host) = (hosts.clone(), message.name.clone());
-    hub.publish_then(message, once, Box::new(move |_| hosts.settle(&host)));
-    hub.call_keeper();
+    let (hosts, host, carry) = (hosts.clone(), message.name.clone(), hub.call_of_keeper());
+    let then = move |_| {
+        hosts.settle(&host);
+        carry();
+    };
+    hub.publish_then(message, once, Box::new(then));
 }
 
-/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some.
+/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some. With
+/// the `reason` of a job that has failed.
 fn object(status: &HostStatus) -> Value {
-    let figures: Map<String, Value> =
-        status.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
-    json!({
+    let figures = status.figures.iter().filter(|(key, _)| key != REASON);
+    let figures: Map<String, Value> = figures.map(|(key, text)| (key.clone(), value(key, text))).collect();
+    let mut object = json!({
         "host": status.host,
         "state": status.state.word(),
         "ago": (status.ago.as_secs_f64() * 1000.0).round() / 1000.0,
         "every": status.every.as_secs_f64(),
         "figures": figures,
-    })
+    });
+    let reason = figure(&status.figures, REASON).filter(|_| status.state == State::Failed);
+    reason.into_iter().for_each(|reason| object[REASON] = reason.into());
+    object
 }
 
 /// A figure that is a number by its name, where it is one; any other as text.
@@ -127,33 +140,24 @@ fn value(key: &str, text: &str) -> Value {
 
 /// One line a host, in columns.
 fn table(statuses: &[HostStatus]) -> String {
-    let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(head).chain(statuses.iter().map(row)).collect();
-    let widths: Vec<usize> =
-        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", line.join("  ").trim_end());
-    }
-    text
+    let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned).to_vec();
+    columns(&std::iter::once(head).chain(statuses.iter().map(row)).collect::<Vec<_>>())
 }
 
 /// No control character gets into it: nobody speaks to the reader's terminal.
-fn row(status: &HostStatus) -> [String; 8] {
-    let figures: &Pairs = &status.figures;
-    let figure = |key: &str| figures.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    let up = figure("up").and_then(|up| beat::seconds(&up)).map(spoken);
-    let note: String = figure("note").unwrap_or_default().chars().take(NOTE_WIDTH).collect();
-    [
+fn row(status: &HostStatus) -> Vec<String> {
+    let figure = |key: &str| figure(&status.figures, key);
+    let reason = figure(REASON).filter(|_| status.state == State::Failed).and_then(|reason| reason.lines().last());
+    let note = reason.or(figure("note")).unwrap_or_default();
+    vec![
         status.host.clone(),
         status.state.word().to_owned(),
         format!("{} ago", spoken(status.ago)),
-        figure("load1").unwrap_or_default(),
-        beat::share(figures, "mem").unwrap_or_default(),
-        beat::share(figures, "disk").unwrap_or_default(),
-        up.unwrap_or_default(),
-        note.replace(char::is_control, " "),
+        figure("load1").unwrap_or_default().to_owned(),
+        beat::share(&status.figures, "mem").unwrap_or_default(),
+        beat::share(&status.figures, "disk").unwrap_or_default(),
+        figure("up").and_then(beat::seconds).map(spoken).unwrap_or_default(),
+        note.chars().take(NOTE_WIDTH).map(|char| if char.is_control() { ' ' } else { char }).collect(),
     ]
 }
 
@@ -182,6 +186,8 @@ mod tests {
              a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
              a-longer-name  up     12 s ago\n"
         );
+        let failed = HostStatus { state: State::Failed, ..status("job", "note=n&reason=first%0Alast") };
+        assert!(table(&[failed]).ends_with("  last\n"));
         assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
     }
 
@@ -191,5 +197,7 @@ mod tests {
             object(&status("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
             r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
+        let failed = object(&HostStatus { state: State::Failed, ..status("job", "reason=first%0Alast") });
+        assert_eq!((&failed["reason"], &failed["figures"]), (&"first\nlast".into(), &json!({})));
     }
 }

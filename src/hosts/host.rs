@@ -1,24 +1,36 @@
 //! One known host: its state by its beats and its silence, and the words for a change.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::hosts::beat::{Beat, STATE};
+use crate::hosts::beat::{Beat, REASON, STATE, figure, in_seconds, seconds};
 use crate::http::form::Pairs;
-use crate::room::message::{Digest, Message, digest_of};
+use crate::room::message::{Digest, HOST_STATE_EVENT, Message, digest_of};
 use crate::text::spoken;
 
-/// The event name of a change of a host: up, late, down, a reboot.
-pub const STATE_EVENT: &str = "host-state";
-
 /// The interval of a host that has not announced one.
-pub(super) const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(30);
 
-/// A host is late after so many intervals of silence.
-const LATE_AFTER: f64 = 1.5;
+/// A host is down after so many graces beyond its interval. It is late after one.
+const GRACES_TO_DOWN: u32 = 4;
 
-/// A host is down after so many intervals of silence.
-const DOWN_AFTER: f64 = 3.0;
+/// A host that changes more often than this within [`FLAP_SPAN`] flaps.
+const MOST_CHANGES: usize = 6;
+
+/// A host that flaps is stable again when it has changed no more often than this within [`FLAP_SPAN`].
+const CALM_CHANGES: usize = 3;
+
+const FLAP_SPAN: Duration = Duration::from_secs(600);
+
+/// The field of a change that is not worth a line, because its host flaps: how often it has changed lately.
+pub(super) const FLAPS: &str = "flaps";
+
+/// The field of the last change of a run: how many seconds it took.
+const SECONDS: &str = "seconds";
+
+/// The field of a change by silence: for how many seconds the host has been silent.
+const SILENT: &str = "silent";
 
 /// The state of a host; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +39,8 @@ pub enum State {
     Up,
     /// Silent for longer than announced.
     Late,
+    /// It lives, and says that it has failed.
+    Failed,
     /// Silent for so long that something is wrong.
     Down,
 }
@@ -37,8 +51,21 @@ impl State {
         match self {
             State::Up => "up",
             State::Late => "late",
+            State::Failed => "failed",
             State::Down => "down",
         }
+    }
+
+    /// The state that a beat brings. `said` is the state that was said before.
+    pub(super) fn by(beat: &Beat, said: State) -> State {
+        let fails = beat.failure.is_some() || (beat.begins && said == State::Failed);
+        if fails { State::Failed } else { State::Up }
+    }
+
+    /// The state in the fields of a message.
+    pub(super) fn of(message: &Message) -> Option<State> {
+        let word = message.field(STATE)?;
+        [State::Up, State::Late, State::Failed, State::Down].into_iter().find(|state| state.word() == word)
     }
 }
 
@@ -46,12 +73,23 @@ impl State {
 pub struct Host {
     /// The state that was said last.
     pub(super) said: State,
+    /// Since when it is in that state.
+    since: Instant,
     /// The id of the message that said so, or of its last beat, whichever is newer.
     pub(super) last: u64,
     pub(super) heard: Instant,
+    /// Whether `heard` is the time of a beat. It is not after a restart.
+    beaten: bool,
     pub(super) every: Duration,
-    pub(super) up: Option<f64>,
+    pub(super) grace: Option<Duration>,
+    up: Option<f64>,
+    /// When the run began that has not ended yet.
+    begun: Option<Instant>,
     pub(super) figures: Pairs,
+    /// Its newest changes.
+    changes: VecDeque<Instant>,
+    /// Whether it changes so often that it is not said.
+    pub(super) flaps: bool,
 }
 
 /// Something to be said of a host.
@@ -67,28 +105,115 @@ pub struct Announcement {
 
 impl Host {
     pub(super) fn new(now: Instant) -> Host {
-        Host { said: State::Up, last: 0, heard: now, every: EVERY, up: None, figures: vec![] }
+        Host {
+            said: State::Up,
+            since: now,
+            last: 0,
+            heard: now,
+            beaten: true,
+            every: EVERY,
+            grace: None,
+            up: None,
+            begun: None,
+            figures: vec![],
+            changes: VecDeque::new(),
+            flaps: false,
+        }
     }
 
-    /// The text of the change that a beat brings; `None` if there is none. `said` is the state that was said before.
-    pub(super) fn change_by(&self, beat: &Beat, said: State, now: Instant) -> Option<String> {
-        let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
-        let silence = spoken(now.saturating_duration_since(self.heard));
-        match (said, rebooted) {
-            (State::Up, false) => None,
-            (State::Up, true) => Some("has rebooted".to_owned()),
-            (_, false) => Some(format!("is up again after {silence}")),
-            (_, true) => Some(format!("is up again after {silence}: it has rebooted")),
+    /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
+    /// It is in its state since `since`, and it is `clock` now, both in microseconds since 1970.
+    pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
+        let ago = |start: Instant, micros: u64| start.checked_sub(Duration::from_micros(micros));
+        let mut host = Host::new(now);
+        host.take_state(message, State::of(message).unwrap_or(State::Up), now);
+        let silent = message.field(SILENT).and_then(seconds);
+        let said = ago(now, clock.saturating_sub(message.time));
+        let heard = said.zip(silent).and_then(|(said, silent)| said.checked_sub(silent));
+        host.since = ago(now, clock.saturating_sub(since)).unwrap_or(now);
+        (host.heard, host.beaten) = (heard.unwrap_or(now), heard.is_some());
+        host.figures.extend(message.field(REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
+        host.changes.clear();
+        host
+    }
+
+    /// Takes over what `message` says: that it is in `state`.
+    pub(super) fn take_state(&mut self, message: &Message, state: State, now: Instant) {
+        if state != self.said {
+            (self.said, self.since) = (state, now);
+            self.changes.push_back(now);
+            let most = self.changes.len().min(MOST_CHANGES + 1);
+            self.changes.drain(..self.changes.len() - most);
+        }
+        self.flaps = self.changes_lately(now) > if self.flaps { CALM_CHANGES } else { MOST_CHANGES };
+        self.last = message.id;
+        let told = Beat::of(message.fields.clone());
+        (self.every, self.grace) = (told.every.unwrap_or(self.every), told.grace.or(self.grace));
+        if matches!(state, State::Up | State::Failed) {
+            (self.heard, self.beaten) = (now, true); // its beat comes next, but a tick may come first
         }
     }
 
     /// Takes over the figures and the interval from the beat with this id.
     pub(super) fn take(&mut self, beat: Beat, id: u64, now: Instant) {
-        self.last = id;
-        self.heard = now;
-        self.every = beat.every.unwrap_or(self.every);
+        (self.last, self.heard, self.beaten) = (id, now, true);
+        (self.every, self.grace) = (beat.every.unwrap_or(self.every), beat.grace.or(self.grace));
         self.up = beat.up.or(self.up);
-        self.figures = beat.figures;
+        self.begun = beat.begins.then_some(now);
+        if !beat.begins {
+            self.figures = beat.figures;
+        }
+    }
+
+    fn changes_lately(&self, now: Instant) -> usize {
+        self.changes.iter().filter(|change| now.saturating_duration_since(**change) < FLAP_SPAN).count()
+    }
+
+    /// For how long it has been silent, as one says it.
+    fn silence(&self, now: Instant) -> String {
+        let least = if self.beaten { "" } else { "at least " };
+        format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))
+    }
+
+    /// The change that a beat brings; `None` if there is none. The change to the state `waiting` waits to be said.
+    pub(super) fn news_by_beat(
+        &self,
+        name: &str,
+        beat: &Beat,
+        waiting: Option<State>,
+        now: Instant,
+    ) -> Option<(State, Announcement)> {
+        let said = waiting.unwrap_or(self.said);
+        let state = State::by(beat, said);
+        let took = self.begun.filter(|_| !beat.begins).map(|begun| now.saturating_duration_since(begun));
+        let why = beat.failure.as_deref().filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
+        let why = why.unwrap_or_default();
+        let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
+        let also = if rebooted { ": it has rebooted" } else { "" };
+        let every = beat.every.unwrap_or(self.every);
+        let grace = beat.grace.or(self.grace);
+        let line = match (state, said, took) {
+            (State::Failed, _, Some(took)) => format!("failed after {}{why}", spoken(took)),
+            (_, _, Some(took)) => format!("done in {}", spoken(took)),
+            (State::Failed, State::Up | State::Late | State::Down, None) => format!("has failed{why}"),
+            (State::Up, State::Failed, None) => {
+                format!("is well again after {}{also}", spoken(now.saturating_duration_since(self.since)))
+            }
+            (State::Up, State::Late | State::Down, None) => format!("is up again after {}{also}", self.silence(now)),
+            _ if rebooted => "has rebooted".to_owned(),
+            _ if (every, grace) != (self.every, self.grace) => {
+                let grace = grace.map(|grace| format!(", {} of grace", spoken(grace))).unwrap_or_default();
+                format!("now beats every {}{grace}", spoken(every))
+            }
+            _ => return None,
+        };
+        if took.is_none() && waiting == Some(state) {
+            return None;
+        }
+        let mut fields = fields(state, every, grace);
+        fields.extend(took.map(|took| (SECONDS.to_owned(), in_seconds(Duration::from_secs(took.as_secs())))));
+        fields.extend(figure(&beat.figures, REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
+        Some((state, self.news(name, state, said, line, fields, now)))
     }
 
     /// The moment from which on its silence counts. `since` is when the server began to listen anew.
@@ -96,55 +221,240 @@ impl Host {
         since.map_or(self.heard, |since| since.max(self.heard))
     }
 
+    /// After how much silence it is late, and after how much it is down.
+    fn limits(&self) -> (Duration, Duration) {
+        let grace = self.grace.unwrap_or(self.every / 2);
+        (self.every + grace, self.every + grace * GRACES_TO_DOWN)
+    }
+
     /// Its state, judged by its silence alone.
     pub(super) fn judge(&self, since: Option<Instant>, now: Instant) -> State {
         let silence = now.saturating_duration_since(self.silent_from(since));
-        if silence >= self.every.mul_f64(DOWN_AFTER) {
-            State::Down
-        } else if silence >= self.every.mul_f64(LATE_AFTER) {
-            State::Late
-        } else {
-            State::Up
+        match self.limits() {
+            (_, down) if silence >= down => State::Down,
+            (late, _) if silence >= late => State::Late,
+            _ => State::Up,
         }
     }
 
-    /// The change that its silence brings; `None` if there is none. `said` is the state that was said before.
-    pub(super) fn news_by_silence(
-        &self,
-        name: &str,
-        said: State,
-        since: Option<Instant>,
-        now: Instant,
-    ) -> Option<(State, Announcement)> {
-        let state = self.judge(since, now);
-        let silence = spoken(now.saturating_duration_since(self.heard));
-        let line = || format!("is {}: last heard {silence} ago", state.word());
-        (state > said).then(|| (state, self.news(name, state, line())))
+    /// The change to `state` that its silence brings. `said` is the state that was said before.
+    pub(super) fn news_by_silence(&self, name: &str, state: State, said: State, now: Instant) -> Announcement {
+        let line = format!("is {}: last heard {} ago", state.word(), self.silence(now));
+        let mut fields = fields(state, self.every, self.grace);
+        let silent = Duration::from_secs(now.saturating_duration_since(self.heard).as_secs());
+        fields.push((SILENT.to_owned(), in_seconds(silent)));
+        self.news(name, state, said, line, fields, now)
     }
 
-    /// The moment when its silence changes its state; `None` if it is down already.
+    /// That it flaps no longer; `None` if it does, or never did.
+    pub(super) fn news_by_calm(&self, name: &str, now: Instant) -> Option<Announcement> {
+        let is_calm = self.flaps && self.changes_lately(now) <= CALM_CHANGES;
+        let line = || format!("is stable again: {}", self.said.word());
+        let fields = || fields(self.said, self.every, self.grace);
+        is_calm.then(|| self.news(name, self.said, self.said, line(), fields(), now))
+    }
+
+    /// The moment when its silence changes its state, or when it no longer flaps; `None` if there will be none.
     pub(super) fn due(&self, since: Option<Instant>) -> Option<Instant> {
-        let intervals = match self.said {
-            State::Up => LATE_AFTER,
-            State::Late => DOWN_AFTER,
-            State::Down => return None,
+        let silence = match self.said {
+            State::Up => Some(self.limits().0),
+            State::Late | State::Failed => Some(self.limits().1),
+            State::Down => None,
         };
-        Some(self.silent_from(since) + self.every.mul_f64(intervals))
+        let calm = self.changes.iter().rev().nth(CALM_CHANGES).filter(|_| self.flaps);
+        let changes = silence.map(|silence| self.silent_from(since) + silence);
+        changes.into_iter().chain(calm.map(|change| *change + FLAP_SPAN)).min()
     }
 
     /// The announcement that it is in `state` now. The id of the last message about it goes into the digest, so the
-    /// digest of the next such change is another one.
-    pub(super) fn news(&self, name: &str, state: State, line: String) -> Announcement {
-        let digest =
-            digest_of(&[STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()]);
-        Announcement { message: change(name, state, line), once: Some(digest) }
+    /// digest of the next such change is another one. If it flaps, that is said once, and its changes are not.
+    fn news(
+        &self,
+        name: &str,
+        state: State,
+        said: State,
+        mut line: String,
+        mut fields: Pairs,
+        now: Instant,
+    ) -> Announcement {
+        let changes = self.changes_lately(now) + 1;
+        if state != said && self.flaps {
+            fields.push((FLAPS.to_owned(), changes.to_string()));
+        } else if state != said && changes > MOST_CHANGES {
+            line = format!("flaps: {changes} changes in {}; not said until it is stable", spoken(FLAP_SPAN));
+        }
+        let parts = [HOST_STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()];
+        let once = Some(digest_of(&parts));
+        let (key, status) = (name.to_owned(), state.word().to_owned());
+        Announcement { message: Message { key, status, ..message(HOST_STATE_EVENT, name, line, fields) }, once }
+    }
+
+    /// That it is known from now on.
+    pub(super) fn news_of_a_new_one(&self, name: &str, beat: &Beat, now: Instant) -> (State, Announcement) {
+        let every = beat.every.unwrap_or(self.every);
+        let fields = fields(State::Up, every, beat.grace);
+        let is_up = || (State::Up, self.news(name, State::Up, State::Up, "is up".to_owned(), fields, now));
+        let failed = self.news_by_beat(name, beat, None, now).filter(|(state, _)| *state == State::Failed);
+        let (state, news) = failed.unwrap_or_else(is_up);
+        (state, Announcement { once: None, ..news })
     }
 }
 
-pub(super) fn change(name: &str, state: State, line: String) -> Message {
-    message(STATE_EVENT, name, line, vec![(STATE.to_owned(), state.word().to_owned())])
+/// The fields of every message about a host.
+pub(super) fn fields(state: State, every: Duration, grace: Option<Duration>) -> Pairs {
+    let mut fields = vec![(STATE, state.word().to_owned()), ("every", in_seconds(every))];
+    fields.extend(grace.map(|grace| ("grace", in_seconds(grace))));
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 pub(super) fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
     Message { event: Cow::Borrowed(event), name: host.to_owned(), message, fields, ..Message::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hosts::beat::Report;
+    use crate::hosts::story::Happens::{Beats, Fails, Nothing, Restarts, Starts};
+    use crate::hosts::story::{Servers, check};
+
+    #[test]
+    fn a_host_may_be_overdue_for_its_grace() {
+        check(
+            &[(0, Beats("every=86400&grace=900")), (91_000, Nothing)],
+            &[
+                "0: web1 is up",
+                "87300: web1 is late: last heard 1 d ago",
+                "90000: web1 is down: last heard 1 d 1 h ago",
+            ],
+        );
+        check(
+            &[(0, Beats("every=60")), (60, Beats("grace=0")), (120, Beats("")), (182, Nothing)],
+            &["0: web1 is up", "60: web1 now beats every 60 s, 1 s of grace", "181: web1 is late: last heard 61 s ago"],
+        );
+        check(&[(0, Beats("every=60")), (9, Beats("every=20"))], &["0: web1 is up", "9: web1 now beats every 20 s"]);
+        check(&[(0, Beats("every=60")), (9, Beats("")), (70, Beats("every=60"))], &["0: web1 is up"]);
+    }
+
+    #[test]
+    fn a_job_that_has_failed_lives() {
+        check(
+            &[
+                (0, Beats("exit=0&status=ok")),
+                (30, Beats("exit=2")),
+                (60, Beats("exit=2")),
+                (90, Beats("exit=0")),
+                (100, Beats("status=down&note=no+link")),
+                (110, Fails("")),
+                (130, Beats("")),
+                (140, Fails("message=first%0A%1B[31mlast%0A%0A")),
+                (150, Nothing),
+                (231, Nothing),
+            ],
+            &[
+                "0: web1 is up",
+                "30: web1 has failed: exit 2",
+                "90: web1 is well again after 60 s",
+                "100: web1 has failed: down, no link",
+                "130: web1 is well again after 30 s",
+                "140: web1 has failed:  [31mlast",
+                "230: web1 is down: last heard 90 s ago",
+            ],
+        );
+        check(&[(0, Beats("exit=1"))], &["0: web1 has failed: exit 1"]);
+        check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_said_with_its_length() {
+        check(
+            &[
+                (0, Starts),
+                (123, Beats("exit=0&every=500")),
+                (200, Beats("")),
+                (300, Starts),
+                (310, Beats("")),
+                (400, Starts),
+                (523, Beats("exit=1")),
+                (600, Starts),
+                (601, Fails("note=no+disk")),
+                (700, Starts),
+                (706, Beats("exit=0")),
+            ],
+            &[
+                "0: web1 is up",
+                "45: web1 is late: last heard 45 s ago",
+                "90: web1 is down: last heard 90 s ago",
+                "123: web1 done in 2 min 3 s",
+                "310: web1 done in 10 s",
+                "523: web1 failed after 2 min 3 s: exit 1",
+                "601: web1 failed after 1 s: no disk",
+                "706: web1 done in 6 s",
+            ],
+        );
+        let mut servers = Servers::new(1);
+        servers.report(0, 0, "job", Report::Start, "");
+        servers.report(0, 5, "job", Report::Fail, "message=a%0Ab");
+        let said = servers.things.all().next().unwrap().message.clone();
+        let fields: Vec<_> = said.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(fields, ["state=failed", "every=30", "seconds=5", "reason=a\nb"]);
+        assert_eq!((said.key.as_str(), said.status.as_str()), ("job", "failed"));
+    }
+
+    #[test]
+    fn after_a_restart_silence_counts_from_the_start_and_what_was_down_is_down() {
+        check(
+            &[(0, Beats("every=10&grace=10")), (8, Beats("")), (9, Restarts), (90, Nothing)],
+            &[
+                "0: web1 is up",
+                "29: web1 is late: last heard at least 20 s ago",
+                "59: web1 is down: last heard at least 50 s ago",
+            ],
+        );
+        check(&[(0, Beats("every=10")), (9, Restarts), (20, Beats("every=10")), (30, Nothing)], &["0: web1 is up"]);
+        let down = ["0: web1 is up", "15: web1 is late: last heard 15 s ago", "30: web1 is down: last heard 30 s ago"];
+        let up = "1000: web1 is up again after 16 min 40 s";
+        check(
+            &[(0, Beats("every=10")), (40, Restarts), (500, Restarts), (1000, Beats(""))],
+            &[&down[..], &[up]].concat(),
+        );
+        check(
+            &[(0, Beats("every=10")), (20, Restarts), (51, Nothing)],
+            &[&down[..2], &["50: web1 is down: last heard 50 s ago"]].concat(),
+        );
+        check(
+            &[(0, Fails("reason=x")), (20, Restarts), (30, Beats("")), (31, Nothing)],
+            &["0: web1 has failed: x", "30: web1 is well again after 30 s"],
+        );
+        let mut servers = Servers::new(1);
+        servers.report(0, 0, "job", Report::Fail, "message=why");
+        servers.restart(9);
+        let figures = &servers.each[0].list(servers.at(9))[0].figures;
+        assert_eq!(figures, &[("reason".to_owned(), "why".to_owned())]);
+    }
+
+    #[test]
+    fn a_host_that_flaps_is_said_once_to_flap_until_it_is_stable() {
+        let mut servers = Servers::new(3);
+        for second in 0..=1000 {
+            servers.tick(second);
+            // It is late every 40 seconds.
+            if second % 40 == 0 && second < 320 {
+                servers.report(second as usize % 3, second, "web1", Report::Beat, "every=10&grace=5");
+            }
+        }
+        let said: Vec<_> = servers.said.iter().map(String::as_str).collect();
+        let expected = [
+            "0: web1 is up",
+            "15: web1 is late: last heard 15 s ago",
+            "30: web1 is down: last heard 30 s ago",
+            "40: web1 is up again after 40 s",
+            "55: web1 is late: last heard 15 s ago",
+            "70: web1 is down: last heard 30 s ago",
+            "80: web1 is up again after 40 s",
+            "95: web1 flaps: 7 changes in 10 min; not said until it is stable",
+            "870: web1 is stable again: down",
+        ];
+        assert_eq!(said, expected);
+        assert!(servers.things.all().all(|thing| thing.message.status == "down"), "but it is known");
+    }
 }

@@ -4,7 +4,7 @@ import { Model } from './model.js';
 import { Hosts, Pipelines, Talk, hours, write } from './views.js';
 
 const CONNECTION = { lost: 'connection lost', token: 'token needed' };
-const HOST_ORDER = ['down', 'late', 'up'];
+const HOST_ORDER = ['down', 'failed', 'late', 'up'];
 const RUN_ORDER = ['failed', 'running', 'queued', 'passed', 'canceled'];
 const LATELY_MS = 24 * 3600 * 1000;
 
@@ -130,10 +130,10 @@ function drawRows() {
   pipelines.show(runList, now);
   hosts.show(hostList, now);
   const [failed, running] = [runList.filter(failedLately), runList.filter(({ state }) => state === 'running')];
-  const [down, late, up] = HOST_ORDER.map((wanted) => hostList.filter(({ state }) => state === wanted));
+  const [down, ill, late, up] = HOST_ORDER.map((wanted) => hostList.filter(({ state }) => state === wanted));
   tally('pipelines', failed, { running, failed });
-  tally('hosts', down, { up, late, down });
-  headline(down, failed, late, runList.length + hostList.length);
+  tally('hosts', [...down, ...ill], { up, late, failed: ill, down });
+  headline(down, ill, failed, late, runList.length + hostList.length);
   write(find('#clock'), hours(now));
 }
 
@@ -144,17 +144,18 @@ function tally(area, bad, lists) {
 }
 
 // The state of everything as one sentence: what one reads from across the room.
-function headline(down, failed, late, known) {
+function headline(down, ill, failed, late, known) {
   const say = (list, one, many) => (list.length > 1 ? [`${list.length} ${many}`] : list.map(one));
   const bad = [
     ...say(down, ({ name }) => `${name} is down`, 'hosts are down'),
+    ...say(ill, ({ name }) => `${name} has failed`, 'hosts have failed'),
     ...say(failed, ({ project, ref }) => `${project} failed on ${ref}`, 'pipelines failed'),
   ];
   const also = bad.length ? bad : say(late, ({ name }) => `${name} is late`, 'hosts are late');
   const text = also.join(', ') || (known ? 'All is well' : 'Listening');
   write(find('#headline'), `${text}.`);
   find('#headline').classList.toggle('bad', bad.length > 0);
-  document.title = bad.length ? `(${down.length + failed.length}) aloud` : 'aloud';
+  document.title = bad.length ? `(${down.length + ill.length + failed.length}) aloud` : 'aloud';
 }
 
 find('#channel').oninput = ({ target }) => {

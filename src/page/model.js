@@ -43,8 +43,10 @@ export class Model {
     if (event === 'host') return this.takeBeat(heard);
     if (this.ids.has(id) || (event === 'gap' && this.said.at(-1)?.event === event)) return;
     if (/^ci\b/.test(event) && fields) this.takeRun(heard);
-    if (event === 'host-state' && fields) this.takeState(heard);
-    if (event !== 'ci.update' && (text || name)) this.keep(heard);
+    if (event === 'host-state') this.takeState(heard);
+    // A host that flaps, or is late among many, is said in another line.
+    const unsaid = event === 'host-state' && (fields?.among || fields?.flaps);
+    if (event !== 'ci.update' && !unsaid && (text || name)) this.keep(heard);
   }
 
   keep(heard) {
@@ -82,7 +84,6 @@ export class Model {
   }
 
   takeBeat({ name, fields = {}, time }) {
-    if (fields.state === 'forgotten') return this.forget(name);
     const host = this.change(name, fields.state);
     if (!host) return;
     Object.assign(host, { figures: figuresOf(fields), heard: time });
@@ -91,8 +92,10 @@ export class Model {
   }
 
   // What was said before the list was made is in it.
-  takeState({ name, fields, time }) {
-    if (this.listed && time >= this.listed) this.change(name, fields.state);
+  takeState({ name, status, fields, time }) {
+    if (!this.listed || time < this.listed) return;
+    if (status === 'gone') this.forget(name);
+    else if (fields?.state) this.change(name, fields.state);
   }
 
   // The server's own list: the hosts there are, and no other.
@@ -111,7 +114,7 @@ export class Model {
 
   change(called, word) {
     const name = called.slice(0, HOST_NAME_MOST);
-    const state = word === 'late' || word === 'down' ? word : 'up';
+    const state = ['late', 'down', 'failed'].includes(word) ? word : 'up';
     const known = this.hosts.get(name);
     if (known?.state === state || (!known && (!name || this.hosts.size >= HOSTS_MOST))) return known;
     const host = known ?? { name, figures: {}, heard: 0, loads: [] };

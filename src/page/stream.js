@@ -74,9 +74,10 @@ function heard({ type, data, lastEventId }) {
   let said = JSON.parse(data);
   if (type === 'gap' && 'after' in said) said = { message: 'Messages may be missing here.' };
   last = Math.max(last, Number(lastEventId) || 0);
-  const { name = '', message = '', channel = '', fields } = said;
+  const { name = '', message = '', channel = '', status, fields } = said;
   const time = Date.parse(said.time) || Date.now() + skew;
-  push({ heard: { id: type === 'gap' ? '' : lastEventId, event: type, time, name, text: message, channel, fields } });
+  const id = type === 'gap' ? '' : lastEventId;
+  push({ heard: { id, event: type, time, name, text: message, channel, status, fields } });
 }
 
 function push(item) {

@@ -165,6 +165,12 @@ impl Carriers {
         let _ = self.call_keeper.try_send(()); // full: it is called already
     }
 
+    /// A function that calls the keeper, for a thread that does not know the hub.
+    pub fn call_of_keeper(&self) -> impl Fn() + Send + 'static {
+        let call_keeper = self.call_keeper.clone();
+        move || _ = call_keeper.try_send(())
+    }
+
     /// How many messages no whole walk has seen to yet.
     fn behind(&self) -> u64 {
         fence(Ordering::SeqCst);

@@ -327,9 +327,9 @@ impl Hub {
         self.carriers.lend_a_second_hand(&|| self.snapshot());
     }
 
-    /// Has the keeper carry what lies in the letterboxes.
-    pub fn call_keeper(&self) {
-        self.carriers.call_keeper();
+    /// A function that has the keeper carry what lies in the letterboxes.
+    pub fn call_of_keeper(&self) -> impl Fn() + Send + 'static {
+        self.carriers.call_of_keeper()
     }
 
     /// The letterboxes, and how many messages were posted to them.

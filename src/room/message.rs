@@ -13,8 +13,13 @@ pub const DEFAULT_EVENT: &str = "message";
 /// The event name of a host's beats. They are not kept for listeners that come later, because the next beat says how
 /// the host stands.
 pub const HOST_EVENT: &str = "host";
-/// The event name of a change of a host: up, late, down, a reboot.
+
+/// The event name of a change of a host: up, late, failed, down, a reboot.
 pub const HOST_STATE_EVENT: &str = "host-state";
+
+/// The fields of a change of a host that only those hear who ask for such changes: it is one among many that are said
+/// together in one line, or the host flaps.
+pub const UNSAID_FIELDS: [&str; 2] = ["among", "flaps"];
 
 /// The event name of a forge's news: its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
@@ -74,9 +79,15 @@ impl Message {
         size_of::<Message>() + self.event.len() + texts.iter().map(|text| text.len()).sum::<usize>() + fields
     }
 
-    /// Whether the history keeps it. It does not keep beats and numbers: the next one says how things stand.
+    /// Whether the history keeps it. It does not keep beats and numbers: the next one says how things stand. Nor does
+    /// it keep what is [not said](Self::is_unsaid).
     pub fn is_kept(&self) -> bool {
-        self.event != HOST_EVENT && self.event != NUMBER_EVENT
+        self.event != HOST_EVENT && self.event != NUMBER_EVENT && !self.is_unsaid()
+    }
+
+    /// Whether it is a change of a host that is not worth a line of its own.
+    pub fn is_unsaid(&self) -> bool {
+        self.event == HOST_STATE_EVENT && UNSAID_FIELDS.iter().any(|field| self.field(field).is_some())
     }
 
     /// The field of this name.

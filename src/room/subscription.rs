@@ -15,7 +15,7 @@ pub struct Subscription {
 /// Which events a listener wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Events {
-    /// Everything but the [quiet ones](QUIET_EVENTS).
+    /// Everything but the [quiet ones](QUIET_EVENTS), and what is [not said](Message::is_unsaid).
     AllButQuiet,
     /// Everything.
     All,
@@ -26,7 +26,8 @@ pub enum Events {
 impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
-        self.takes_kind(&message.channel, &message.event)
+        let is_quiet = self.events == Events::AllButQuiet && message.is_unsaid();
+        self.takes_kind(&message.channel, &message.event) && !is_quiet
     }
 
     /// Whether a message on `channel` with this `event` is wanted.
@@ -66,5 +67,16 @@ mod tests {
         check("a/b", Events::All, "a", "message", false);
         check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
         check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
+
+        let hears = |events: Events, field: &str| {
+            let fields = vec![(field.to_owned(), "12".to_owned())];
+            let change = Message { event: "host-state".into(), fields, ..message("is late") };
+            (Subscription { channel: String::new(), events }.takes(&change), change.is_kept())
+        };
+        assert_eq!(hears(Events::AllButQuiet, "silent"), (true, true));
+        assert_eq!(hears(Events::AllButQuiet, "among"), (false, false));
+        assert_eq!(hears(Events::AllButQuiet, "flaps"), (false, false));
+        assert_eq!(hears(Events::All, "among"), (true, false));
+        assert_eq!(hears(Events::Only(vec!["host-state".to_owned()]), "flaps"), (true, false));
     }
 }

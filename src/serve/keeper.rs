@@ -16,6 +16,9 @@ use crate::sync::sleep_until_rung;
 /// The time between two ticks. At each tick the keeper looks around, even if nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);
 
+/// The time to the next tick if many hosts have fallen silent at once: then they are said a part at a time.
+const SOON: Duration = Duration::from_millis(25);
+
 /// The keeper's ticks after which freed memory is given back to the system. Once a minute is enough: it takes half a
 /// millisecond when a thousand listeners have left.
 const TICKS_TO_GIVE_BACK: u32 = 60;
@@ -37,11 +40,11 @@ impl Server {
                     server.service.hub.lend_a_second_hand();
                 }
                 if Instant::now() >= next_tick {
-                    next_tick = Instant::now() + KEEPER_TICK;
                     server.replenish();
                     server.look_for_newcomers_again();
                     server.end_overdue();
-                    handlers::tick(&server.service.hosts, &server.service.hub);
+                    let is_more = handlers::tick(&server.service.hosts, &server.service.hub);
+                    next_tick = Instant::now() + if is_more { SOON } else { KEEPER_TICK };
                     journal::settle_all();
                     ticks += 1;
                     if ticks % TICKS_TO_GIVE_BACK == 0 {
