@@ -2,20 +2,25 @@
 
 use crate::names::is_within;
 use crate::room::message::{Message, QUIET_EVENTS};
+use crate::room::standing::standing;
 
 /// Which messages a listener wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Hears this channel and everything below it; empty hears every channel.
-    pub channel: String,
+    /// Hears these channels, with commas between, and everything below them; empty hears every channel.
+    pub channels: String,
     /// Hears these events.
     pub events: Events,
+    /// Hears messages with one of these statuses, or with a status that [means](standing) one of them; empty hears
+    /// those without a status too.
+    pub statuses: Vec<String>,
 }
 
 /// Which events a listener wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum Events {
     /// Everything but the [quiet ones](QUIET_EVENTS).
+    #[default]
     AllButQuiet,
     /// Everything.
     All,
@@ -26,12 +31,14 @@ pub enum Events {
 impl Subscription {
     /// Whether `message` is wanted.
     pub fn takes(&self, message: &Message) -> bool {
+        let is_wanted = |wanted: &String| *wanted == message.status || wanted == standing(&message.status);
         self.takes_kind(&message.channel, &message.event)
+            && (self.statuses.is_empty() || self.statuses.iter().any(is_wanted))
     }
 
-    /// Whether a message on `channel` with this `event` is wanted.
+    /// Whether a message on `channel` with this `event` is wanted, if its status is.
     pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
-        is_within(channel, &self.channel)
+        self.channels.split(',').any(|top| is_within(channel, top))
             && match &self.events {
                 Events::All => true,
                 Events::AllButQuiet => !QUIET_EVENTS.contains(&event),
@@ -48,7 +55,7 @@ mod tests {
     #[test]
     fn a_subscription_takes_its_channel_what_is_below_and_its_events() {
         let check = |channel: &str, events: Events, said_on: &str, event: &str, expected: bool| {
-            let wants = Subscription { channel: channel.to_owned(), events };
+            let wants = Subscription { channels: channel.to_owned(), events, statuses: vec![] };
             let mut message = message("x");
             message.channel = said_on.to_owned();
             message.event = event.to_owned().into();
@@ -64,7 +71,35 @@ mod tests {
         check("a", Events::All, "ab", "message", false);
         check("a", Events::All, "", "message", false);
         check("a/b", Events::All, "a", "message", false);
+        check("c,a/b", Events::All, "a/b/x", "message", true);
+        check("c,a/b", Events::All, "c", "message", true);
+        check("c,a/b", Events::All, "a", "message", false);
+        check("c,a/b", Events::All, "", "message", false);
+        check("c,a/b", Events::AllButQuiet, "c", "host", false);
         check("", Events::Only(vec!["ci".to_owned(), "host".to_owned()]), "", "host", true);
         check("", Events::Only(vec!["ci".to_owned()]), "", "message", false);
+    }
+    #[test]
+    fn a_status_is_wanted_as_it_stands_or_by_what_it_means() {
+        let check = |statuses: &str, status: &str, expected: bool| {
+            let statuses = statuses.split_terminator(',').map(str::to_owned).collect();
+            let wants = Subscription { statuses, ..Subscription::default() };
+            let message = Message { status: status.to_owned(), ..message("x") };
+            assert_eq!(wants.takes(&message), expected, "{wants:?} {status:?}");
+        };
+        for status in ["", "bad", "up", "odd"] {
+            check("", status, true);
+        }
+        for status in ["bad", "down", "failed", "firing", "error", "critical"] {
+            check("bad", status, true);
+            check("warn,ok", status, false);
+        }
+        check("warn,bad", "late", true);
+        check("ok", "resolved", true);
+        check("bad", "", false);
+        check("odd", "odd", true);
+        check("odd", "bad", false);
+        check("firing", "firing", true);
+        check("firing", "down", false);
     }
 }
