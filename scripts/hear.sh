@@ -48,6 +48,7 @@ while [ $# -gt 0 ]; do
         esac
         shift 2
         ;;
+    --) break ;;
     -*) wrong "there is no option $1" ;;
     *) break ;;
     esac
