@@ -97,6 +97,8 @@ fn check_members(message: &Message, mut found: Map<String, Value>, mut meant: Ma
     let micros = micros(time.as_str().expect("a time is text"));
     assert_eq!(micros, message.time, "the time {time}");
     put(&mut meant, "channel", &message.channel);
+    put(&mut meant, "key", &message.key);
+    put(&mut meant, "status", &message.status);
     if !message.fields.is_empty() {
         let fields = message.fields.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         meant.insert("fields".to_owned(), Value::Object(fields));
