@@ -44,18 +44,21 @@ fn the_headers_of_a_stream() {
     check("/listen", "application/json", "application/x-ndjson");
     check("/listen", "application/x-ndjson", "application/x-ndjson");
     check("/listen", "application/jsonl", "application/x-ndjson");
+    check("/listen", "text/tab-separated-values", "text/tab-separated-values; charset=utf-8");
+    check("/listen?as=tsv", "*/*", "text/tab-separated-values; charset=utf-8");
     check("/listen?as=lines", "text/event-stream", "text/plain; charset=utf-8");
     check("/listen?as=sse", "*/*", "text/event-stream; charset=utf-8");
     check("/listen?as=json", "*/*", "application/x-ndjson");
 }
 
 #[test]
-fn one_message_in_three_formats() {
+fn one_message_in_four_formats() {
     let server = Server::start(&[]);
     let mut lines = server.listen("/listen?as=lines");
     let mut sse = server.listen("/listen?as=sse");
     let mut json = server.listen("/listen?as=json");
-    let body = "name=Florian&message=Hi%0D%0Ayou&event=chat&mood=%22good%22";
+    let mut columns = server.listen("/listen?as=tsv");
+    let body = "name=Florian&message=Hi%0D%0Ayou&event=chat&mood=%22good%22&status=bad";
     let form = "Content-Type: application/x-www-form-urlencoded";
     let answer = server.request("POST", "/say/a/b", &[form], body.as_bytes());
     let id = answer.header("Aloud-Id").unwrap();
@@ -78,6 +81,9 @@ fn one_message_in_three_formats() {
     assert_eq!(object["id"], id);
     assert_eq!(object["event"], "chat");
     assert_eq!(object["time"], data["time"]);
+
+    let time = data["time"].as_str().unwrap();
+    assert_eq!(columns.line().unwrap(), format!("{id}\t{time}\tchat\ta/b\tFlorian\tHi  you\tbad\n"));
     assert_eq!(object["message"], "Hi\r\nyou");
     server.say("bare");
     let line = json.line().unwrap();
@@ -188,4 +194,46 @@ fn when_full_an_event_source_is_told_to_come_back_and_others_get_503() {
         server.say("is anybody there?");
         server.try_listen("/listen", &[]).is_ok()
     });
+}
+
+#[test]
+fn several_channels_and_only_some_statuses_are_heard_live_and_later() {
+    let server = Server::start(&["--history", "6"]);
+    let mut some = server.listen("/listen/a,b/c?as=tsv");
+    let mut bad = server.listen("/listen?status=bad,odd");
+    let say = |channel: &str, status: &str| {
+        let target = format!("/say/{channel}?message={channel}-{status}&status={status}");
+        server.request("POST", &target, &[], b"").header("Aloud-Id").unwrap().to_owned()
+    };
+    let ids: Vec<_> = [("a", "ok"), ("b", "failed"), ("b/c/d", "down"), ("x", "odd"), ("a/b", "late"), ("x", "")]
+        .into_iter()
+        .map(|(channel, status)| say(channel, status))
+        .collect();
+    let heard: Vec<String> = some.lines(3).iter().map(|line| line.split('\t').nth(5).unwrap().to_owned()).collect();
+    assert_eq!(heard, ["a-ok", "b/c/d-down", "a/b-late"]);
+    assert_eq!(bad.lines(3), ["b-failed\r\n", "b/c/d-down\r\n", "x-odd\r\n"]);
+
+    assert_eq!(server.curl(&["/said/b/c,a?last=2"]), "b/c/d-down\r\na/b-late\r\n");
+    assert_eq!(server.curl(&["/said?status=bad&last=1"]), "b/c/d-down\r\n");
+    assert_eq!(server.curl(&["/said/a,x?status=warn"]), "a/b-late\r\n");
+    // Two go: one on a channel that is asked for.
+    say("y", "");
+    say("y", "");
+    let since = format!("/said/a,b/c?as=tsv&since={}", &ids[0][..15]);
+    let told = server.curl(&[&since]);
+    assert!(told.starts_with("\t\tgap\t\t\taloud: messages after "), "{told}");
+    assert!(!server.curl(&[&format!("/said/a,x?since={}", ids[0])]).contains("missing"), "what went was on others");
+    assert!(server.curl(&[&format!("/said/x,b?since={}", ids[0])]).contains("missing"));
+
+    for target in ["/listen/a,", "/said/,", "/listen?status=", "/said?status=bad,", "/listen?as=csv"] {
+        let answer = server.request("GET", target, &[], b"");
+        assert_eq!((answer.status, answer.body.lines().count()), (400, 1), "{target}: {answer:?}");
+        assert!(answer.body.contains("; send "), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_is_an_empty_line_in_columns() {
+    let server = Server::start(&["--heartbeat", "1"]);
+    assert_eq!(server.listen("/listen?as=tsv").line().unwrap(), "\n");
 }

@@ -9,6 +9,7 @@ mod crowd;
 mod dashboard;
 mod faults;
 mod front_door;
+mod hear;
 mod hooks;
 mod hostile;
 mod hosts;

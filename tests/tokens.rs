@@ -285,6 +285,10 @@ fn a_token_of_the_file_is_good_for_its_line_alone() {
     check("ear", "GET", "/said/build/main", 200);
     check("ear", "HEAD", "/listen/build/main/x", 200);
     check("ear", "HEAD", "/listen/build", 401);
+    check("ear", "HEAD", "/listen/build/main,build/main/x", 200);
+    check("ear", "HEAD", "/listen/build/main,build", 401);
+    check("ear", "GET", "/said/build/main,other", 401);
+    check("all", "GET", "/said/build/main,other", 200);
     check("ear", "GET", "/metrics", 401);
     check("ear", "GET", "/say/build/main?message=x", 401);
     assert_eq!(server.request("GET", "/say?message=x", &[], b"").status, 401);

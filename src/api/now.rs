@@ -86,7 +86,8 @@ pub fn badge(exchange: Exchange<'_>, hub: &Hub) -> After {
 pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let value = |key: &str| exchange.query_value(key).map(|value| value.into_owned());
     let (event, key) = (value("event").unwrap_or(DEFAULT_EVENT.to_owned()), value("key").unwrap_or_default());
-    let wants = Subscription { channel: channel.to_owned(), events: Events::Only(vec![event.clone()]) };
+    let events = Events::Only(vec![event.clone()]);
+    let wants = Subscription { channels: channel.to_owned(), events, ..Subscription::default() };
     let (_, things) = hub.now(&wants);
     if !things.iter().any(|thing| thing.message.channel == channel && thing.message.key == key) {
         let line = format!("no thing {} is known here; send event=E&key=K of one that GET /now lists", shown(&key));

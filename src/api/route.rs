@@ -17,6 +17,9 @@ use crate::text::shown;
 /// The methods that at least one route answers.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// The most channels that one listener may name. Each is compared with every message.
+const MOST_CHANNELS: usize = 32;
+
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
 
@@ -54,9 +57,9 @@ impl Route<'_> {
         match split(below_root) {
             ("", None) => Ok(Route::Help),
             ("say", channel) => Ok(Route::Say(checked_channel(channel)?)),
-            ("listen", channel) => Ok(Route::Listen(checked_channel(channel)?)),
-            ("said", channel) => Ok(Route::Said(checked_channel(channel)?)),
-            ("now", channel) => Ok(Route::Now(checked_channel(channel)?)),
+            ("listen", channel) => Ok(Route::Listen(checked_channels(channel)?)),
+            ("said", channel) => Ok(Route::Said(checked_channels(channel)?)),
+            ("now", channel) => Ok(Route::Now(checked_channels(channel)?)),
             ("status", None) => Ok(Route::Status),
             ("status.svg", None) => Ok(Route::Badge),
             ("health", None) => Ok(Route::Health),
@@ -96,7 +99,7 @@ impl Route<'_> {
         }
     }
 
-    /// The channel that it is about; empty if it is about all of them.
+    /// The channel that it is about, or several with commas between; empty if it is about all of them.
     fn channel(&self) -> &str {
         match self {
             Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Now(channel) => channel,
@@ -228,6 +231,22 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
     }
 }
 
+/// The channels that a path names, with commas between; empty if it names none.
+///
+/// # Errors
+/// 400 if one of the names is no channel, or there are too many.
+fn checked_channels(channels: Option<&str>) -> Result<&str, Refusal> {
+    let names = channels.unwrap_or("");
+    if names.split(',').count() > MOST_CHANNELS {
+        return Err(Refusal::new(400, format!("these are too many channels; send at most {MOST_CHANNELS}")));
+    }
+    channels
+        .into_iter()
+        .flat_map(|names| names.split(','))
+        .try_for_each(|name| checked_channel(Some(name)).map(drop))?;
+    Ok(names)
+}
+
 /// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send all headers
 /// that it has `asked` for. Libraries add their own, such as `X-Requested-With`; a header that nobody reads does no
 /// harm.
@@ -261,6 +280,11 @@ mod tests {
         check("/health", Route::Health);
         check("/metrics", Route::Metrics);
         check("/said", Route::Said(""));
+        check("/listen/a,b/c", Route::Listen("a,b/c"));
+        check("/said/a,a", Route::Said("a,a"));
+        check("/now/a,b", Route::Now("a,b"));
+        let most = ["a"; 32].join(",");
+        check(&format!("/listen/{most}"), Route::Listen(&most));
         check("/said/a/b", Route::Said("a/b"));
         check("/now", Route::Now(""));
         check("/now/a/b", Route::Now("a/b"));
@@ -306,6 +330,12 @@ mod tests {
             "/say//a",
             "/say/a/",
             "/say/a%20b",
+            "/say/a,b",
+            "/hook/gitlab/a,b",
+            "/listen/a,",
+            "/listen/,a",
+            "/said/a,b//c",
+            &format!("/listen/{}", ["a"; 33].join(",")),
             "/say/1/2/3/4/5/6/7/8/9",
             "/hook/gitlab/",
         ] {

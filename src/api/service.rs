@@ -29,7 +29,7 @@ impl Service {
     /// A service to which nothing was said yet but what `hub` has kept.
     pub fn new(config: Config, mut hub: Hub) -> Service {
         let events = Events::Only(vec![HOST_STATE_EVENT.to_owned()]);
-        let (_, things) = hub.now(&Subscription { channel: String::new(), events });
+        let (_, things) = hub.now(&Subscription { events, ..Subscription::default() });
         let hosts = Arc::new(Hosts::restore(&things, Instant::now()));
         let followed = hosts.clone();
         hub.show_to(Box::new(move |message| followed.follow(message, Instant::now)));

@@ -56,7 +56,7 @@ fn exposition(hub: &Hub) -> String {
     ] {
         family(&mut text, name, meaning, [("", value)]);
     }
-    let (_, things) = hub.now(&Subscription { channel: String::new(), events: Events::All });
+    let (_, things) = hub.now(&Subscription { events: Events::All, ..Subscription::default() });
     let counts = now::counts(&things).map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
     family(&mut text, "aloud_things", "Things by how they stand, see /now.", counts);
     let hosts = ["up", "late", "down", "failed"].map(|state| {
@@ -135,7 +135,7 @@ mod tests {
 
     fn join(hub: &Hub, wire: &std::sync::Arc<MemoryWire>) -> Recipient {
         let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
-        let everything = Subscription { channel: String::new(), events: Events::All };
+        let everything = Subscription { events: Events::All, ..Subscription::default() };
         hub.join(everything, Since::NOW, recipient.letterbox().clone()).unwrap();
         recipient
     }

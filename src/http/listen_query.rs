@@ -1,4 +1,5 @@
-//! Reads the query and the headers of `/listen` and `/said`: which format, which channel and events, and from when on.
+//! Reads the query and the headers of `/listen` and `/said`: which format, which channels, events and
+//! statuses, and from when on.
 
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use crate::text::shown;
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// The most names in `event=`. Each is kept for the listener and compared with every message.
-const MOST_EVENTS: usize = 32;
+/// The type of columns with tabs between.
+const COLUMNS: &str = "text/tab-separated-values; charset=utf-8";
+
+/// The most names in `event=`, and in `status=`. Each is kept for the listener and compared with every message.
+const MOST_NAMES: usize = 32;
 
 /// The least id that can be ours, as ids are microseconds since 1970. People send 0 and 1 to get everything.
 const LEAST_ID: u64 = 1_000_000;
@@ -23,7 +27,7 @@ const LEAST_ID: u64 = 1_000_000;
 /// The wishes of a listener.
 #[derive(Debug)]
 pub struct Ask {
-    /// Channel and events.
+    /// Channels, events and statuses.
     pub wants: Subscription,
     /// From when on; `None` if the request does not say.
     pub since: Option<Since>,
@@ -34,18 +38,26 @@ pub struct Ask {
 }
 
 /// The types that `Accept` may name.
-const OFFERED: [&str; 6] =
-    ["text/html", "text/event-stream", "text/plain", "application/x-ndjson", "application/jsonl", "application/json"];
+const OFFERED: [&str; 7] = [
+    "text/html",
+    "text/event-stream",
+    "text/plain",
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/json",
+    "text/tab-separated-values",
+];
 
 /// The answer to each of the types in [`OFFERED`]. If a client names none of them, as with curl's `*/*`, it gets the
 /// first: lines under the content type of the seed program.
-const OFFERS: [(Format, &str); 6] = [
+const OFFERS: [(Format, &str); 7] = [
     (Format::Lines, EVENT_STREAM),
     (Format::Sse, EVENT_STREAM),
     (Format::Lines, TEXT),
     (Format::Json, "application/x-ndjson"),
     (Format::Json, "application/x-ndjson"),
     (Format::Json, "application/x-ndjson"),
+    (Format::Tsv, COLUMNS),
 ];
 
 impl Ask {
@@ -83,7 +95,9 @@ impl Ask {
             exchange.query_value("last").as_deref(),
             in_header.or(in_query.as_deref()),
         )?;
-        Ok(Ask { wants: Subscription { channel: channel.to_owned(), events }, since, format, content_type })
+        let statuses = exchange.query_value("status").map_or(Ok(vec![]), |list| statuses(&list))?;
+        let wants = Subscription { channels: channel.to_owned(), events, statuses };
+        Ok(Ask { wants, since, format, content_type })
     }
 
     /// The headers of the answer, but those about its framing.
@@ -101,7 +115,11 @@ fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
         "lines" => Ok((Format::Lines, TEXT)),
         "sse" => Ok((Format::Sse, EVENT_STREAM)),
         "json" => Ok((Format::Json, "application/x-ndjson")),
-        other => Err(Refusal::new(400, format!("as={} is no format; send as=lines, as=sse or as=json", shown(other)))),
+        "tsv" => Ok((Format::Tsv, COLUMNS)),
+        other => {
+            let line = format!("as={} is no format; send as=lines, as=sse, as=json or as=tsv", shown(other));
+            Err(Refusal::new(400, line))
+        }
     }
 }
 
@@ -109,8 +127,8 @@ fn events(list: &str) -> Result<Events, Refusal> {
     if list == "*" {
         return Ok(Events::All);
     }
-    if list.split(',').count() > MOST_EVENTS {
-        let line = format!("event= holds too many names; send at most {MOST_EVENTS}, or event=* for every one");
+    if list.split(',').count() > MOST_NAMES {
+        let line = format!("event= holds too many names; send at most {MOST_NAMES}, or event=* for every one");
         return Err(Refusal::new(400, line));
     }
     match list.split(',').find(|name| !is_plain_name(name)) {
@@ -120,6 +138,16 @@ fn events(list: &str) -> Result<Events, Refusal> {
             Err(Refusal::new(400, line))
         }
     }
+}
+
+fn statuses(list: &str) -> Result<Vec<String>, Refusal> {
+    let words: Vec<_> = list.split(',').map(str::to_owned).collect();
+    if words.len() > MOST_NAMES || words.iter().any(String::is_empty) {
+        let line =
+            format!("status={} cannot be read; send 1 to {MOST_NAMES} words, as in status=bad,warn", shown(list));
+        return Err(Refusal::new(400, line));
+    }
+    Ok(words)
 }
 
 /// From when on. The id heard last, from the header or a polyfill's query, wins over `since`: an `EventSource` that
@@ -201,6 +229,8 @@ mod tests {
         check("application/json;q=0.5, text/event-stream", Format::Sse, EVENT_STREAM);
         check("text/event-stream;q=0, */*;q=0.1", Format::Lines, EVENT_STREAM);
         check("image/png", Format::Lines, EVENT_STREAM);
+        check("text/tab-separated-values", Format::Tsv, COLUMNS);
+        check("text/*", Format::Lines, EVENT_STREAM);
         check(";;,q=,,\u{1F600};q=x", Format::Lines, EVENT_STREAM);
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | say something | [`speaking`] |
 //! | hear it, now or later | [`listening`], [`dashboard`] |
+//! | have something done when it is said | [`recipes`] |
 //! | know how things stand | [`now`], [`hosts`], [`webhooks`], [`health`] |
 //! | have only some people use it | [`tokens`], [`proxies`] |
 //! | keep it, and spread it | [`keeping`], [`servers`] |
@@ -20,5 +21,5 @@ macro_rules! pages {
     )*};
 }
 
-pages!(speaking listening now dashboard webhooks hosts tokens health keeping servers proxies packages small limits questions
+pages!(speaking listening recipes now dashboard webhooks hosts tokens health keeping servers proxies packages small limits questions
     contributing changes);

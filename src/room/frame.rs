@@ -1,4 +1,4 @@
-//! A message as bytes: lines, server-sent events or JSON, and the chunk framing of HTTP/1.1 around them.
+//! A message as bytes: lines, server-sent events, JSON or columns, and the chunk framing of HTTP/1.1 around them.
 //! The only file that knows a wire format.
 
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +19,8 @@ pub enum Format {
     Sse,
     /// One JSON object a line (NDJSON), for `jq`.
     Json,
+    /// Seven columns with tabs between, one message a line, for `cut`, `awk` and `scripts/hear.sh`.
+    Tsv,
 }
 
 /// Ends a chunked stream: the last chunk and no trailers, RFC 9112 section 7.1.
@@ -57,7 +59,7 @@ impl Frame {
 pub struct Letter {
     /// The message; the history shares it.
     pub message: Arc<Message>,
-    frames: [OnceLock<Frame>; 3],
+    frames: [OnceLock<Frame>; 4],
 }
 
 impl Letter {
@@ -98,7 +100,7 @@ const CRLF: &[u8] = b"\r\n";
 pub fn opening(format: Format) -> Vec<u8> {
     match format {
         Format::Sse => format!(": aloud\nretry: {}\n", retry_ms(RETRY_MS)).into_bytes(),
-        Format::Lines | Format::Json => vec![],
+        Format::Lines | Format::Json | Format::Tsv => vec![],
     }
 }
 
@@ -110,7 +112,8 @@ pub fn retry_ms(around: u32) -> u32 {
 }
 
 /// A frame that tells a listener that it may have missed messages. For SSE it has no `id:`, so an `EventSource` keeps
-/// the id that it has. If it hears no message before it comes back once more, it is told of the gap again.
+/// the id that it has. If it hears no message before it comes back once more, it is told of the gap again. In columns
+/// it is the only line without an id.
 fn gap(gap: Gap, format: Format) -> Vec<u8> {
     let write_ids = |mut object: Object<'_>| {
         object.text("after", &gap.after.to_string());
@@ -119,12 +122,12 @@ fn gap(gap: Gap, format: Format) -> Vec<u8> {
         }
         object.close();
     };
+    let oldest = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
+    let line = format!("aloud: messages after {} may be missing; {oldest}", gap.after);
     let mut frame = vec![];
     match format {
-        Format::Lines => {
-            let oldest = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
-            frame = format!("aloud: messages after {} may be missing; {oldest}\r\n", gap.after).into_bytes();
-        }
+        Format::Lines => frame = [line.as_bytes(), CRLF].concat(),
+        Format::Tsv => frame = format!("\t\tgap\t\t\t{line}\t\n").into_bytes(),
         Format::Sse => {
             frame.extend_from_slice(b"event: gap\ndata: ");
             write_ids(Object::open(&mut frame));
@@ -158,7 +161,7 @@ pub fn heartbeat(format: Format) -> &'static [u8] {
     match format {
         Format::Lines => b"\r\n",
         Format::Sse => b":\n",
-        Format::Json => b"\n",
+        Format::Json | Format::Tsv => b"\n",
     }
 }
 
@@ -166,6 +169,7 @@ pub fn heartbeat(format: Format) -> &'static [u8] {
 pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
     match format {
         Format::Lines => write_line(into, message),
+        Format::Tsv => write_columns(into, message),
         Format::Sse => {
             let _ = write!(into, "id: {}\nevent: {}\ndata: ", message.id, message.event); // a Vec takes every byte
             write_data(into, message);
@@ -179,21 +183,33 @@ pub fn encode(message: &Message, format: Format, into: &mut Vec<u8>) {
 }
 
 /// Writes `NAME MESSAGE\r\n`, or only the one of the two that is not empty. A text that nobody can see counts as empty.
-/// Every control character (C0, DEL, C1: Unicode's Cc) becomes a space, and so do U+2028 and U+2029, at which some
-/// readers end a line. So one message stays one line, and no speaker can drive the listener's terminal.
 fn write_line(into: &mut Vec<u8>, message: &Message) {
     let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
     let between = if name.is_empty() || text.is_empty() { "" } else { " " };
-    for part in [name, between, text] {
-        let mut rest = part;
-        while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-            into.extend_from_slice(&rest.as_bytes()[..place]);
-            into.push(b' ');
-            rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
-        }
-        into.extend_from_slice(rest.as_bytes());
-    }
+    [name, between, text].into_iter().for_each(|part| write_plain(into, part));
     into.extend_from_slice(CRLF);
+}
+
+/// Writes `ID TIME EVENT CHANNEL NAME MESSAGE STATUS\n` with tabs between. Empty columns stay empty.
+fn write_columns(into: &mut Vec<u8>, message: &Message) {
+    let _ = write!(into, "{}\t{}\t{}", message.id, rfc3339(message), message.event); // a Vec takes every byte
+    for part in [&message.channel, &message.name, &message.message, &message.status] {
+        into.push(b'\t');
+        write_plain(into, part);
+    }
+    into.push(b'\n');
+}
+
+/// Writes `text`. Every control character (C0, DEL, C1: Unicode's Cc) becomes a space, and so do U+2028 and U+2029, at
+/// which some readers end a line. So one message stays one line, and no speaker can drive the listener's terminal.
+fn write_plain(into: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
+    while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        into.extend_from_slice(&rest.as_bytes()[..place]);
+        into.push(b' ');
+        rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
+    }
+    into.extend_from_slice(rest.as_bytes());
 }
 
 /// Writes the whole message: a line of the JSON format. Empty members are left out.
@@ -379,12 +395,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_seven_columns_whatever_it_holds() {
+        let mut message = said("Flo\trian", "Hi\n\u{2028}\u{9b}x\u{7f}");
+        (message.channel, message.status) = ("a/b".to_owned(), "b\tad".to_owned());
+        let start = "1700000000000001\t2023-11-14T22:13:20.000000Z\tmessage\t";
+        check(&message, Format::Tsv, &format!("{start}a/b\tFlo rian\tHi   x \tb ad\n"));
+        check(&said("", "\t"), Format::Tsv, &format!("{start}\t\t \t\n"));
+        check(&said("-n", ""), Format::Tsv, &format!("{start}\t-n\t\t\n"));
+    }
+
+    #[test]
     fn a_gap_is_told_in_every_format_and_has_no_id() {
         let check = |oldest: Option<u64>, format: Format, expected: &str| {
             assert_eq!(String::from_utf8(gap(Gap { after: 7, oldest }, format)).unwrap(), expected);
         };
         check(Some(9), Format::Lines, "aloud: messages after 7 may be missing; the oldest kept is 9\r\n");
         check(None, Format::Lines, "aloud: messages after 7 may be missing; none is kept\r\n");
+        check(None, Format::Tsv, "\t\tgap\t\t\taloud: messages after 7 may be missing; none is kept\t\n");
         check(Some(9), Format::Sse, "event: gap\ndata: {\"after\":\"7\",\"oldest\":\"9\"}\n\n");
         check(None, Format::Sse, "event: gap\ndata: {\"after\":\"7\"}\n\n");
         check(Some(9), Format::Json, "{\"event\":\"gap\",\"after\":\"7\",\"oldest\":\"9\"}\n");

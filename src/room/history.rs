@@ -24,6 +24,7 @@ use crate::clock::{micros, now_micros};
 use crate::room::forgotten::Forgotten;
 use crate::room::message::Message;
 use crate::room::replay::{Gap, Point, Replay, Restored, Since};
+use crate::room::subscription::Subscription;
 
 /// January 2026, in microseconds since 1970, before this was written. A clock that says an earlier time was never set.
 const NEVER_SET: u64 = 1_767_225_600_000_000;
@@ -202,9 +203,10 @@ impl History {
             || passed.binary_search(&id).is_ok()
     }
 
-    /// The kept messages from `since` on that `is_wanted` takes by channel and event. `now` is in microseconds since
-    /// 1970. Shares the messages; takes a few nanoseconds for each that it looks at.
-    pub fn replay(&self, since: Since, now: u64, is_wanted: impl Fn(&str, &str) -> bool) -> Replay {
+    /// The kept messages from `since` on that `wants` takes. `now` is in microseconds since 1970. Shares the messages;
+    /// takes a few nanoseconds for each that it looks at. Of those that are gone only the kind is known: a gap may be
+    /// told although none of them had a status that is wanted.
+    pub fn replay(&self, since: Since, now: u64, wants: &Subscription) -> Replay {
         let (after, is_foreign) = match since.point {
             Point::Now => return Replay::default(),
             Point::After(id) => (id, id > self.newest || !self.may_have_given(id)),
@@ -216,11 +218,10 @@ impl History {
         let is_gap = match since.point {
             Point::Oldest => false,
             Point::Ago(_) if after < self.forgotten => true,
-            _ => is_foreign || self.by_kind.may_miss(after, &is_wanted),
+            _ => is_foreign || self.by_kind.may_miss(after, |channel, event| wants.takes_kind(channel, event)),
         };
         let start = if is_foreign { 0 } else { self.messages.partition_point(|message| message.id <= after) };
-        let is_wanted = |message: &&Arc<Message>| is_wanted(&message.channel, &message.event);
-        let wanted = self.messages.range(start..).rev().filter(is_wanted);
+        let wanted = self.messages.range(start..).rev().filter(|message| wants.takes(message));
         Replay {
             gap: is_gap.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
             messages: wanted.take(since.most).cloned().collect(),
@@ -252,6 +253,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::room::message::HOST_EVENT;
+    use crate::room::subscription::Events;
     use std::borrow::Cow;
     use std::time::Duration;
 
@@ -265,7 +267,7 @@ mod tests {
             id,
             time: id,
             event: Cow::Borrowed("message"),
-            channel: if text == "for somebody else" { "elsewhere" } else { "" }.to_owned(),
+            channel: if text == "for somebody else" { "elsewhere" } else { "here" }.to_owned(),
             message: text.to_owned(),
             ..Message::default()
         })
@@ -275,9 +277,13 @@ mod tests {
         replayed(history, Since::OLDEST).1
     }
 
+    fn on(channel: &str) -> Subscription {
+        Subscription { channels: channel.to_owned(), ..Subscription::default() }
+    }
+
     /// The replay at the time 1000: the gap, as the id asked for and the oldest; and the messages, oldest first.
     fn replayed(history: &History, since: Since) -> (Option<(u64, Option<u64>)>, Vec<u64>) {
-        let replay = history.replay(since, 1000, |channel, _| channel != "elsewhere");
+        let replay = history.replay(since, 1000, &on("here"));
         let ids = replay.messages.iter().rev().map(|message| message.id).collect();
         (replay.gap.map(|gap| (gap.after, gap.oldest)), ids)
     }
@@ -331,7 +337,8 @@ mod tests {
         assert_eq!(ids(&history), [110, 140, 150, 160], "the oldest stays");
         let replay = |after: u64, event: &str| {
             let point = Since { point: Point::After(after), most: usize::MAX };
-            let replay = history.replay(point, 1000, |_, of| of == event);
+            let wants = Subscription { events: Events::Only(vec![event.to_owned()]), ..on("") };
+            let replay = history.replay(point, 1000, &wants);
             let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
             (replay.gap.is_some(), ids)
         };
@@ -384,7 +391,7 @@ mod tests {
         assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
         let smaller = History::resume(2, usize::MAX, past(), false);
         assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
-        let gone = vec![("".to_owned(), "message".to_owned(), 220)];
+        let gone = vec![("here".to_owned(), "message".to_owned(), 220)];
         let told = History::resume(10, usize::MAX, Restored { gone, ..past() }, false);
         assert_eq!(replayed(&told, after(210)).0, Some((210, Some(210))), "as was noted before the restart");
     }
@@ -473,7 +480,7 @@ mod tests {
         history.keep_at(message(200, "for somebody else"), 900, None); // an id of another machine's clock
         history.keep_at(message(210, "x"), 950, None);
         let since = |micros: u64| Since { point: Point::Ago(Duration::from_micros(micros)), most: usize::MAX };
-        let gap = |since: Since| history.replay(since, 1000, |channel, _| channel == "elsewhere").gap.is_some();
+        let gap = |since: Since| history.replay(since, 1000, &on("elsewhere")).gap.is_some();
         assert!(gap(since(200)) && !gap(since(60)) && !gap(after(200)));
     }
 
@@ -482,7 +489,7 @@ mod tests {
         let said = |id: u64, time: u64| Arc::new(Message { time, ..Message::clone(&message(id, "x")) });
         let check = |history: &History, minutes: u64, now: u64, gap: Option<u64>, expected: &[u64]| {
             let point = Point::Ago(Duration::from_secs(60 * minutes));
-            let replay = history.replay(Since { point, most: usize::MAX }, now, |_, _| true);
+            let replay = history.replay(Since { point, most: usize::MAX }, now, &on(""));
             let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
             assert_eq!((replay.gap.map(|gap| gap.after), ids), (gap, expected.to_vec()), "{minutes} minutes ago");
         };

@@ -150,7 +150,7 @@ impl Hub {
             {
                 (id, Replay::default())
             }
-            _ => (0, room.history.replay(since, now, |channel, event| wants.takes_kind(channel, event))),
+            _ => (0, room.history.replay(since, now, wants)),
         }
     }
 
@@ -411,14 +411,12 @@ pub(super) mod tests {
     use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::{MemoryWire, message};
 
-    use crate::room::subscription::Events;
-
     pub fn hub(listeners: usize, queue: usize) -> Hub {
         Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20, things: 9 }).0
     }
 
     pub fn everything() -> Subscription {
-        Subscription { channel: String::new(), events: Events::AllButQuiet }
+        Subscription::default()
     }
 
     pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>, u64) {

@@ -84,7 +84,7 @@ fn hub() -> Hub {
 }
 
 fn everything() -> Subscription {
-    Subscription { channel: String::new(), events: Events::All }
+    Subscription { events: Events::All, ..Subscription::default() }
 }
 
 /// Starts another thread that says and carries each of `texts`. Returns their receipts.

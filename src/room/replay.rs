@@ -100,7 +100,7 @@ mod tests {
         hub.publish(message("said")).unwrap();
         let beat = hub.publish(beat).unwrap();
         let said = |since: Since| {
-            let replay = hub.said(&Subscription { channel: String::new(), events: Events::All }, since);
+            let replay = hub.said(&Subscription { events: Events::All, ..Subscription::default() }, since);
             let kept: Vec<_> = replay.messages.iter().map(|message| message.message.clone()).collect();
             (replay.gap, kept)
         };
@@ -117,7 +117,7 @@ mod tests {
         on("b", "for somebody else").unwrap();
         let wire = MemoryWire::new(usize::MAX);
         let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
-        let wants = Subscription { channel: "a".to_owned(), events: Events::AllButQuiet };
+        let wants = Subscription { channels: "a".to_owned(), ..Subscription::default() };
         let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
         hub.join(wants.clone(), since(ids[9]), recipient.letterbox().clone()).unwrap();
         let live = on("a", "live").unwrap();

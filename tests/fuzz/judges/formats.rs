@@ -1,4 +1,4 @@
-//! A listener's view of a frame: readers of the three formats, written from their specifications and not from the code
+//! A listener's view of a frame: readers of the four formats, written from their specifications and not from the code
 //! that writes them. Each has to find in the bytes the message that was put in.
 
 use std::sync::Arc;
@@ -15,8 +15,9 @@ pub fn check_frames(message: &Message) {
     check_lines(message, &encoded(message, Format::Lines));
     check_json(message, &encoded(message, Format::Json));
     check_sse(message, &encoded(message, Format::Sse));
+    check_columns(message, &encoded(message, Format::Tsv));
     let letter = Letter::new(Arc::new(message.clone()));
-    for format in [Format::Lines, Format::Sse, Format::Json] {
+    for format in [Format::Lines, Format::Sse, Format::Json, Format::Tsv] {
         let frame = letter.frame(format);
         assert_eq!(frame.payload(), encoded(message, format), "the frame alone");
         assert_eq!(dechunk(&[frame.chunk(), LAST_CHUNK].concat()), frame.payload(), "the frame as a chunk");
@@ -29,12 +30,26 @@ fn encoded(message: &Message, format: Format) -> Vec<u8> {
     frame
 }
 
+/// The contract: these become spaces in a line.
+fn is_control(char: char) -> bool {
+    matches!(char, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}')
+}
+
+/// The contract: seven columns with tabs between, whatever is in them.
+fn check_columns(message: &Message, frame: &[u8]) {
+    let text = std::str::from_utf8(frame).expect("a line is UTF-8");
+    let columns: Vec<_> = text.strip_suffix('\n').expect("a line ends with LF").split('\t').collect();
+    let [id, time, said @ ..] = &columns[..] else { panic!("too few columns: {text:?}") };
+    assert_eq!((*id, micros(time)), (message.id.to_string().as_str(), message.time), "id and time");
+    let meant = [&message.event, message.channel.as_str(), &message.name, &message.message, &message.status];
+    assert_eq!(said, meant.map(|part| part.replace(is_control, " ")), "the other columns");
+}
+
 /// The contract: `NAME MESSAGE\r\n`, or one of the two alone where nobody sees the other; control characters (C0, DEL,
 /// C1) and the two line ends of Unicode become spaces.
 fn check_lines(message: &Message, frame: &[u8]) {
     let text = std::str::from_utf8(frame).expect("a line is UTF-8");
     let line = text.strip_suffix("\r\n").expect("a line ends with CR LF");
-    let is_control = |char: char| matches!(char, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
     assert!(!line.contains(is_control), "a line holds no control character");
     let [name, text] = [&message.name, &message.message].map(|part| if is_invisible(part) { "" } else { part });
     let both = match (name, text) {
@@ -82,6 +97,8 @@ fn check_members(message: &Message, mut found: Map<String, Value>, mut meant: Ma
     let micros = micros(time.as_str().expect("a time is text"));
     assert_eq!(micros, message.time, "the time {time}");
     put(&mut meant, "channel", &message.channel);
+    put(&mut meant, "key", &message.key);
+    put(&mut meant, "status", &message.status);
     if !message.fields.is_empty() {
         let fields = message.fields.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         meant.insert("fields".to_owned(), Value::Object(fields));
