@@ -1,0 +1,202 @@
+//! The reader's side: what is in Redis is posted here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Pipeline, RedisResult, Value, cmd};
+
+use crate::journal;
+use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
+use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay};
+use crate::room::hub::Hub;
+use crate::room::message::{Receipt, Refused};
+use crate::sync::lock;
+
+/// The pause before the next try to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Relay {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. Calls `back` when
+    /// others can be heard again after they could not.
+    pub fn read_all(&self, hub: &Hub, back: &dyn Fn()) {
+        let mut place = lock(&self.place);
+        loop {
+            let gone = self.read(&mut place, hub, back);
+            self.cuts.fetch_add(1, Ordering::SeqCst);
+            let was_connected = self.set_connected(false, hub);
+            self.answer_all(|_, _, _| true, |id| Ok(Receipt { id, listeners: 0 }));
+            let Err(error) = gone else { return };
+            if was_connected {
+                journal::KEEPING.warn(format_args!("Redis is away ({error}); listeners stay, speakers are refused"));
+            }
+            if self.is_over(hub) {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_over(&self, hub: &Hub) -> bool {
+        hub.is_closed() && self.all_sent.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether the reader is connected; returns whether it was.
+    fn set_connected(&self, connected: bool, hub: &Hub) -> bool {
+        if let Some(commit_queue) = hub.commit_queue() {
+            commit_queue.set_well(connected);
+        }
+        self.connected.swap(connected, Ordering::SeqCst)
+    }
+
+    /// Connects and reads until the server stops, or an error.
+    fn read(&self, place: &mut Place, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
+        let mut reader = Reader { relay: self, hub, connection: self.connect()?, place };
+        // Messages that came while nobody read are heard before anybody is answered again.
+        reader.look_for_loss()?;
+        while reader.read_once(None)? > 0 {}
+        if !self.connected.load(Ordering::SeqCst) {
+            back();
+        }
+        self.stalled.store(false, Ordering::SeqCst);
+        if !self.set_connected(true, hub) {
+            log::info!("Redis is back");
+        }
+        loop {
+            let is_over = self.is_over(hub);
+            let count = reader.read_once(if is_over { None } else { Some(BLOCK) })?;
+            self.stalled.store(false, Ordering::SeqCst);
+            if count == 0 {
+                if is_over {
+                    return Ok(());
+                }
+                reader.look_for_loss()?;
+            }
+            // A message that had been kept when all entries were asked for, and is not among them, was lost, or is in
+            // another Redis than this.
+            let asked = self.reads.load(Ordering::SeqCst);
+            let is_late = |_, reads, taken: Instant| reads < asked && taken.elapsed() > LIMIT.saturating_sub(BLOCK);
+            if count < READ_LIMIT && self.answer_all(is_late, |_| Err(Refused::CannotKeep)) > 0 {
+                let line = "it has taken a message that does not come from it";
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, line).into());
+            }
+        }
+    }
+}
+
+/// A reader that is connected.
+struct Reader<'a> {
+    relay: &'a Relay,
+    hub: &'a Hub,
+    connection: Connection,
+    place: &'a mut Place,
+}
+
+impl Reader<'_> {
+    /// Reads what there is after what was read last, or waits for it so long, and posts it. Returns how many entries.
+    fn read_once(&mut self, block: Option<Duration>) -> RedisResult<usize> {
+        let mut read = cmd("XREAD");
+        if let Some(block) = block {
+            read.arg("BLOCK").arg(block.as_millis() as u64);
+        }
+        read.arg("COUNT").arg(READ_LIMIT).arg("STREAMS").arg(SAID).arg(PASSING);
+        [self.place.said, self.place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
+        self.relay.reads.fetch_add(1, Ordering::SeqCst);
+        let read: Value = read.query(&mut self.connection)?;
+        let (new, is_all) = merge(list(&read));
+        let (count, newest) = (new.len(), new.last().map_or(0, |(_, entry)| entry.raw.0));
+        let mut reached = None;
+        for (is_said, Entry { raw, ours }) in new {
+            if let Some(ours) = ours {
+                reached = reached.max(Some(self.post(is_said, raw.0, ours)?));
+            }
+            if is_said {
+                self.relay.last_read.fetch_max(raw.0, Ordering::SeqCst);
+                self.place.said = raw;
+            } else {
+                self.place.passing = raw;
+            }
+        }
+        if let Some(reached) = reached {
+            self.hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
+            // An entry that was cut away, or lost, before it was read.
+            self.relay.answer_all(|id, _, _| id <= newest, |_| Err(Refused::CannotKeep));
+        }
+        if is_all {
+            self.hub.confirm();
+        }
+        Ok(count)
+    }
+
+    /// Posts what was said at any server; returns how many listeners here it reached. After an error nothing is posted,
+    /// and the entry is read again.
+    fn post(&mut self, is_said: bool, id: u64, ours: Ours) -> RedisResult<usize> {
+        let (hub, last_read) = (self.hub, self.relay.last_read.load(Ordering::SeqCst));
+        // A server that found nothing in Redis has missed what was lost since, and nothing from before.
+        if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
+            journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
+            hub.skip(ours.before);
+            hub.renew(&things(&cmd("HVALS").arg(THINGS).query::<Vec<Value>>(&mut self.connection)?));
+            self.place.broken = false;
+        }
+        let is_posted = ours.message.is_some() && id > hub.last_id();
+        if is_said && !self.place.broken && (ours.before < last_read || (ours.message.is_some() && !is_posted)) {
+            self.tell_of_loss(Some(id))?;
+            self.place.broken = true;
+        }
+        let receipt = match ours.message {
+            Some(message) if is_posted => hub.post(Arc::new(message)),
+            _ => Receipt { id, listeners: 0 },
+        };
+        if ours.from.0 == self.relay.server {
+            self.relay.answer(ours.from.1, Ok(receipt));
+        }
+        hub.catch_up(receipt.listeners);
+        Ok(receipt.listeners)
+    }
+
+    /// Looks whether Redis has lost what was read here last. Then the reader goes on with what Redis has.
+    fn look_for_loss(&mut self) -> RedisResult<()> {
+        let mut tops = Pipeline::new();
+        [SAID, PASSING].iter().for_each(|key| _ = tops.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1));
+        let (said, passing): (Value, Value) = tops.query(&mut self.connection)?;
+        let [said, passing]: [RawId; 2] =
+            [said, passing].map(|top| entries(&top).pop().map_or((0, 0), |newest| newest.raw));
+        self.place.passing = self.place.passing.min(passing);
+        if said < self.place.said {
+            journal::KEEPING.warn("Redis has lost what it had last; the other servers and their listeners are told");
+            // If its newest entry was not read here, others have spoken since.
+            let is_broken = said.0 > 0 && !self.hub.knows(said.0);
+            self.tell_of_loss(is_broken.then_some(said.0))?;
+            (self.place.said, self.place.broken) = (said, is_broken);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry that names the last one read here; with `broken`, an entry that was said by a server that did not
+    /// have it, one that says that anything before may be lost.
+    fn tell_of_loss(&mut self, broken: Option<u64>) -> RedisResult<()> {
+        let number = self.relay.next.fetch_add(1, Ordering::Relaxed);
+        let addition = self.relay.addition(number, None, broken.map(|id| format!("lost:{id}")), self.hub);
+        addition.command("EVAL", ADD).exec(&mut self.connection)
+    }
+}
+
+/// The entries of both streams in the order of their ids, each with whether it was said; and whether these are all. If
+/// one stream's were cut, what comes after them in the other one is left out.
+fn merge(streams: &[Value]) -> (Vec<(bool, Entry)>, bool) {
+    let (mut all, mut end) = (vec![], u64::MAX);
+    for stream in streams {
+        let [name, new] = list(stream) else { continue };
+        let new = entries(new);
+        if new.len() >= READ_LIMIT {
+            end = end.min(new[new.len() - 1].raw.0);
+        }
+        let is_said = *name == Value::BulkString(SAID.into());
+        all.extend(new.into_iter().map(|entry| (is_said, entry)));
+    }
+    all.retain(|(_, entry)| entry.raw.0 <= end);
+    all.sort_by_key(|(_, entry)| entry.raw);
+    (all, end == u64::MAX)
+}
