@@ -215,25 +215,25 @@ fn a_damaged_store_is_named_and_left_alone() {
     server.wait();
     let good = fs::read(&file).unwrap();
     let place = good.windows(9).rposition(|bytes| bytes == b"xxxxxxxxx").unwrap();
-    let check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+    let check = |what: &str, complaint: &str, damage: &dyn Fn(&mut Vec<u8>)| {
         let mut bad = good.clone();
         damage(&mut bad);
         fs::write(&file, &bad).unwrap();
         let line = cannot_start(&file);
-        assert!(
-            line.starts_with(&format!("aloud: the store {file} is damaged or none of aloud's (")),
-            "{what}: {line}"
-        );
+        assert!(line.starts_with(&format!("aloud: {complaint}")), "{what}: {line}");
         assert_eq!(line.lines().count(), 1, "{what}: {line}");
         assert!(fs::read(&file).unwrap() == bad, "{what}: it was changed");
     };
-    check("a text", &|bytes| *bytes = b"This is no store at all.\n".repeat(1000));
-    check("redb's part alone", &|bytes| {
-        drop(bytes.drain(..bytes.windows(4).position(|four| four == b"redb").unwrap()))
-    });
-    check("a flipped byte in a message", &|bytes| bytes[place] ^= 1);
-    check("nothing but the first half", &|bytes| bytes.truncate(bytes.len() / 2));
-    check("a hole", &|bytes| bytes[4096..].fill(0));
+    let (foreign, old) =
+        (format!("{file} is no store of aloud's"), format!("the store {file} was kept by aloud before 0.2"));
+    let damaged = format!("the store {file} is damaged (");
+    check("a text", &foreign, &|bytes| *bytes = b"This is no store at all.\n".repeat(1000));
+    check("a foreign database", &foreign, &|bytes| bytes[68] ^= 1);
+    check("an old store", &old, &|bytes| bytes[..14].copy_from_slice(b"aloud store 1\n"));
+    check("a newer store", &format!("the store {file} was kept by a newer aloud ("), &|bytes| bytes[63] += 1);
+    check("a flipped byte in a message", &damaged, &|bytes| bytes[place] ^= 1);
+    check("nothing but the first half", &damaged, &|bytes| bytes.truncate(bytes.len() / 2));
+    check("a hole", &damaged, &|bytes| bytes[4096..].fill(0));
     fs::write(&file, &good).unwrap();
     assert_eq!(kept(&start(&file)).len(), 50, "undamaged it is read");
 }
