@@ -264,3 +264,75 @@ fn a_full_disk_is_answered_507_and_survived() {
     }
     assert_eq!(heard, kept.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), "heard is kept, refused is neither");
 }
+
+#[test]
+fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too() {
+    let other = |file: &str| fs::copy(file, format!("{file}.other")).map(drop);
+    let replace = |file: &str| other(file).and_then(|()| fs::rename(format!("{file}.other"), file));
+    let ways: [(&str, &dyn Fn(&str) -> std::io::Result<()>); 5] = [
+        ("moved", &|file| fs::rename(file, format!("{file}.away"))),
+        ("deleted", &|file| fs::remove_file(file)),
+        ("replaced", &replace),
+        ("its log is deleted", &|file| fs::remove_file(format!("{file}-wal"))),
+        ("its folder is moved", &|file| {
+            let folder = std::path::Path::new(file).parent().unwrap();
+            fs::rename(folder, folder.with_extension("away"))
+        }),
+    ];
+    for (way, act) in ways {
+        let folder = Folder::new("moved");
+        let (server, file) = (start(&folder.file()), folder.file());
+        server.say("before");
+        let health = || server.request("GET", "/health", &[], b"");
+        assert_eq!(health().status, 200, "{way}");
+        act(&file).unwrap();
+        wait_until(way, || health().status == 503);
+        assert!(health().body.contains("\"status\":\"failing\"") && health().body.contains("\"store\":\"failing\""));
+        assert_eq!(server.request("POST", "/say", &[], b"x").status, 503, "{way}");
+        assert_eq!(server.request("POST", "/say", &[], b"x").status, 503, "{way}");
+        assert_eq!(server.log().matches("was moved or deleted").count(), 1, "{way}");
+        if way == "moved" {
+            fs::rename(format!("{file}.away"), &file).unwrap();
+            wait_until("it is back", || health().status == 200);
+            server.say("after");
+        }
+        let _ = fs::remove_dir_all(folder.0.with_extension("away"));
+    }
+}
+
+#[test]
+fn the_path_of_a_store_is_a_path_and_no_url() {
+    let folder = Folder::new("url");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--store", "file:x?mode=memory"]).current_dir(&folder.0);
+    let mut server = Server::start_command(command);
+    server.say("x");
+    server.signal("TERM");
+    server.wait();
+    let names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["file:x?mode=memory"]);
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn a_store_and_a_redis_are_one_too_many() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--store", "x", "--redis", "redis://127.0.0.1:1"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let line = "aloud: --store and --redis both keep what is said; give one of them\n";
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(2), line));
+}
+
+#[test]
+fn rows_that_were_put_in_by_sql_are_there_after_a_restart_with_no_sum_and_older_ids() {
+    let folder = Folder::new("import");
+    let mut server = start(&folder.file());
+    server.say("new");
+    server.signal("TERM");
+    server.wait();
+    let sql = "insert into messages(id, time, message) values(7, '2025-01-02T03:04:05Z', 'old')";
+    assert!(Command::new("sqlite3").args([&folder.file(), sql]).status().expect("it is installed").success());
+    let server = start(&folder.file());
+    assert_eq!(server.curl(&["/said"]), "old\r\nnew\r\n");
+    assert_eq!(server.curl(&["/said?since=7"]).lines().last(), Some("new"));
+}
