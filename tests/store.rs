@@ -330,9 +330,9 @@ fn rows_that_were_put_in_by_sql_are_there_after_a_restart_with_no_sum_and_older_
     server.say("new");
     server.signal("TERM");
     server.wait();
-    let sql = "insert into messages(id, time, message) values(7, '2025-01-02T03:04:05Z', 'old')";
+    let sql = "insert into messages(id, time, message) values(1735787045000007, '2025-01-02T03:04:05Z', 'old')";
     assert!(Command::new("sqlite3").args([&folder.file(), sql]).status().expect("it is installed").success());
     let server = start(&folder.file());
     assert_eq!(server.curl(&["/said"]), "old\r\nnew\r\n");
-    assert_eq!(server.curl(&["/said?since=7"]).lines().last(), Some("new"));
+    assert_eq!(server.curl(&["/said?since=1735787045000007"]).lines().last(), Some("new"));
 }
