@@ -36,8 +36,9 @@
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
 //! [`commit_queue`](room::commit_queue). The commit queue's committer keeps all that lies there together (group
-//! commit), in the file of the `store`, a SQLite database, or in Redis (`relay`). Only then the hub posts it and its speaker is answered. Until then the speaker's connection waits there without a thread. With Redis
-//! many servers are one conversation: each reads there the messages of all.
+//! commit), in the file of the `store`, a SQLite database, or in Redis (`relay`). Only then the hub posts it and its
+//! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
+//! one conversation: each reads there the messages of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is

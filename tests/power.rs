@@ -60,7 +60,7 @@ enum Step {
 /// A message that was sent: its text, its key, and the id with which it was answered, if it was not refused.
 type Said = (String, String, Option<u64>);
 
-/// What the server did, and what each speaker said.
+/// The deeds of the server, and the words of each speaker.
 struct Record {
     steps: Vec<Step>,
     said: Vec<Vec<Said>>,
@@ -107,7 +107,7 @@ fn step(line: &str, file: &str, result: &str) -> Option<Step> {
     }
 }
 
-/// What strace has written to `trace` about the store `file`.
+/// Reads strace's notes in `trace` about the store `file`.
 fn steps(trace: &str, file: &str) -> Vec<Step> {
     let mut begun: HashMap<&str, &str> = HashMap::new();
     let mut steps = vec![];
@@ -268,7 +268,7 @@ fn put(file: &mut Vec<u8>, place: usize, data: &[u8]) {
     file[place..place + data.len()].copy_from_slice(data);
 }
 
-/// What is known of the messages at a power cut.
+/// The messages that were answered, and refused, at a power cut.
 struct Known<'a> {
     answered: BTreeMap<u64, &'a Said>,
     refused: BTreeSet<&'a str>,
@@ -378,7 +378,7 @@ fn a_power_cut_after_a_failed_sync_loses_nothing_and_what_was_refused_is_not_the
     cut_often(usize::MAX, 200, &["-e", &fsync, "-e", &fdatasync], cuts);
 }
 
-/// What a start finds: the messages and the things, or the line with which it refuses.
+/// The find of a start: the messages and the things, or the line with which it refuses.
 type Found = Result<(Vec<Message>, Vec<(Message, u64)>), String>;
 
 fn found(store: &Path) -> Found {
