@@ -174,6 +174,9 @@ pub fn read(
     if check {
         return Ok(Wish::Check(config.bind));
     }
+    if config.store.is_some() && config.redis.is_some() {
+        return Err("aloud: --store and --redis both keep what is said; give one of them".to_owned());
+    }
     if handed_over(&environment)? {
         config.bind = Bind::HandedOver;
     }

@@ -36,9 +36,9 @@
 //!
 //! A message that has to outlive the process takes one more step, between `say` and `hub`. It is handed in at the
 //! [`commit_queue`](room::commit_queue). The commit queue's committer keeps all that lies there together (group
-//! commit), in the file of the `store` (which has a write-ahead log, `wal`) or in Redis (`relay`). Only then the hub
-//! posts it and its speaker is answered. Until then the speaker's connection waits there without a thread. With Redis
-//! many servers are one conversation: each reads there the messages of all.
+//! commit), in the file of the `store`, a SQLite database, or in Redis (`relay`). Only then the hub posts it and its
+//! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
+//! one conversation: each reads there the messages of all.
 //!
 //! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
 //! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is
@@ -134,6 +134,8 @@
 //!   event.
 //! * After a crash, with `--store`, a listener that heard a host's beat last is told of a gap that is none: beats are
 //!   not kept, and the newest id is noted when the server stops.
+//! * With `--store`, a refused message is written over before its speaker is told. If the disk has taken the message, but
+//!   could not sync it, and then does not take that write either, the message is there if the server is killed next.
 //! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused. And
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::stalled::StalledDisk;
+use crate::stalled::Meddler;
 use crate::support::{Answer, Folder, Server, wait_until};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
@@ -210,7 +210,7 @@ fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
     let server = start(); // from now on all are silent
     let known = hosts(&server).iter().filter(|host| host["state"] != "down").count();
     assert!(known > 5000, "{known} are among the things, which have a bound");
-    let _disk = StalledDisk::of(&server, "10ms");
+    let _disk = Meddler::of(&server, &["fsync:delay_enter=10ms", "fdatasync:delay_enter=10ms"]);
     let mut lines = server.listen("/listen");
     let mut all = server.listen("/listen?event=host-state&as=json");
     let (mut late, mut down, mut count, mut heartbeats) = (0, 0, 0, 0);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Server, wait_until};
+use crate::support::{Folder, Server, wait_until};
 
 /// The servers that were started, each with the address that the page gives it.
 type Servers = Vec<(String, Server)>;
@@ -62,6 +62,8 @@ fn text_of(path: &Path) -> String {
 
 /// Runs the examples of a page, at servers of its own; returns how many there are.
 fn run_examples(page: &str) -> usize {
+    let folder = Folder::new("page");
+    let page = page.replace("aloud.store", folder.0.join("aloud.store").to_str().unwrap());
     let mut servers = vec![("localhost:4000".to_owned(), Server::start(&["--log", "debug"]))];
     let mut listeners: Vec<Running> = vec![];
     let mut run = 0;

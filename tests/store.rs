@@ -215,25 +215,25 @@ fn a_damaged_store_is_named_and_left_alone() {
     server.wait();
     let good = fs::read(&file).unwrap();
     let place = good.windows(9).rposition(|bytes| bytes == b"xxxxxxxxx").unwrap();
-    let check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+    let check = |what: &str, complaint: &str, damage: &dyn Fn(&mut Vec<u8>)| {
         let mut bad = good.clone();
         damage(&mut bad);
         fs::write(&file, &bad).unwrap();
         let line = cannot_start(&file);
-        assert!(
-            line.starts_with(&format!("aloud: the store {file} is damaged or none of aloud's (")),
-            "{what}: {line}"
-        );
+        assert!(line.starts_with(&format!("aloud: {complaint}")), "{what}: {line}");
         assert_eq!(line.lines().count(), 1, "{what}: {line}");
         assert!(fs::read(&file).unwrap() == bad, "{what}: it was changed");
     };
-    check("a text", &|bytes| *bytes = b"This is no store at all.\n".repeat(1000));
-    check("redb's part alone", &|bytes| {
-        drop(bytes.drain(..bytes.windows(4).position(|four| four == b"redb").unwrap()))
-    });
-    check("a flipped byte in a message", &|bytes| bytes[place] ^= 1);
-    check("nothing but the first half", &|bytes| bytes.truncate(bytes.len() / 2));
-    check("a hole", &|bytes| bytes[4096..].fill(0));
+    let (foreign, old) =
+        (format!("{file} is no store of aloud's"), format!("the store {file} was kept by aloud before 0.2"));
+    let damaged = format!("the store {file} is damaged (");
+    check("a text", &foreign, &|bytes| *bytes = b"This is no store at all.\n".repeat(1000));
+    check("a foreign database", &foreign, &|bytes| bytes[68] ^= 1);
+    check("an old store", &old, &|bytes| bytes[..14].copy_from_slice(b"aloud store 1\n"));
+    check("a newer store", &format!("the store {file} was kept by a newer aloud ("), &|bytes| bytes[63] += 1);
+    check("a flipped byte in a message", &damaged, &|bytes| bytes[place] ^= 1);
+    check("nothing but the first half", &damaged, &|bytes| bytes.truncate(bytes.len() / 2));
+    check("a hole", &damaged, &|bytes| bytes[4096..].fill(0));
     fs::write(&file, &good).unwrap();
     assert_eq!(kept(&start(&file)).len(), 50, "undamaged it is read");
 }
@@ -263,4 +263,76 @@ fn a_full_disk_is_answered_507_and_survived() {
         heard.push(listener.line().unwrap().trim_end().to_owned());
     }
     assert_eq!(heard, kept.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), "heard is kept, refused is neither");
+}
+
+#[test]
+fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too() {
+    let other = |file: &str| fs::copy(file, format!("{file}.other")).map(drop);
+    let replace = |file: &str| other(file).and_then(|()| fs::rename(format!("{file}.other"), file));
+    let ways: [(&str, &dyn Fn(&str) -> std::io::Result<()>); 5] = [
+        ("moved", &|file| fs::rename(file, format!("{file}.away"))),
+        ("deleted", &|file| fs::remove_file(file)),
+        ("replaced", &replace),
+        ("its log is deleted", &|file| fs::remove_file(format!("{file}-wal"))),
+        ("its folder is moved", &|file| {
+            let folder = std::path::Path::new(file).parent().unwrap();
+            fs::rename(folder, folder.with_extension("away"))
+        }),
+    ];
+    for (way, act) in ways {
+        let folder = Folder::new("moved");
+        let (server, file) = (start(&folder.file()), folder.file());
+        server.say("before");
+        let health = || server.request("GET", "/health", &[], b"");
+        assert_eq!(health().status, 200, "{way}");
+        act(&file).unwrap();
+        wait_until(way, || health().status == 503);
+        assert!(health().body.contains("\"status\":\"failing\"") && health().body.contains("\"store\":\"failing\""));
+        assert_eq!(server.request("POST", "/say", &[], b"x").status, 503, "{way}");
+        assert_eq!(server.request("POST", "/say", &[], b"x").status, 503, "{way}");
+        assert_eq!(server.log().matches("was moved or deleted").count(), 1, "{way}");
+        if way == "moved" {
+            fs::rename(format!("{file}.away"), &file).unwrap();
+            wait_until("it is back", || health().status == 200);
+            server.say("after");
+        }
+        let _ = fs::remove_dir_all(folder.0.with_extension("away"));
+    }
+}
+
+#[test]
+fn the_path_of_a_store_is_a_path_and_no_url() {
+    let folder = Folder::new("url");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--store", "file:x?mode=memory"]).current_dir(&folder.0);
+    let mut server = Server::start_command(command);
+    server.say("x");
+    server.signal("TERM");
+    server.wait();
+    let names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["file:x?mode=memory"]);
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn a_store_and_a_redis_are_one_too_many() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["--bind", "127.0.0.1:0", "--store", "x", "--redis", "redis://127.0.0.1:1"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let line = "aloud: --store and --redis both keep what is said; give one of them\n";
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(2), line));
+}
+
+#[test]
+fn rows_that_were_put_in_by_sql_are_there_after_a_restart_with_no_sum_and_older_ids() {
+    let folder = Folder::new("import");
+    let mut server = start(&folder.file());
+    server.say("new");
+    server.signal("TERM");
+    server.wait();
+    let sql = "insert into messages(id, time, message) values(1735787045000007, '2025-01-02T03:04:05Z', 'old')";
+    assert!(Command::new("sqlite3").args([&folder.file(), sql]).status().expect("it is installed").success());
+    let server = start(&folder.file());
+    assert_eq!(server.curl(&["/said"]), "old\r\nnew\r\n");
+    assert_eq!(server.curl(&["/said?since=1735787045000007"]).lines().last(), Some("new"));
 }

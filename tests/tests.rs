@@ -19,6 +19,8 @@ mod log;
 mod machine;
 mod manual;
 mod neighbour;
+#[cfg(feature = "store")]
+mod power;
 mod proxy;
 mod readers;
 #[cfg(all(feature = "store", feature = "redis"))] // it shows every flag

@@ -20,9 +20,13 @@ const HIGH_WATER: &str = "The most messages that waited for one listener since t
 
 /// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
 /// store or Redis says whether it could keep the last messages. The status stays 200 if it could not, because listeners
-/// are still served.
+/// are still served. It is 503 if the store's file is gone, because only a new start mends that.
 pub fn health(hub: &Hub) -> Answer {
-    let (status, word) = if hub.is_closed() { (503, "stopping") } else { (200, "ok") };
+    let (status, word) = match hub.commit_queue() {
+        _ if hub.is_closed() => (503, "stopping"),
+        Some(commit_queue) if commit_queue.is_lost() => (503, "failing"),
+        _ => (200, "ok"),
+    };
     let (listeners, uptime) = (hub.listeners(), hub.counters().uptime().as_secs());
     let storage = hub.commit_queue().map_or_else(String::new, |commit_queue| {
         format!(",\"{}\":\"{}\"", commit_queue.kind, if commit_queue.is_well() { "ok" } else { "failing" })

@@ -4,6 +4,10 @@
 pub mod record;
 #[cfg(feature = "redis")]
 pub mod relay;
+#[cfg(feature = "store")]
+mod rows;
 pub mod storage;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+mod store_error;

@@ -35,16 +35,13 @@ impl Storage {
     /// One line for the user: what is wrong, and what to do.
     pub fn open(config: &Config) -> Result<Option<Storage>, String> {
         #[cfg(feature = "store")]
-        if let (Some(file), None) = (&config.store, &config.redis) {
+        if let Some(file) = &config.store {
             let (store, past) = crate::keep::store::Store::open(file)?;
             log::info!("Keeping what is said in {} (messages so far: {})", file.display(), past.messages.len());
             return Ok(Some(Storage::Store(store, past)));
         }
         #[cfg(feature = "redis")]
         if let Some(url) = &config.redis {
-            if config.store.is_some() {
-                return Err("--store and --redis both keep what is said; give one of them".to_owned());
-            }
             let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history, config.things)?;
             log::info!("Sharing what is said by Redis at {}", relay.name());
             return Ok(Some(Storage::Redis(relay, past)));

@@ -6,12 +6,14 @@
 //! messages, the newest word on each thing, and what has gone since from the history.
 //!
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
-//! transaction back. It may lie in the log all the same, whole, so a small transaction is written over it at once.
+//! transaction back. It may lie in the log all the same, whole, so a small transaction is written over it before the
+//! speakers are told.
 //!
-//! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it says. A row without a sum is somebody else's, who has put it in by SQL; it is taken as it is.
+//! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it says.
+//! A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours does,
+//! so a foreign one stays as it is.
 
-use std::fmt::{Display, Formatter};
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,33 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::clock::now_micros;
 use crate::journal;
+use crate::keep::rows::{TABLES, insert, mark, read, sum};
+use crate::keep::store_error::StoreError;
+use crate::os::raw;
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
-use crate::room::message::{Message, Refused, digest_of, next_id};
+use crate::room::message::{Message, Refused, next_id};
 use crate::room::replay::Restored;
-use crate::room::standing::{GONE, standing};
 
 /// Marks the file as aloud's, in SQLite's header: "alou".
 const APPLICATION: i32 = 0x616c_6f75;
 
 /// The version of the tables.
 const VERSION: i32 = 1;
-
-/// The tables. A time is RFC 3339 in UTC. `sum` is over the other columns of a row, see [`sum`].
-const TABLES: &str = "
-create table messages(id integer primary key, time text not null, event text not null default 'message',
-    channel text not null default '', name text not null default '', message text not null default '',
-    key text not null default '', status text not null default '', fields text not null default '{}', sum integer);
-create table things(event text not null, channel text not null, key text not null, id integer not null,
-    time text not null, since text not null, name text not null, message text not null, status text not null,
-    fields text not null, sum integer, primary key(event, channel, key)) without rowid;
-create table gone(channel text not null, event text not null, id integer not null, sum integer,
-    primary key(channel, event)) without rowid;
-create table marks(name text primary key, id integer not null, sum integer) without rowid;";
 
 /// How the file begins that an aloud before 0.2 has kept.
 const OLD_MAGIC: &[u8] = b"aloud store 1";
@@ -68,15 +60,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The open file.
 pub struct Store {
     database: Connection,
-    path: PathBuf,
+    /// The file and SQLite's own two beside it, each with its id.
+    places: Vec<(PathBuf, FileId)>,
+    gone: Gone,
     /// Locked as long as it is open. Closed last: to close it earlier would free SQLite's own locks (fcntl(2)).
-    file: File,
-    /// The ids of messages that have still to be deleted.
-    gone: Vec<u64>,
-    /// The newest id of the things that went, as the file knows.
+    _file: File,
+}
+
+/// The device and the inode.
+type FileId = (u64, u64);
+
+/// The messages and things that the history has let go of, and the file not yet.
+struct Gone {
+    /// The ids of messages.
+    ids: Vec<u64>,
+    /// The newest id of the things that went.
     evicted: u64,
+    /// How much there is to delete.
+    due: usize,
     /// How many kinds of message the file notes as gone, or a few more.
     kinds: usize,
+    /// The mark up to which anything may be gone.
+    forgotten: u64,
 }
 
 impl Store {
@@ -91,6 +96,7 @@ impl Store {
     }
 
     fn try_open(path: &Path) -> Result<(Store, Restored), StoreError> {
+        let path = &std::path::absolute(path)?; // SQLite would take `file:` for the beginning of a URL
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
@@ -98,17 +104,12 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        let mut head = vec![];
-        file.by_ref().take(OLD_MAGIC.len() as u64).read_to_end(&mut head)?;
-        if head == OLD_MAGIC {
-            return Err(StoreError::Old);
-        }
+        look_at_head(&mut file)?;
         let mut database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         database.busy_timeout(BUSY_LIMIT)?;
         // Until it is known to be whole, the file stays as it is. SQLite would put its log into it at the end.
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        if head.is_empty() && tables(&database)? == 0 {
-            make_durable(&database)?;
+        if database.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
             begin(&mut database)?;
             sync_folder(path)?;
         }
@@ -116,9 +117,15 @@ impl Store {
         let past = read(&database)?;
         make_durable(&database)?;
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let kinds = past.gone.len();
-        let mut store = Store { database, path: path.to_owned(), file, gone: vec![], evicted: 0, kinds };
+        let gone = Gone { ids: vec![], evicted: 0, due: 0, kinds: past.gone.len(), forgotten: past.forgotten };
+        let mut store = Store { database, places: vec![], gone, _file: file };
         store.settle(past.last)?; // a file that cannot be written is found now
+        store.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
+        for end in ["", "-wal", "-shm"] {
+            let mut place = path.clone().into_os_string();
+            place.push(end);
+            store.places.push((place.clone().into(), id_of(&std::fs::metadata(&place)?)));
+        }
         Ok((store, past))
     }
 
@@ -127,50 +134,85 @@ impl Store {
         if messages.iter().all(|message| !message.is_kept() && message.key.is_empty()) {
             return Ok(()); // beats
         }
+        self.commit(messages, None)
+    }
+
+    /// Brings all into the file that can wait: the newest id, `last`, and the deletes.
+    fn settle(&mut self, last: u64) -> Result<(), StoreError> {
+        self.commit(&[], Some(last))
+    }
+
+    fn commit(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), StoreError> {
         let writing = self.database.transaction()?;
         messages.iter().try_for_each(|message| insert(&writing, message))?;
-        let deletes = self.gone.len() >= DELETE_TOGETHER;
+        if let Some(last) = last {
+            writing.execute("delete from marks where name = 'last'", [])?; // writes a page, even if `last` is as before
+            mark(&writing, "last", last)?;
+        }
+        let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
         if deletes {
-            self.kinds += delete(&writing, &self.gone)?;
+            self.gone.delete(&writing)?;
         }
         writing.commit()?;
         if deletes {
-            self.gone.clear();
+            (self.gone.ids, self.gone.due) = (vec![], 0);
         }
         Ok(())
     }
 
+    /// Whether the file, or one of SQLite's own two, was moved, replaced or deleted.
+    fn is_lost(&self) -> bool {
+        let is_there = |(place, id): &(PathBuf, FileId)| std::fs::metadata(place).is_ok_and(|it| id_of(&it) == *id);
+        !self.places.iter().all(is_there)
+    }
+
+    /// The system's reason for `trouble`, if SQLite knows one.
+    fn reason(&self, trouble: StoreError) -> StoreError {
+        match trouble {
+            StoreError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                StoreError::Io(raw::system_error(&self.database))
+            }
+            other => other,
+        }
+    }
+}
+
+impl Gone {
     /// Notes what the hub has let go of: messages by their ids, and the things that have no word after `evicted`.
-    fn drop_too(&mut self, (gone, evicted): (Vec<u64>, u64)) -> Result<(), StoreError> {
-        self.gone.extend(gone);
-        if evicted > self.evicted {
-            self.database.execute("delete from things where id <= ?1", [evicted as i64])?;
-            self.evicted = evicted;
-        }
-        Ok(())
+    fn note(&mut self, (ids, evicted): (Vec<u64>, u64)) {
+        self.due += ids.len() + usize::from(evicted > self.evicted);
+        self.ids.extend(ids);
+        self.evicted = evicted;
     }
 
-    /// Brings all into the file that can wait: the newest id, `last`, and what is to be deleted.
-    fn settle(&mut self, last: u64) -> Result<(), StoreError> {
-        let writing = self.database.transaction()?;
-        mark(&writing, "last", last)?;
-        self.kinds += delete(&writing, &self.gone)?;
-        if self.kinds > MOST_GONE {
-            sum_up(&writing)?;
+    /// Deletes, and notes of each kind of message which was the newest.
+    fn delete(&mut self, writing: &Transaction<'_>) -> rusqlite::Result<()> {
+        writing.prepare_cached("delete from things where id <= ?1")?.execute([self.evicted as i64])?;
+        let mut delete = writing.prepare_cached("delete from messages where id = ?1 returning channel, event")?;
+        let mut update = writing.prepare_cached(
+            "update gone set id = max(id, ?3), sum = iif(?3 > id, ?4, sum) where channel = ?1 and event = ?2",
+        )?;
+        let mut insert = writing.prepare_cached("insert into gone values(?1, ?2, ?3, ?4)")?;
+        for id in self.ids.iter().map(|id| *id as i64) {
+            let kind = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)));
+            let Some((channel, event)): Option<(String, String)> = kind.optional()? else { continue };
+            let row = params![channel, event, id, sum(&[&channel, &event, &id.to_string()])];
+            if update.execute(row)? == 0 {
+                self.kinds += insert.execute(row)?;
+            }
         }
-        writing.commit()?;
-        self.gone.clear();
-        self.kinds = self.kinds.min(MOST_GONE);
-        Ok(())
+        if self.kinds > 2 * MOST_GONE { self.sum_up(writing) } else { Ok(()) }
     }
 
-    /// Whether the path still names the open file.
-    fn is_in_place(&self) -> bool {
-        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        match (std::fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(here)) => id(there) == id(here),
-            _ => false,
-        }
+    /// Sums up the kinds of message that have gone longest in one mark, up to which anything may be gone.
+    fn sum_up(&mut self, writing: &Transaction<'_>) -> rusqlite::Result<()> {
+        let sql = "select id from gone order by id desc limit 1 offset ?1";
+        let oldest: Option<i64> = writing.query_row(sql, [MOST_GONE as i64], |row| row.get(0)).optional()?;
+        let oldest = oldest.unwrap_or(0);
+        writing.execute("delete from gone where id <= ?1", [oldest])?;
+        self.kinds = MOST_GONE;
+        self.forgotten = self.forgotten.max(oldest as u64);
+        mark(writing, "forgotten", self.forgotten)
     }
 }
 
@@ -178,33 +220,36 @@ impl Store {
 pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
     let Some(commit_queue) = hub.commit_queue() else { return };
     while let Some(batch) = committer.take(LOOK_EVERY) {
-        if !store.is_in_place() {
-            commit_queue.set_well(false);
-            journal::KEEPING.warn("the file of --store was moved or deleted; refusing what is said; start aloud again");
-            batch.into_iter().for_each(|speaker| speaker.answer(Err(Refused::CannotKeep)));
-            continue;
+        let is_lost = store.is_lost();
+        if is_lost && !commit_queue.is_lost() {
+            log::error!("The file of --store was moved or deleted, so what is said is refused; start aloud again");
         }
-        if batch.is_empty() {
+        commit_queue.set_lost(is_lost);
+        if is_lost || batch.is_empty() {
+            batch.into_iter().for_each(|speaker| speaker.answer(Err(Refused::CannotKeep)));
             continue;
         }
         let last = hub.last_id();
         let (messages, speakers) = number(batch, last);
-        let kept = store.drop_too(hub.take_dropped()).and_then(|()| store.keep(&messages));
+        store.gone.note(hub.take_dropped());
+        let kept = store.keep(&messages).map_err(|trouble| store.reason(trouble));
         commit_queue.note(kept.is_ok());
         match kept {
             Ok(()) => post(messages, speakers, hub),
             Err(trouble) => {
                 journal::KEEPING.warn(format_args!("cannot write to the store: {trouble}; refused what was said"));
+                // The refused messages may lie in the log, whole. So something else is written over them first.
+                let _ = store.settle(last);
                 let refused = trouble.refused();
                 speakers.into_iter().for_each(|speaker| speaker.answer(Err(refused)));
-                // The refused messages may lie in the log, whole. So something else is written over them at once.
-                let _ = store.settle(last);
             }
         }
     }
     drop(committer); // speakers that came too late are told at once
-    let settled = store.drop_too(hub.take_dropped()).and_then(|()| store.settle(hub.last_id()));
-    drop(settled); // if this failed, it is as after a crash
+    if !store.is_lost() {
+        store.gone.note(hub.take_dropped());
+        let _ = store.settle(hub.last_id()); // if this fails, it is as after a crash
+    }
 }
 
 /// Gives messages their ids and times.
@@ -232,16 +277,12 @@ fn make_durable(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "synchronous", "FULL")
 }
 
-/// How many tables there are.
-fn tables(database: &Connection) -> rusqlite::Result<i64> {
-    database.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
-}
-
-/// Makes the tables of a new store.
+/// Makes the tables of a new store. The head of the file comes first, by which [`look_at_head`] knows it.
 fn begin(database: &mut Connection) -> rusqlite::Result<()> {
+    database.pragma_update(None, "application_id", APPLICATION)?;
+    make_durable(database)?;
     let writing = database.transaction()?;
-    writing.execute_batch(TABLES)?;
-    writing.pragma_update(None, "application_id", APPLICATION)?;
+    TABLES.iter().try_for_each(|table| writing.execute_batch(&format!("create table {table}")))?;
     writing.pragma_update(None, "user_version", VERSION)?;
     let now = now_micros();
     ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(&writing, name, now))?;
@@ -254,248 +295,38 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Checks that the file is a store, of a version that is known, and whole.
-fn check(database: &Connection) -> Result<(), StoreError> {
-    let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    if number("application_id")? != APPLICATION {
-        return Err(StoreError::Foreign);
+fn id_of(file: &Metadata) -> FileId {
+    (file.dev(), file.ino())
+}
+
+/// Checks that the file is ours by how it begins (<https://sqlite.org/fileformat.html>), before SQLite opens it. A file
+/// that is empty, or has nothing but zeros there, is a store that was just being made.
+fn look_at_head(file: &mut File) -> Result<(), StoreError> {
+    let mut head = vec![];
+    file.take(72).read_to_end(&mut head)?;
+    match head.get(68..) {
+        _ if head.starts_with(OLD_MAGIC) => Err(StoreError::Old),
+        _ if head.iter().all(|byte| *byte == 0) => Ok(()),
+        Some(application) if application == APPLICATION.to_be_bytes() => Ok(()),
+        _ => Err(StoreError::Foreign),
     }
-    match number("user_version")? {
+}
+
+/// Checks that the file is of a version that is known, has our tables, and is whole.
+fn check(database: &Connection) -> Result<(), StoreError> {
+    match database.pragma_query_value(None, "user_version", |row| row.get(0))? {
         VERSION => {}
-        version => return Err(StoreError::Damaged(format!("its version is {version}, and {VERSION} is known"))),
+        version => return Err(StoreError::Newer(version)),
+    }
+    let sql = "select count(*) from sqlite_schema where sql = 'CREATE TABLE ' || ?1";
+    for table in TABLES {
+        if database.query_row(sql, [table], |row| row.get::<_, i64>(0))? != 1 {
+            return Err(StoreError::Damaged("its tables are not ours".to_owned()));
+        }
     }
     let found: String = database.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
 }
 
-/// Reads what the file has kept.
-fn read(database: &Connection) -> Result<Restored, StoreError> {
-    let mark = |name: &str| -> Result<u64, StoreError> {
-        let found = database.query_row("select id, sum from marks where name = ?1", [name], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
-        });
-        match found.optional()? {
-            Some((id, written)) if written == Some(sum(&[name, &id.to_string()])) => Ok(id as u64),
-            _ => Err(StoreError::Damaged(format!("its mark {name} is damaged"))),
-        }
-    };
-    let mut past =
-        Restored { begun: mark("begun")?, forgotten: mark("forgotten")?, last: mark("last")?, ..Restored::default() };
-    let columns = "id, time, event, channel, name, message, key, status, fields, sum";
-    let mut rows = database.prepare(&format!("select {columns} from messages order by id"))?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        past.messages.push(Arc::new(message(database, row, "message", "")?));
-    }
-    let mut rows = database.prepare(&format!("select {columns}, since from things order by id"))?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let since: String = row.get(10)?;
-        let read = message(database, row, "thing", &since)?;
-        past.things.push((Arc::new(read), micros(&since).unwrap_or(0)));
-    }
-    let mut rows = database.prepare("select channel, event, id, sum from gone")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (channel, event, id): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if row.get::<_, Option<i64>>(3)? != Some(sum(&[&channel, &event, &id.to_string()])) {
-            return Err(StoreError::Damaged(format!("its note of what is gone of {event} in /{channel} is damaged")));
-        }
-        past.gone.push((channel, event, id as u64));
-    }
-    past.last = past.messages.last().map_or(past.last, |newest| newest.id.max(past.last));
-    Ok(past)
-}
-
-/// The message in `row`, one of the columns that [`read`] asks for. `what` it is, for the user; `more` goes into the
-/// sum.
-fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Result<Message, StoreError> {
-    let id: i64 = row.get(0)?;
-    let damaged = || StoreError::Damaged(format!("the {what} with the id {id} is damaged"));
-    let text = |place: usize| row.get::<_, String>(place).map_err(|_| damaged());
-    let texts = [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?];
-    let parts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    if row.get::<_, Option<i64>>(9)?.is_some_and(|written| written != sum_of(id, &parts, more)) {
-        return Err(damaged());
-    }
-    let [time, event, channel, name, message, key, status, fields] = texts;
-    let time = micros(&time).ok_or_else(damaged)?;
-    let fields = match fields.as_str() {
-        "{}" => vec![],
-        fields => {
-            let mut pairs = database.prepare_cached("select key, value from json_each(?1)")?;
-            let pairs = pairs.query_map([fields], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            pairs.collect::<rusqlite::Result<_>>().map_err(|_| damaged())?
-        }
-    };
-    Ok(Message { id: id as u64, time, event: event.into(), channel, name, message, key, status, fields })
-}
-
-/// Puts `message` into the tables that it belongs to.
-fn insert(writing: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
-    let Message { id, event, channel, name, message: text, key, status, .. } = message;
-    let (id, time) = (*id as i64, rfc3339(message.time));
-    let fields = json(&message.fields);
-    let parts = [&time, event.as_ref(), channel, name, text, key, status, &fields];
-    if message.is_kept() {
-        let sql = "insert into messages values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        let sum = sum_of(id, &parts, "");
-        writing
-            .prepare_cached(sql)?
-            .execute(params![id, time, event, channel, name, text, key, status, fields, sum])?;
-    }
-    if key.is_empty() {
-        return Ok(());
-    }
-    if standing(status) == GONE {
-        let sql = "delete from things where event = ?1 and channel = ?2 and key = ?3";
-        writing.prepare_cached(sql)?.execute(params![event, channel, key])?;
-        return Ok(());
-    }
-    let sql = "select status, since from things where event = ?1 and channel = ?2 and key = ?3";
-    let before: Option<(String, String)> = writing
-        .prepare_cached(sql)?
-        .query_row(params![event, channel, key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let since = match before {
-        Some((before, since)) if standing(&before) == standing(status) => since,
-        _ => time.clone(),
-    };
-    let sum = sum_of(id, &parts, &since);
-    let sql = "insert or replace into things(event, channel, key, id, time, since, name, message, status, fields, sum)
-        values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let row = params![event, channel, key, id, time, since, name, text, status, fields, sum];
-    writing.prepare_cached(sql)?.execute(row).map(drop)
-}
-
-/// Deletes the messages with the ids `gone`, and notes of each kind of message which was the newest. Returns how many
-/// kinds it had not noted before.
-fn delete(writing: &Transaction<'_>, gone: &[u64]) -> rusqlite::Result<usize> {
-    let mut delete = writing.prepare_cached("delete from messages where id = ?1 returning channel, event")?;
-    let mut update = writing.prepare_cached(
-        "update gone set id = max(id, ?3), sum = iif(?3 > id, ?4, sum) where channel = ?1 and event = ?2",
-    )?;
-    let mut insert = writing.prepare_cached("insert into gone values(?1, ?2, ?3, ?4)")?;
-    let mut new = 0;
-    for id in gone.iter().map(|id| *id as i64) {
-        let kind = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)));
-        let Some((channel, event)): Option<(String, String)> = kind.optional()? else { continue };
-        let row = params![channel, event, id, sum(&[&channel, &event, &id.to_string()])];
-        if update.execute(row)? == 0 {
-            new += insert.execute(row)?;
-        }
-    }
-    Ok(new)
-}
-
-/// Sums up the kinds of message that have gone longest in one mark, up to which anything may be gone.
-fn sum_up(writing: &Transaction<'_>) -> rusqlite::Result<()> {
-    let sql = "select id from gone order by id desc limit 1 offset ?1";
-    let oldest: Option<i64> = writing.query_row(sql, [MOST_GONE as i64], |row| row.get(0)).optional()?;
-    let Some(oldest) = oldest else { return Ok(()) };
-    writing.execute("delete from gone where id <= ?1", [oldest])?;
-    mark(writing, "forgotten", oldest as u64)
-}
-
-/// The fields of a message as a JSON object, for people who query them.
-fn json(fields: &[(String, String)]) -> String {
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    let members: Vec<_> = fields.iter().map(|(key, value)| format!("{}:{}", text(key), text(value))).collect();
-    format!("{{{}}}", members.join(","))
-}
-
-fn mark(writing: &Transaction<'_>, name: &str, id: u64) -> rusqlite::Result<()> {
-    let sum = sum(&[name, &id.to_string()]);
-    writing
-        .prepare_cached("insert or replace into marks values(?1, ?2, ?3)")?
-        .execute(params![name, id as i64, sum])
-        .map(drop)
-}
-
-/// The sum over the columns of a message.
-fn sum_of(id: i64, parts: &[&str], more: &str) -> i64 {
-    let id = id.to_string();
-    sum(&[&[id.as_str(), more], parts].concat())
-}
-
-/// The sum over `parts`: the first eight bytes of their digest.
-fn sum(parts: &[&str]) -> i64 {
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-    let [a, b, c, d, e, f, g, h, ..] = digest_of(&parts);
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn rfc3339(time: u64) -> String {
-    humantime::format_rfc3339_micros(crate::clock::time_of(time)).to_string()
-}
-
-fn micros(time: &str) -> Option<u64> {
-    let since = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_micros()).ok()
-}
-
-/// A fault of the file.
-#[derive(Debug)]
-enum StoreError {
-    InUse,
-    Old,
-    Foreign,
-    Damaged(String),
-    Io(io::Error),
-    Sql(rusqlite::Error),
-}
-
-impl StoreError {
-    /// The refusal for a speaker.
-    fn refused(&self) -> Refused {
-        match self {
-            StoreError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Refused::NoRoom,
-            _ => Refused::CannotKeep,
-        }
-    }
-
-    /// The line for the user who wants to open `file`.
-    fn line(&self, file: &Path) -> String {
-        let file = file.display();
-        let other = "move it away, or give another file with --store";
-        match self {
-            StoreError::InUse => {
-                format!("the store {file} is in use by another process; give each server a file of its own")
-            }
-            StoreError::Old => format!(
-                "the store {file} was kept by aloud before 0.2; take what it holds out with that aloud (curl HOST/said?as=json), then {other}"
-            ),
-            StoreError::Foreign => format!("{file} is no store of aloud's; {other}"),
-            StoreError::Damaged(why) => format!("the store {file} is damaged ({why}); it is left as it is: {other}"),
-            error => format!("cannot open the store {file} ({error}); {other}"),
-        }
-    }
-}
-
-impl Display for StoreError {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StoreError::InUse => formatter.write_str("it is in use by another process"),
-            StoreError::Old => formatter.write_str("it is of an old kind"),
-            StoreError::Foreign => formatter.write_str("it is no store of aloud's"),
-            StoreError::Damaged(why) => formatter.write_str(why),
-            StoreError::Io(error) => error.fmt(formatter),
-            StoreError::Sql(error) => error.fmt(formatter),
-        }
-    }
-}
-
-impl From<io::Error> for StoreError {
-    fn from(error: io::Error) -> StoreError {
-        StoreError::Io(error)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(error.to_string()),
-            _ => StoreError::Sql(error),
-        }
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

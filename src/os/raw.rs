@@ -1,4 +1,4 @@
-//! Calls of the C library that no crate makes safely. Four lines of `unsafe`.
+//! Calls of the C library that no crate makes safely. Five lines of `unsafe`.
 
 use std::time::Duration;
 
@@ -48,4 +48,13 @@ pub fn since_boot() -> Duration {
         }
     }
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The system's error with which SQLite has failed last in `database`.
+#[cfg(feature = "store")]
+pub fn system_error(database: &rusqlite::Connection) -> std::io::Error {
+    // SAFETY: the handle is open as long as `database` is borrowed, and the call only reads a number.
+    #[allow(unsafe_code)]
+    let number = unsafe { rusqlite::ffi::sqlite3_system_errno(database.handle()) };
+    std::io::Error::from_raw_os_error(number)
 }

@@ -36,6 +36,7 @@ pub struct CommitQueue {
     /// How many messages were handed in and not answered yet.
     pending: Arc<AtomicUsize>,
     well: AtomicBool,
+    lost: AtomicBool,
     batches: AtomicU64,
     failures: AtomicU64,
 }
@@ -88,9 +89,9 @@ impl CommitQueue {
     /// Makes a commit queue for storage of this `kind`. Returns it, and the committer's side of it.
     pub fn new(kind: &'static str) -> (CommitQueue, Committer) {
         let (sender, queue) = unbounded();
-        let (well, pending) = (AtomicBool::new(true), Arc::default());
+        let (well, lost, pending) = (AtomicBool::new(true), AtomicBool::new(false), Arc::default());
         let (batches, failures) = (AtomicU64::new(0), AtomicU64::new(0));
-        let commit_queue = CommitQueue { kind, queue: sender, pending, well, batches, failures };
+        let commit_queue = CommitQueue { kind, queue: sender, pending, well, lost, batches, failures };
         (commit_queue, Committer { queue, closed: false })
     }
 
@@ -143,6 +144,17 @@ impl CommitQueue {
     /// Whether messages can be kept, as far as is known.
     pub fn is_well(&self) -> bool {
         self.well.load(Relaxed)
+    }
+
+    /// Notes whether the storage is gone, so that nothing can be kept until aloud is started again.
+    pub fn set_lost(&self, lost: bool) {
+        self.lost.store(lost, Relaxed);
+        self.well.fetch_and(!lost, Relaxed);
+    }
+
+    /// Whether the storage is gone.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Relaxed)
     }
 
     /// The number of batches that were kept, and of those that could not be kept.

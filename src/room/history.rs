@@ -91,7 +91,7 @@ impl History {
         // A message that is gone from before the oldest kept one has gone as the oldest.
         let oldest = past.messages.first().map_or(u64::MAX, |message| message.id);
         let gone = past.gone.iter().map(|(_, _, id)| *id).filter(|id| *id < oldest).max().unwrap_or(0);
-        history.forgotten = past.forgotten.max(gone);
+        history.forgotten = past.forgotten.max(gone).min(oldest - 1);
         let moments = moments(&past.messages, now_micros());
         if history.forgotten > past.begun {
             let latest = moments.first().copied().unwrap_or_else(now_micros);
