@@ -138,7 +138,8 @@ fn survives(shell: &[&str], messages: usize, kills: usize) {
     });
     for kill in 1..=kills {
         counted.iter().take(messages / (kills + 1)).for_each(drop);
-        server.wait_for_log(" listens");
+        let listened = || server.log().contains(" listens");
+        wait_until_within(10 * PATIENCE, "it has come back after all it had to do", listened);
         server.signal("KILL");
         server.wait();
         if kill == 1 {
