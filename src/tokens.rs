@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -14,7 +14,6 @@ use subtle::ConstantTimeEq;
 
 use crate::names::{is_channel, is_within};
 use crate::secret::Secret;
-use crate::sync::lock;
 
 /// How often the file is looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -89,7 +88,7 @@ impl Tokens {
 
     /// The grants in the file now, or before somebody broke it.
     fn current(&self) -> Arc<[Grant]> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= LOOK {
             self.look(&mut state);
             state.looked = Instant::now();

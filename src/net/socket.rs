@@ -56,11 +56,6 @@ impl Socket {
         self.key
     }
 
-    /// Ends the connection. Any thread may call it: a thread that reads, writes or waits is woken.
-    pub fn cut(&self) {
-        let _ = self.call(|socket| shutdown(socket, Shutdown::Both));
-    }
-
     /// Ends all use of the socket. The pool calls it before it drops the connection.
     pub fn let_go(&self) {
         *lock(&self.number) = None;
@@ -207,7 +202,7 @@ impl Wire for Socket {
     }
 
     fn cut(&self) {
-        Socket::cut(self);
+        let _ = self.call(|socket| shutdown(socket, Shutdown::Both));
     }
 }
 

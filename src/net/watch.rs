@@ -50,13 +50,6 @@ pub enum Event {
     Stop,
 }
 
-impl Event {
-    /// The key of the socket on which something has come; `None` for any other event.
-    pub fn key(self) -> Option<u64> {
-        if let Event::Arrival { key, .. } = self { Some(key) } else { None }
-    }
-}
-
 impl Watch {
     /// Watches for newcomers.
     ///

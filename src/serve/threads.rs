@@ -88,7 +88,7 @@ impl Server {
     /// The life of a thread that waits: it takes an event, serves it, and waits again. It ends when it is spare or the
     /// server stops.
     fn wait_and_serve(self: &Arc<Server>) {
-        let (mut last, mut in_lockstep) = (None, false);
+        let (mut last, mut in_lockstep) = (Event::Nothing, false);
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             // A timer makes each wait cost more, so only spare threads set one.
@@ -99,9 +99,9 @@ impl Server {
                 event = self.watch.wait(is_spare.then_some(SPARE_TIME));
             }
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            let arrival = event.key();
-            in_lockstep = arrival.is_some() && arrival == last && begun.elapsed() < LOCKSTEP;
-            last = arrival;
+            let is_same = event == last && matches!(event, Event::Arrival { .. });
+            in_lockstep = is_same && begun.elapsed() < LOCKSTEP;
+            last = event;
             match event {
                 Event::Nothing if self.threads.fetch_sub(1, Ordering::SeqCst) > self.cores => return,
                 Event::Nothing => {
