@@ -45,7 +45,7 @@ impl Storage {
             if config.store.is_some() {
                 return Err("--store and --redis both keep what is said; give one of them".to_owned());
             }
-            let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history)?;
+            let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history, config.things)?;
             log::info!("Sharing what is said by Redis at {}", relay.name());
             return Ok(Some(Storage::Redis(relay, past)));
         }

@@ -167,6 +167,11 @@ impl History {
         None
     }
 
+    /// Whether it has the message of this `id`.
+    pub fn knows(&self, id: u64) -> bool {
+        self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
+    }
+
     /// Forgets everything up to the id `last`, which it may never have had.
     pub fn forget(&mut self, last: u64) {
         let lost = self.messages.partition_point(|message| message.id <= last);
@@ -197,10 +202,7 @@ impl History {
     /// Whether `id` may be one that was given here.
     fn may_have_given(&self, id: u64) -> bool {
         let Some(passed) = &self.passed else { return true };
-        id == self.forgotten
-            || self.by_kind.holds(id)
-            || self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
-            || passed.binary_search(&id).is_ok()
+        id == self.forgotten || self.by_kind.holds(id) || self.knows(id) || passed.binary_search(&id).is_ok()
     }
 
     /// The kept messages from `since` on that `wants` takes. `now` is in microseconds since 1970. Shares the messages;

@@ -7,8 +7,9 @@
 //! queue](CommitQueue), outside every lock. Its committer keeps it and then has the hub [post](Hub::post) it. No thread
 //! that others need waits for that ([`Hub::publish_then`]).
 
-use crate::clock::{self, now_micros};
+use crate::clock::now_micros;
 use crate::counters::Counters;
+use crate::room::ahead::Ahead;
 use crate::room::carriers::{Carriers, Snapshot};
 use crate::room::commit_queue::{CommitQueue, OnCommit};
 use crate::room::frame::Letter;
@@ -19,9 +20,6 @@ use crate::room::replay::{Point, Replay, Restored, Since};
 use crate::room::subscription::Subscription;
 use crate::room::things::{Thing, Things};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Receiver, bounded, lock};
-
-/// How far one of several servers may be behind another one in reading messages, in microseconds. Generous.
-const MOST_BEHIND: u64 = 10_000_000;
 
 /// The room: listeners, history and ids behind one lock, and the count of carried messages.
 pub struct Hub {
@@ -57,6 +55,7 @@ struct Room {
     listeners: Vec<Listener>,
     history: History,
     things: Things,
+    ahead: Ahead,
     last_id: u64,
     last_number: u64,
     closed: bool,
@@ -95,7 +94,8 @@ impl Hub {
         if commit_queue.is_none() {
             history.know_ids();
         }
-        let room = Room { listeners: vec![], history, things, last_id, last_number: 0, closed: false, snapshot: None };
+        let (listeners, ahead) = (vec![], Ahead::default());
+        let room = Room { listeners, history, things, ahead, last_id, last_number: 0, closed: false, snapshot: None };
         let hub = Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
@@ -121,7 +121,7 @@ impl Hub {
         if room.listeners.len() >= self.most_listeners {
             return Err(Refused::Full);
         }
-        let (heard, replay) = self.replay(&room, &wants, since);
+        let (heard, replay) = self.replay(&mut room, &wants, since);
         if !replay.is_empty() {
             letterbox.put_before(replay);
         }
@@ -134,24 +134,40 @@ impl Hub {
 
     /// The kept messages from `since` on that `wants` takes.
     pub fn said(&self, wants: &Subscription, since: Since) -> Replay {
-        self.replay(&lock(&self.room), wants, since).1
+        self.replay(&mut lock(&self.room), wants, since).1
     }
 
     /// The kept messages from `since` on that `wants` takes, and the id up to which live messages are skipped. That id
     /// is 0, except with Redis: there a client may come from a server that is ahead of this one, and has heard messages
     /// that are still to be posted here.
-    fn replay(&self, room: &Room, wants: &Subscription, since: Since) -> (u64, Replay) {
-        let now = now_micros();
+    fn replay(&self, room: &mut Room, wants: &Subscription, since: Since) -> (u64, Replay) {
         let is_shared = self.commit_queue.as_ref().is_some_and(CommitQueue::is_shared);
         match since.point {
-            // Redis's clock gives the ids. It may tell ours what time it is only while we run.
-            Point::After(id)
-                if is_shared && id > room.last_id && id.abs_diff(clock::machine_micros()) < MOST_BEHIND =>
-            {
-                (id, Replay::default())
-            }
-            _ => (0, room.history.replay(since, now, wants)),
+            Point::After(id) if is_shared && id > room.last_id && room.ahead.may_come(id) => (id, Replay::default()),
+            _ => (0, room.history.replay(since, now_micros(), wants)),
         }
+    }
+
+    /// Notes that everything is posted that Redis had when it was last asked. A listener that has heard something that
+    /// Redis does not have is told of a gap, and hears what is kept.
+    pub fn confirm(&self) {
+        let mut room = lock(&self.room);
+        let last = room.last_id;
+        let unknown = room.ahead.confirm(last);
+        if unknown.is_empty() {
+            return;
+        }
+        let mut listeners = std::mem::take(&mut room.listeners);
+        listeners.retain_mut(|listener| {
+            if !unknown.contains(&listener.heard) {
+                return true;
+            }
+            let since = Since { point: Point::After(listener.heard), most: usize::MAX };
+            listener.heard = 0;
+            listener.letterbox.put_late(room.history.replay(since, now_micros(), &listener.wants))
+        });
+        room.listeners = listeners;
+        room.snapshot = None;
     }
 
     /// Forgets the listener `number`, if it is still known.
@@ -277,6 +293,17 @@ impl Hub {
             std::mem::take(&mut room.listeners)
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
+    }
+
+    /// Whether the history has the message of this `id`.
+    pub fn knows(&self, id: u64) -> bool {
+        lock(&self.room).history.knows(id)
+    }
+
+    /// Takes in the newest word on each thing, and since when it stands so, as they are kept elsewhere. For a reader
+    /// that has missed messages.
+    pub fn renew(&self, things: &[(Arc<Message>, u64)]) {
+        lock(&self.room).things.renew(things);
     }
 
     /// Has `follower` see each message that is posted from now on.

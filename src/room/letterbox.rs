@@ -153,6 +153,20 @@ impl Letterbox {
         lock(&self.pen).past = Some(Box::new(replay));
     }
 
+    /// Puts earlier messages in front of all letters, for a listener that has got nothing but the head so far. If
+    /// somebody holds the pen, ends the stream instead, and returns false. Never waits.
+    pub fn put_late(&self, replay: Replay) -> bool {
+        match try_lock(&self.pen) {
+            Some(mut pen) => pen.past = Some(Box::new(replay)),
+            None => {
+                self.close();
+                return false;
+            }
+        }
+        self.ring();
+        true
+    }
+
     /// Prefetches the memory that [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
     pub fn look_ahead(&self) {
         std::hint::black_box((self.waiting.load(Ordering::Relaxed), self.letters.is_empty()));

@@ -124,8 +124,10 @@ pub enum Refused {
     Full,
     /// The server stops.
     Stopping,
-    /// The store or Redis has no room left for the message.
+    /// The store has no room left for the message.
     NoRoom,
+    /// Redis has no room left for the message.
+    NoRoomInRedis,
     /// The store or Redis cannot keep the message now.
     CannotKeep,
 }

@@ -1,5 +1,6 @@
 //! The heart: who listens, what is said and what was said, behind one lock (`hub`). No I/O happens under it.
 
+pub mod ahead;
 pub mod carriers;
 pub mod commit_queue;
 pub mod forgotten;

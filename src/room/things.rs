@@ -85,6 +85,21 @@ impl Things {
         self.evict();
     }
 
+    /// Takes in all things as they are kept elsewhere, the longest silent first, in the place of those known here. Only
+    /// what is known in brief stays.
+    pub fn renew(&mut self, kept: &[(Arc<Message>, u64)]) {
+        let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
+        for (message, since) in kept {
+            let known = before.ids.get(&name(message)).copied().and_then(|id| before.remove(id));
+            let mut recent = known.map_or_else(VecDeque::new, |thing| thing.recent);
+            if recent.back().is_none_or(|newest| newest.time != message.time) {
+                recent.push_back(Brief::of(message));
+            }
+            self.insert(Thing { message: message.clone(), since: *since, recent });
+        }
+        self.evict();
+    }
+
     /// Takes in a `message` that was said before a restart, the oldest first, for what is known in brief.
     pub fn recall(&mut self, message: &Message) {
         let newest = if message.key.is_empty() { None } else { self.ids.get(&name(message)) };
@@ -98,8 +113,8 @@ impl Things {
     /// Notes that `message` was said. If it has a key, it becomes the newest word on its thing. Returns the id of the
     /// word before it, and whether another thing had to go.
     pub fn note(&mut self, message: &Arc<Message>) -> (Option<u64>, bool) {
-        if message.key.is_empty() {
-            return (None, false);
+        if message.key.is_empty() || self.ids.get(&name(message)).is_some_and(|known| *known >= message.id) {
+            return (None, false); // or a newer word is known already
         }
         let before = self.ids.remove(&name(message)).and_then(|id| self.remove(id));
         let superseded = before.as_ref().map(|before| before.message.id);
@@ -247,6 +262,19 @@ mod tests {
         let counts: Vec<_> = things.all().map(|thing| thing.recent.len()).collect();
         assert_eq!(counts.iter().filter(|count| **count == 2).count(), MOST_NUMBERS);
         assert_eq!((counts[0], counts.len(), things.numbers), (1, 2 * MOST_NUMBERS + 1, MOST_NUMBERS));
+    }
+
+    #[test]
+    fn what_is_kept_elsewhere_takes_the_place_of_what_is_known_here() {
+        let mut things = Things::new(9);
+        [word(10, "a", "ok"), word(20, "b", "ok"), word(30, "c", "ok")].iter().for_each(|word| _ = things.note(word));
+        things.renew(&[(word(20, "b", "ok"), 20), (word(40, "a", "failed"), 35), (word(50, "d", "ok"), 50)]);
+        assert_eq!(all(&things), [(20, "b", "ok", 20), (40, "a", "failed", 35), (50, "d", "ok", 50)]);
+        let recent: Vec<_> = things.all().map(|thing| thing.recent.len()).collect();
+        assert_eq!(recent, [1, 2, 1], "in brief, what was known stays");
+        assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "read again later than what followed it");
+        assert_eq!(things.note(&word(60, "a", "failed")), (Some(40), false));
+        assert_eq!(all(&things)[2], (60, "a", "failed", 35));
     }
 
     #[test]

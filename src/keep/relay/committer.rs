@@ -1,0 +1,198 @@
+//! The committer's side: what is handed in goes to Redis.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redis::{Cmd, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd, from_redis_value};
+
+use crate::clock::now_micros;
+use crate::journal;
+use crate::keep::relay::entry::{ADD, Addition, hexadecimal};
+use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting};
+use crate::room::commit_queue::{Committer, Pending};
+use crate::room::hub::Hub;
+use crate::room::message::{Receipt, Refused};
+use crate::sync::lock;
+
+/// The committer's connection.
+struct Link {
+    connection: Connection,
+    /// The digest by which Redis knows the script.
+    script: String,
+    /// How often the reader had been cut off when this was connected.
+    cuts: u64,
+}
+
+impl Relay {
+    /// The committer's loop: sends what is handed in until the commit queue is closed.
+    pub fn send_all(&self, mut committer: Committer, hub: &Hub) {
+        let mut link = None;
+        while let Some(batch) = committer.take(BLOCK) {
+            if batch.is_empty() {
+                self.keep_alive(&mut link);
+                continue;
+            }
+            let sent = self.send(batch, &mut link, hub);
+            if let Some(commit_queue) = hub.commit_queue() {
+                commit_queue.note(sent.is_ok());
+            }
+            if let Err(error) = sent {
+                journal::KEEPING.warn(format_args!("Redis does not take messages ({error}); they are refused"));
+            }
+        }
+        self.all_sent.store(true, Ordering::SeqCst);
+    }
+
+    /// Says something on a silent connection, so that neither Redis nor a router on the way drops it. If it is gone, it
+    /// is made anew before somebody needs it.
+    fn keep_alive(&self, link: &mut Option<Link>) {
+        let alive = self.link(link).and_then(|link| cmd("PING").exec(&mut link.connection));
+        if let Err(error) = alive {
+            self.drop_link(link, &error);
+            let _ = self.link(link);
+        }
+    }
+
+    fn send(&self, batch: Vec<Pending>, link: &mut Option<Link>, hub: &Hub) -> RedisResult<()> {
+        let (known, newest, time) = (self.last_read.load(Ordering::SeqCst), hub.last_id(), now_micros());
+        let handed_in = Instant::now();
+        let (mut additions, mut waiting) = (vec![], HashMap::new());
+        for mut speaker in batch {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let mut message = std::mem::take(&mut speaker.message);
+            message.time = time;
+            additions.push((number, message, speaker.once.as_ref().map(hexadecimal)));
+            waiting.insert(number, Waiting { speaker, handed_in, id: None });
+        }
+        lock(&self.waiting).extend(waiting);
+        let addition = |(number, message, once): &(u64, _, Option<String>), script: &str| {
+            let (from, once) = ((self.server, *number), once.clone());
+            let addition =
+                Addition { message: Some(message), once, from, known, newest, keep: self.keep, things: self.things };
+            addition.command("EVALSHA", script)
+        };
+        let mut first_error = None;
+        for is_last in [false, true] {
+            let commands = |script: &str| additions.iter().map(|one| addition(one, script)).collect();
+            let answers = self.ask(additions.len(), commands, link);
+            let mut again = vec![];
+            for (one, answer) in additions.into_iter().zip(answers) {
+                match answer {
+                    Ok(0) => self.answer(one.0, Ok(Receipt { id: 0, listeners: 0 })),
+                    Ok(id) => self.note_id(one.0, id),
+                    Err(error) if !is_last && is_not_added(&error) => again.push(one),
+                    Err(error) => {
+                        self.answer(one.0, Err(refused(&error)));
+                        first_error = first_error.or(Some(error));
+                    }
+                }
+            }
+            additions = again;
+            if additions.is_empty() {
+                break;
+            }
+            *link = None; // Redis has forgotten the script, or is not the one that takes messages any more
+        }
+        first_error.map_or(Ok(()), |error| {
+            self.drop_link(link, &error);
+            Err(error)
+        })
+    }
+
+    /// Makes one round trip, with an answer for each of `count` commands. After a missing answer no other is waited
+    /// for: `Pipeline::query` would wait for each in turn, and a Redis that hangs would hold up a hundred speakers for
+    /// minutes.
+    fn ask(&self, count: usize, commands: impl Fn(&str) -> Vec<Cmd>, link: &mut Option<Link>) -> Vec<RedisResult<u64>> {
+        let mut answers = vec![];
+        let all = self.link(link).and_then(|link| {
+            let packed: Vec<_> = commands(&link.script).iter().map(Cmd::get_packed_command).collect();
+            link.connection.send_packed_command(&packed.concat())?;
+            for _ in 0..count {
+                let answer = link.connection.recv_response()?;
+                answers.push(answer.extract_error().and_then(|id| Ok(from_redis_value(id)?)));
+            }
+            Ok(())
+        });
+        if let Err(error) = all {
+            answers.resize(count, Err(error));
+        }
+        answers
+    }
+
+    /// The connection, made anew if there is none or the reader was cut off since. If the reader is not connected, or
+    /// Redis has left an answer out, it is away, and nobody waits here to learn it.
+    fn link<'a>(&self, link: &'a mut Option<Link>) -> RedisResult<&'a mut Link> {
+        if !self.connected.load(Ordering::SeqCst) || self.stalled.load(Ordering::SeqCst) {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+        }
+        let (cuts, begun) = (self.cuts.load(Ordering::SeqCst), Instant::now());
+        let link = match link.take() {
+            Some(of_now) if of_now.cuts == cuts => link.insert(of_now),
+            _ => {
+                let mut connection = self.connect().inspect_err(|error| self.note_stall(error))?;
+                let script = cmd("SCRIPT").arg("LOAD").arg(ADD).query(&mut connection)?;
+                link.insert(Link { connection, script, cuts })
+            }
+        };
+        let left = LIMIT.saturating_sub(begun.elapsed()).max(BLOCK); // both together in time
+        link.connection.set_read_timeout(Some(left))?;
+        Ok(link)
+    }
+
+    fn drop_link(&self, link: &mut Option<Link>, error: &RedisError) {
+        *link = None;
+        self.note_stall(error);
+    }
+
+    fn note_stall(&self, error: &RedisError) {
+        if error.is_timeout() {
+            self.stalled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader has ended.
+    fn note_id(&self, number: u64, id: u64) {
+        if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
+            waiting.id = Some(id);
+        }
+        if !self.connected.load(Ordering::SeqCst) {
+            self.answer(number, Ok(Receipt { id, listeners: 0 }));
+        }
+    }
+
+    /// Tells the speaker of this number the result.
+    pub(super) fn answer(&self, number: u64, answer: Result<Receipt, Refused>) {
+        let waiting = lock(&self.waiting).remove(&number);
+        if let Some(waiting) = waiting {
+            waiting.speaker.answer(answer);
+        }
+    }
+
+    /// Tells all speakers whose message Redis has the result, where `is_over` takes the id and the moment at which it
+    /// was handed in. Returns how many.
+    pub(super) fn answer_all(
+        &self,
+        is_over: impl Fn(u64, Instant) -> bool,
+        answer: impl Fn(u64) -> Result<Receipt, Refused>,
+    ) -> usize {
+        let is_over = |_: &u64, one: &mut Waiting| one.id.is_some_and(|id| is_over(id, one.handed_in));
+        let over: Vec<_> = lock(&self.waiting).extract_if(is_over).collect();
+        let count = over.len();
+        for (_, Waiting { speaker, id, .. }) in over {
+            speaker.answer(answer(id.unwrap_or_default()));
+        }
+        count
+    }
+}
+
+/// Whether Redis has said that it has not run the script, and another connection may lead to one that does.
+fn is_not_added(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::NoScript | ServerErrorKind::ReadOnly))
+}
+
+/// The refusal for a speaker. Before Redis 7, the code of an error in a script is in its text.
+fn refused(error: &RedisError) -> Refused {
+    let is_full = error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("-OOM "));
+    if is_full { Refused::NoRoomInRedis } else { Refused::CannotKeep }
+}

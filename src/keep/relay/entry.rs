@@ -1,0 +1,208 @@
+//! The streams in Redis, as they are written and read: the script that adds an entry, the entries of a reply, and the
+//! newest word on each thing.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value, cmd};
+
+use crate::keep::record;
+use crate::room::message::{Digest, Message};
+use crate::room::standing::standing;
+
+/// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
+/// `redis://host/1`.
+pub const SAID: &str = "aloud:said";
+
+/// The key of the stream of messages that the history does not keep. So beats push out nothing that was said. All other
+/// keys are in the hash slot of [`SAID`], so that a cluster has them at one node.
+pub const PASSING: &str = "{aloud:said}:passing";
+
+/// The key of the newest words on all things, by the names of the things.
+pub const THINGS: &str = "{aloud:said}:things";
+
+/// The key of the names of all things, by the ids of their newest words.
+const SILENT: &str = "{aloud:said}:silent";
+
+/// The prefix of the keys of messages that are said once; the digest in hexadecimal digits follows.
+const ONCE: &str = "{aloud:said}:heard:";
+
+/// How long Redis knows a digest, in seconds: a day. Forges send again within minutes by themselves, and by hand when
+/// somebody checks why nothing came. At one delivery a second that is 9 MB in Redis.
+const ONCE_SECONDS: u64 = 24 * 60 * 60;
+
+/// How many entries the stream of passing messages keeps. From them, a server that starts learns which hosts there are.
+pub const MOST_PASSING: usize = 1000;
+
+/// The script that adds an entry. It marks, numbers, adds and notes in one step. So a delivery is known exactly if its
+/// message is in the stream. A delivery that was refused because Redis was away is new when the forge sends it again.
+/// One whose answer was lost on the way is a repeat.
+pub const ADD: &str = include_str!("add.lua");
+
+/// The id of an entry, as Redis orders them. The first part is the id of the message.
+pub type RawId = (u64, u64);
+
+/// An entry that is to be added.
+pub struct Addition<'a> {
+    /// The message; `None` for an entry that only tells of what came before it.
+    pub message: Option<&'a Message>,
+    /// Tells it from all that is added elsewhere, and nothing else is added with it.
+    pub once: Option<String>,
+    /// The server and its number there.
+    pub from: (u64, u64),
+    /// The newest entry of what was said that the server has read.
+    pub known: u64,
+    /// The newest id that the server has posted.
+    pub newest: u64,
+    /// How many entries what was said is to keep.
+    pub keep: usize,
+    /// The most things of which the newest word is kept.
+    pub things: usize,
+}
+
+impl Addition<'_> {
+    /// Writes the command: `EVAL` with the script, or `EVALSHA` with its digest. An entry without a message that is
+    /// added once says that anything before it may be lost.
+    pub fn command(&self, how: &str, script: &str) -> Cmd {
+        let (stream, keep) = if self.message.is_none_or(Message::is_kept) { (1, self.keep) } else { (2, MOST_PASSING) };
+        let mut command = cmd(how);
+        command.arg(script).arg(4 + usize::from(self.once.is_some())).arg(SAID).arg(PASSING).arg(THINGS).arg(SILENT);
+        command.arg(self.once.as_ref().map(|once| format!("{ONCE}{once}")));
+        command.arg(stream).arg(keep).arg(self.known).arg(self.newest).arg(format!("{}:{}", self.from.0, self.from.1));
+        command.arg(self.message.map_or(vec![], record::write));
+        command.arg(u8::from(self.message.is_none() && self.once.is_some())).arg(ONCE_SECONDS);
+        if let Some(message) = self.message.filter(|message| !message.key.is_empty()) {
+            let name = [&message.event, message.channel.as_str(), &message.key].join("\0");
+            command.arg(name).arg(standing(&message.status)).arg(message.time).arg(self.things);
+        }
+        command
+    }
+}
+
+/// The digest as text. Half of it is enough to be unique.
+pub fn hexadecimal(digest: &Digest) -> String {
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An entry of a stream.
+pub struct Entry {
+    /// Its own id.
+    pub raw: RawId,
+    /// The rest; `None` if somebody else than aloud has written it.
+    pub ours: Option<Ours>,
+}
+
+impl Entry {
+    /// The message that aloud has written into it.
+    pub fn message(&self) -> Option<&Message> {
+        self.ours.as_ref()?.message.as_ref()
+    }
+
+    /// Takes out the message that aloud has written into it.
+    pub fn into_message(self) -> Option<Message> {
+        self.ours?.message
+    }
+}
+
+/// What aloud writes into an entry.
+pub struct Ours {
+    /// The newest entry of what was said before this one.
+    pub before: u64,
+    /// The server that has added it, and its number there.
+    pub from: (u64, u64),
+    /// The message; `None` in an entry that only tells of what came before it.
+    pub message: Option<Message>,
+}
+
+/// The members of an array; none of anything else.
+pub fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(members) => members,
+        _ => &[],
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The entries of a reply.
+pub fn entries(reply: &Value) -> Vec<Entry> {
+    let entry = |value: &Value| {
+        let [id, fields] = list(value) else { return None };
+        let (id, more) = std::str::from_utf8(bytes(id)?).ok()?.split_once('-')?;
+        let raw = (id.parse().ok()?, more.parse().ok()?);
+        Some(Entry { raw, ours: ours(raw.0, list(fields)) })
+    };
+    list(reply).iter().filter_map(entry).collect()
+}
+
+fn ours(id: u64, fields: &[Value]) -> Option<Ours> {
+    let field = |name: &[u8]| {
+        fields.chunks_exact(2).find(|pair| bytes(&pair[0]) == Some(name)).and_then(|pair| bytes(&pair[1]))
+    };
+    let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
+    let (server, number) = text(b"from")?.split_once(':')?;
+    let before: u64 = text(b"before")?.parse().ok()?;
+    if before >= id {
+        return None; // the ids that tell of a gap have to be true
+    }
+    let message = match field(b"said")? {
+        [] => None,
+        said => Some(record::read(id, said)?),
+    };
+    Some(Ours { before, from: (server.parse().ok()?, number.parse().ok()?), message })
+}
+
+/// The newest word on each thing and since when it stands so, the oldest word first, from what Redis has under
+/// [`THINGS`].
+pub fn things(kept: &[Value]) -> Vec<(Arc<Message>, u64)> {
+    let thing = |value: &Value| {
+        let value = bytes(value)?;
+        let (head, record) = value.split_at(value.iter().rposition(|byte| *byte == b'\n')?);
+        let mut words = std::str::from_utf8(head).ok()?.splitn(3, ' ');
+        let (id, since) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((Arc::new(record::read(id, record)?), since))
+    };
+    let mut all: Vec<_> = kept.iter().filter_map(thing).collect();
+    all.sort_by_key(|(message, _)| message.id);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::memory_wire::message;
+
+    #[test]
+    fn what_aloud_has_not_written_is_known_by_its_id_alone() {
+        let check = |id: &str, before: &str, from: &str, said: &[u8], expected: Option<(RawId, bool)>| {
+            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            let said = Value::BulkString(said.to_vec());
+            let fields = vec![text("before"), text(before), text("from"), text(from), text("said"), said];
+            let read = entries(&Value::Array(vec![Value::Array(vec![text(id), Value::Array(fields)])]));
+            let read = read.first().map(|entry| (entry.raw, entry.ours.is_some()));
+            assert_eq!(read, expected, "{id} {before} {from}");
+        };
+        let said = record::write(&message("x"));
+        check("8-0", "7", "1:2", &said, Some(((8, 0), true)));
+        check("8-0", "7", "1:2", b"", Some(((8, 0), true)));
+        check("8-3", "8", "1:2", &said, Some(((8, 3), false)));
+        check("8-0", "9", "1:2", &said, Some(((8, 0), false)));
+        check("8-0", "", "1:2", &said, Some(((8, 0), false)));
+        check("8-0", "7", "1", &said, Some(((8, 0), false)));
+        check("8-0", "7", "1:2", b"x", Some(((8, 0), false)));
+        check("8", "7", "1:2", &said, None);
+    }
+
+    #[test]
+    fn things_are_read_the_longest_silent_first_and_what_is_none_is_left_out() {
+        let record = String::from_utf8(record::write(&message("x"))).unwrap();
+        let kept = [format!("9 5 on two\nlines\n{record}"), format!("8 7 ok\n{record}"), "x".to_owned(), record];
+        let kept: Vec<_> = kept.map(|text| Value::BulkString(text.into_bytes())).into();
+        let read: Vec<_> = things(&kept).iter().map(|(message, since)| (message.id, *since)).collect();
+        assert_eq!(read, [(8, 7), (9, 5)]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The reader's side: what is in Redis is posted here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Pipeline, RedisResult, Value, cmd};
+
+use crate::journal;
+use crate::keep::relay::entry::{ADD, Addition, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
+use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay};
+use crate::room::hub::Hub;
+use crate::room::message::{Receipt, Refused};
+use crate::sync::lock;
+
+/// The pause before the next try to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Relay {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. Calls `back` when
+    /// others can be heard again after they could not.
+    pub fn read_all(&self, hub: &Hub, back: &dyn Fn()) {
+        let mut place = lock(&self.place);
+        loop {
+            let gone = self.read(&mut place, hub, back);
+            self.cuts.fetch_add(1, Ordering::SeqCst);
+            let was_connected = self.set_connected(false, hub);
+            self.answer_all(|_, _| true, |id| Ok(Receipt { id, listeners: 0 }));
+            let Err(error) = gone else { return };
+            if was_connected {
+                journal::KEEPING.warn(format_args!("Redis is away ({error}); listeners stay, speakers are refused"));
+            }
+            if self.is_over(hub) {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_over(&self, hub: &Hub) -> bool {
+        hub.is_closed() && self.all_sent.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether the reader is connected; returns whether it was.
+    fn set_connected(&self, connected: bool, hub: &Hub) -> bool {
+        if let Some(commit_queue) = hub.commit_queue() {
+            commit_queue.set_well(connected);
+        }
+        self.connected.swap(connected, Ordering::SeqCst)
+    }
+
+    /// Connects and reads until the server stops, or an error.
+    fn read(&self, place: &mut Place, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
+        let mut connection = self.connect()?;
+        // Messages that came while nobody read are heard before anybody is answered again.
+        self.look_for_loss(&mut connection, place, hub)?;
+        while self.read_once(&mut connection, place, None, hub)? > 0 {}
+        if !self.connected.load(Ordering::SeqCst) {
+            back();
+        }
+        self.stalled.store(false, Ordering::SeqCst);
+        if !self.set_connected(true, hub) {
+            log::info!("Redis is back");
+        }
+        loop {
+            let is_over = self.is_over(hub);
+            let block = if is_over { None } else { Some(BLOCK.as_millis() as u64) };
+            let count = self.read_once(&mut connection, place, block, hub)?;
+            self.stalled.store(false, Ordering::SeqCst);
+            if count == 0 {
+                if is_over {
+                    return Ok(());
+                }
+                self.look_for_loss(&mut connection, place, hub)?;
+            }
+            // A message that does not come though this reader is not behind was lost, or is in another Redis than this.
+            let is_late = |_, handed_in: Instant| handed_in.elapsed() > LIMIT.saturating_sub(BLOCK);
+            if count < READ_LIMIT && self.answer_all(is_late, |_| Err(Refused::CannotKeep)) > 0 {
+                let line = "it has taken a message that does not come from it";
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, line).into());
+            }
+        }
+    }
+
+    /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how
+    /// many entries.
+    fn read_once(
+        &self,
+        connection: &mut Connection,
+        place: &mut Place,
+        block: Option<u64>,
+        hub: &Hub,
+    ) -> RedisResult<usize> {
+        let mut read = cmd("XREAD");
+        if let Some(block) = block {
+            read.arg("BLOCK").arg(block);
+        }
+        read.arg("COUNT").arg(READ_LIMIT).arg("STREAMS").arg(SAID).arg(PASSING);
+        [place.said, place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
+        let read: Value = read.query(connection)?;
+        let (new, is_all) = merge(list(&read));
+        let (count, newest) = (new.len(), new.last().map_or(0, |(_, entry)| entry.raw.0));
+        let mut reached = None;
+        for (is_said, entry) in new {
+            let Entry { raw, ours } = entry;
+            *(if is_said { &mut place.said } else { &mut place.passing }) = raw;
+            match ours {
+                Some(ours) => reached = reached.max(Some(self.post(connection, place, is_said, raw.0, ours, hub)?)),
+                None if is_said => _ = self.last_read.fetch_max(raw.0, Ordering::SeqCst),
+                None => {}
+            }
+        }
+        if let Some(reached) = reached {
+            hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
+            // An entry that was cut away, or lost, before it was read.
+            self.answer_all(|id, _| id <= newest, |_| Err(Refused::CannotKeep));
+        }
+        if is_all {
+            hub.confirm();
+        }
+        Ok(count)
+    }
+
+    /// Posts what was said at any server; returns how many listeners here it reached.
+    fn post(
+        &self,
+        connection: &mut Connection,
+        place: &mut Place,
+        is_said: bool,
+        id: u64,
+        ours: Ours,
+        hub: &Hub,
+    ) -> RedisResult<usize> {
+        let last_read = self.last_read.load(Ordering::SeqCst);
+        // A server that found nothing in Redis has missed what was lost since, and nothing from before.
+        if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
+            journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
+            hub.skip(ours.before);
+            hub.renew(&things(&cmd("HVALS").arg(THINGS).query::<Vec<Value>>(connection)?));
+            place.broken = false;
+        }
+        let is_posted = ours.message.is_some() && id > hub.last_id();
+        if is_said && !place.broken && (ours.before < last_read || (ours.message.is_some() && !is_posted)) {
+            place.broken = true;
+            self.tell_of_loss(connection, Some(id), hub)?;
+        }
+        if is_said {
+            self.last_read.fetch_max(id, Ordering::SeqCst);
+        }
+        let receipt = match ours.message {
+            Some(message) if is_posted => hub.post(Arc::new(message)),
+            _ => Receipt { id, listeners: 0 },
+        };
+        if ours.from.0 == self.server {
+            self.answer(ours.from.1, Ok(receipt));
+        }
+        hub.catch_up(receipt.listeners);
+        Ok(receipt.listeners)
+    }
+
+    /// Looks whether Redis has lost what was read here last. Then the reader goes on with what Redis has.
+    fn look_for_loss(&self, connection: &mut Connection, place: &mut Place, hub: &Hub) -> RedisResult<()> {
+        let mut tops = Pipeline::new();
+        [SAID, PASSING].iter().for_each(|key| _ = tops.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1));
+        let tops: Vec<Value> = tops.query(connection)?;
+        let [said, passing] = [0, 1].map(|place| tops.get(place).and_then(|top| entries(top).pop()).map(|top| top.raw));
+        place.passing = place.passing.min(passing.unwrap_or_default());
+        let top: RawId = said.unwrap_or_default();
+        if top < place.said {
+            journal::KEEPING.warn("Redis has lost what it had last; the other servers and their listeners are told");
+            // If its newest entry was not read here, others have spoken since.
+            let is_broken = top.0 > 0 && !hub.knows(top.0);
+            self.tell_of_loss(connection, is_broken.then_some(top.0), hub)?;
+            (place.said, place.broken) = (top, is_broken);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry that names the last one read here; with `broken`, an entry that was said by a server that did not
+    /// have it, one that says that anything before may be lost.
+    fn tell_of_loss(&self, connection: &mut Connection, broken: Option<u64>, hub: &Hub) -> RedisResult<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let addition = Addition {
+            message: None,
+            once: broken.map(|id| format!("lost:{id}")),
+            from: (self.server, number),
+            known: self.last_read.load(Ordering::SeqCst),
+            newest: hub.last_id(),
+            keep: self.keep,
+            things: self.things,
+        };
+        addition.command("EVAL", ADD).exec(connection)
+    }
+}
+
+/// The entries of both streams in the order of their ids, each with whether it was said; and whether these are all. If
+/// one stream's were cut, what comes after them in the other one is left out.
+fn merge(streams: &[Value]) -> (Vec<(bool, Entry)>, bool) {
+    let (mut all, mut end) = (vec![], u64::MAX);
+    for stream in streams {
+        let [name, new] = list(stream) else { continue };
+        let new = entries(new);
+        if new.len() >= READ_LIMIT {
+            end = end.min(new[new.len() - 1].raw.0);
+        }
+        let is_said = *name == Value::BulkString(SAID.into());
+        all.extend(new.into_iter().map(|entry| (is_said, entry)));
+    }
+    all.retain(|(_, entry)| entry.raw.0 <= end);
+    all.sort_by_key(|(_, entry)| entry.raw);
+    (all, end == u64::MAX)
+}
