@@ -6,7 +6,7 @@ use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,18 @@ use crate::support::{Answer, Listener, PATIENCE, Server, set_clock, wait_until};
 /// Messages said at three servers at once; `ALOUD_TEST_RELAYED` says otherwise.
 const RELAYED: usize = 3000;
 
-/// Debian's Redis on a port of its own; killed when dropped, its files removed.
-struct Redis {
+/// Debian's Redis on a port of its own; killed when dropped, its files removed. `ALOUD_TEST_REDIS` may name another
+/// server, as `valkey-server`.
+pub struct Redis {
     process: Option<Child>,
-    port: u16,
+    pub port: u16,
     folder: PathBuf,
     flags: Vec<String>,
 }
 
 impl Redis {
     /// Starts one that keeps everything it was told, with further `flags`.
-    fn start(flags: &[&str]) -> Redis {
+    pub fn start(flags: &[&str]) -> Redis {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("aloud-redis-{}-{port}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
@@ -38,8 +39,8 @@ impl Redis {
         redis
     }
 
-    fn start_again(&mut self) {
-        let mut command = Command::new("redis-server");
+    pub fn start_again(&mut self) {
+        let mut command = Command::new(std::env::var("ALOUD_TEST_REDIS").unwrap_or("redis-server".to_owned()));
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]);
         command.arg(&self.folder).args(["--appendonly", "yes", "--appendfsync", "always"]).args(&self.flags);
         let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
@@ -53,7 +54,7 @@ impl Redis {
         });
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -66,12 +67,25 @@ impl Redis {
         assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
     }
 
-    fn empty(&self) {
+    /// What it answers to a command.
+    pub fn ask(&self, command: &[&str]) -> String {
+        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output();
+        String::from_utf8(output.expect("redis-cli comes with redis-server").stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A number out of what `INFO SECTION` tells, after `start`.
+    pub fn count(&self, section: &str, start: &str) -> u64 {
+        let info = self.ask(&["INFO", section]);
+        let rest = info.split_once(start).map_or("0", |(_, rest)| rest);
+        rest.split(|char: char| !char.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
+    pub fn empty(&self) {
         let _ = std::fs::remove_dir_all(&self.folder);
         std::fs::create_dir(&self.folder).unwrap();
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }
@@ -84,27 +98,29 @@ impl Drop for Redis {
 }
 
 /// A port that nobody has at the moment.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A way to Redis that can be cut.
-struct Bridge {
+/// A way to Redis that can be cut, and can lead to another Redis.
+pub struct Bridge {
     port: u16,
+    to: Arc<AtomicU16>,
     open: Arc<AtomicBool>,
     ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Bridge {
-    fn to(redis: &Redis) -> Bridge {
+    pub fn to(redis: &Redis) -> Bridge {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, to) = (listener.local_addr().unwrap().port(), redis.port);
-        let bridge = Bridge { port, open: Arc::new(AtomicBool::new(true)), ends: Arc::default() };
+        let (port, to) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU16::new(redis.port)));
+        let bridge = Bridge { port, to: to.clone(), open: Arc::new(AtomicBool::new(true)), ends: Arc::default() };
         let (open, ends) = (bridge.open.clone(), bridge.ends.clone());
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let mut ends = ends.lock().unwrap();
-                let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                let far = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst)));
+                let Ok(far) = far else { continue };
                 if !open.load(Ordering::SeqCst) {
                     continue;
                 }
@@ -121,22 +137,27 @@ impl Bridge {
         bridge
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         let mut ends = self.ends.lock().unwrap();
         self.open.store(false, Ordering::SeqCst);
         ends.drain(..).for_each(|end| _ = end.shutdown(Shutdown::Both));
     }
 
-    fn mend(&self) {
+    /// Leads to `redis` from the next connection on.
+    pub fn lead_to(&self, redis: &Redis) {
+        self.to.store(redis.port, Ordering::SeqCst);
+    }
+
+    pub fn mend(&self) {
         self.open.store(true, Ordering::SeqCst);
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }
 
-fn start(url: &str) -> Server {
+pub fn start(url: &str) -> Server {
     Server::start(&["--redis", url, "--queue", "100000"])
 }
 
@@ -144,26 +165,26 @@ fn three(redis: &Redis) -> [Server; 3] {
     [(); 3].map(|()| start(&redis.url()))
 }
 
-fn read(line: &str) -> (u64, String) {
+pub fn read(line: &str) -> (u64, String) {
     let message: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
     let id = message["id"].as_str().unwrap_or_else(|| panic!("{line}"));
     (id.parse().unwrap(), message["message"].as_str().unwrap().to_owned())
 }
 
-fn hear(listener: &mut Listener, count: usize) -> Vec<(u64, String)> {
+pub fn hear(listener: &mut Listener, count: usize) -> Vec<(u64, String)> {
     let lines = std::iter::from_fn(|| listener.line()).filter(|line| line.trim_end() != "");
     lines.take(count).map(|line| read(&line)).collect()
 }
 
-fn texts(heard: &[(u64, String)]) -> Vec<&str> {
+pub fn texts(heard: &[(u64, String)]) -> Vec<&str> {
     heard.iter().map(|(_, text)| text.as_str()).collect()
 }
 
-fn health(server: &Server) -> String {
+pub fn health(server: &Server) -> String {
     server.request("GET", "/health", &[], b"").body
 }
 
-fn try_say(server: &Server, text: &str) -> u16 {
+pub fn try_say(server: &Server, text: &str) -> u16 {
     server.request("POST", "/say", &[], text.as_bytes()).status
 }
 
@@ -482,7 +503,7 @@ fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
 }
 
 /// Says the numbers below `count` on one connection, a hundred at a time.
-fn say_all(server: &Server, count: usize) {
+pub fn say_all(server: &Server, count: usize) {
     let mut reader = BufReader::new(server.connect());
     let request = |number: usize| format!("GET /say?message={number} HTTP/1.1\r\nHost: t\r\n\r\n");
     for start in (0..count).step_by(100) {
@@ -508,8 +529,14 @@ fn the_password_and_the_database_come_from_the_url_and_are_shown_to_nobody() {
         assert_eq!(output.status.code(), Some(code), "{line}");
         assert!(line.starts_with(start) && line.lines().count() == 1 && !line.contains("wrong-one"), "{line}");
     };
-    check(&["--redis", &url("wrong-one", "0")], 1, "aloud: cannot use the Redis of --redis (");
-    check(&["--redis", &format!("redis://127.0.0.1:{}", free_port())], 1, "aloud: cannot use the Redis of --redis (");
+    let cannot =
+        |url: &str, why: &str| check(&["--redis", url], 1, &format!("aloud: cannot use the Redis of --redis ({why}"));
+    cannot(&url("wrong-one", "0"), "the password is wrong); ");
+    cannot(&format!("redis://127.0.0.1:{}", redis.port), "it asks for a password); give it as redis://:PASSWORD@HOST");
+    cannot(&format!("rediss://127.0.0.1:{}", redis.port), "it does not answer); start it, or give redis:// where it ");
+    cannot(&format!("redis://{}", first.address()), "what answers there is no Redis); ");
+    cannot(&format!("rediss://{}", first.address()), "what answers there speaks no TLS); give redis://");
+    cannot(&format!("redis://127.0.0.1:{}", free_port()), "Connection refused");
     check(&["--redis", "http://:wrong-one@host"], 2, "aloud: --redis is no URL of a Redis; give redis://");
 }
 

@@ -25,6 +25,8 @@ mod readers;
 mod readme;
 #[cfg(feature = "redis")]
 mod relay;
+#[cfg(feature = "redis")]
+mod relay_edges;
 mod requests;
 mod resume;
 mod say;
