@@ -15,6 +15,8 @@ command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 [ -x /usr/sbin/varnishd ] || missing+=(varnish)
 [ -x /usr/bin/redis-server ] || missing+=(redis-server)
+# Debian's newer releases have Valkey too, on which the tests of Redis run once more.
+[ -x /usr/bin/valkey-server ] || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)
 command -v strace >/dev/null || missing+=(strace)

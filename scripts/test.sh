@@ -41,6 +41,11 @@ RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release
 step 'end to end'
 cargo test --quiet --release --test tests
 
+if command -v valkey-server >/dev/null; then
+    step 'the tests of Redis, with Valkey'
+    ALOUD_TEST_REDIS=valkey-server cargo test --quiet --release --test tests relay
+fi
+
 step 'the twins of the lesson'
 CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
 

@@ -67,7 +67,7 @@ impl Redis {
         assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
     }
 
-    /// What it answers to a command.
+    /// Its answer to a command.
     pub fn ask(&self, command: &[&str]) -> String {
         let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output();
         String::from_utf8(output.expect("redis-cli comes with redis-server").stdout).unwrap().trim_end().to_owned()
@@ -487,9 +487,12 @@ fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
     let last = hear(&mut listener, 1)[0].0;
     bridge.cut();
     cut.wait_for_log("Redis is away");
+    first.curl(&["/say", "-d", "message=x&key=backup&status=failed&event=test"]);
     say_all(&first, 12_000);
     bridge.mend();
-    assert_eq!(listener.line(), None, "its stream ends properly");
+    while let Some(line) = listener.line() {
+        assert_eq!(line.trim_end(), "", "its stream ends properly, after signs of life");
+    }
     let mut listener = cut.listen(&format!("/listen?as=json&since={last}"));
     let gap: Value = serde_json::from_str(&listener.line().unwrap()).unwrap();
     assert_eq!((gap["event"].as_str(), gap["after"].as_str()), (Some("gap"), Some(last.to_string().as_str())));
@@ -500,6 +503,7 @@ fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
         assert_eq!(number, next + 1, "and then hears everything");
         next = number;
     }
+    assert!(cut.request("GET", "/now?as=json", &[], b"").body.contains("backup"), "it knows how things stand");
 }
 
 /// Says the numbers below `count` on one connection, a hundred at a time.

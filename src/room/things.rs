@@ -91,13 +91,13 @@ impl Things {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
             let known = before.ids.get(&name(message)).copied().and_then(|id| before.remove(id));
-            let mut recent = known.map_or_else(VecDeque::new, |thing| thing.recent);
+            let mut recent = known.map(|thing| thing.recent).unwrap_or_default();
             if recent.back().is_none_or(|newest| newest.time != message.time) {
-                recent.push_back(Brief::of(message));
+                Arc::make_mut(&mut recent).push_back(Brief::of(message));
             }
             self.insert(Thing { message: message.clone(), since: *since, recent });
+            self.evict();
         }
-        self.evict();
     }
 
     /// Takes in a `message` that was said before a restart, the oldest first, for what is known in brief.

@@ -56,14 +56,14 @@ impl Relay {
 
     fn send(&self, batch: Vec<Pending>, link: &mut Option<Link>, hub: &Hub) -> RedisResult<()> {
         let (known, newest, time) = (self.last_read.load(Ordering::SeqCst), hub.last_id(), now_micros());
-        let handed_in = Instant::now();
+        let taken = Instant::now();
         let (mut additions, mut waiting) = (vec![], HashMap::new());
         for mut speaker in batch {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let mut message = std::mem::take(&mut speaker.message);
             message.time = time;
             additions.push((number, message, speaker.once.as_ref().map(hexadecimal)));
-            waiting.insert(number, Waiting { speaker, handed_in, id: None });
+            waiting.insert(number, Waiting { speaker, taken, kept: None });
         }
         lock(&self.waiting).extend(waiting);
         let addition = |(number, message, once): &(u64, _, Option<String>), script: &str| {
@@ -154,7 +154,7 @@ impl Relay {
     /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader has ended.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
-            waiting.id = Some(id);
+            waiting.kept = Some((id, self.reads.load(Ordering::SeqCst)));
         }
         if !self.connected.load(Ordering::SeqCst) {
             self.answer(number, Ok(Receipt { id, listeners: 0 }));
@@ -169,18 +169,18 @@ impl Relay {
         }
     }
 
-    /// Tells all speakers whose message Redis has the result, where `is_over` takes the id and the moment at which it
-    /// was handed in. Returns how many.
+    /// Tells all speakers whose message Redis has the result, where `is_over` takes its id, how often the reader had
+    /// asked for entries before that, and the moment at which it was taken from the queue. Returns how many.
     pub(super) fn answer_all(
         &self,
-        is_over: impl Fn(u64, Instant) -> bool,
+        is_over: impl Fn(u64, u64, Instant) -> bool,
         answer: impl Fn(u64) -> Result<Receipt, Refused>,
     ) -> usize {
-        let is_over = |_: &u64, one: &mut Waiting| one.id.is_some_and(|id| is_over(id, one.handed_in));
-        let over: Vec<_> = lock(&self.waiting).extract_if(is_over).collect();
+        let is_over = |one: &Waiting| one.kept.is_some_and(|(id, reads)| is_over(id, reads, one.taken));
+        let over: Vec<_> = lock(&self.waiting).extract_if(|_, one| is_over(one)).collect();
         let count = over.len();
-        for (_, Waiting { speaker, id, .. }) in over {
-            speaker.answer(answer(id.unwrap_or_default()));
+        for (_, Waiting { speaker, kept, .. }) in over {
+            speaker.answer(answer(kept.map_or(0, |(id, _)| id)));
         }
         count
     }

@@ -103,7 +103,7 @@ impl Entry {
     }
 }
 
-/// What aloud writes into an entry.
+/// The part of an entry that aloud has written.
 pub struct Ours {
     /// The newest entry of what was said before this one.
     pub before: u64,

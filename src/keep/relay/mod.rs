@@ -79,6 +79,8 @@ pub struct Relay {
     last_read: AtomicU64,
     /// How far the reader has come. Only the reader takes it.
     place: Mutex<Place>,
+    /// How often the reader has asked for entries.
+    reads: AtomicU64,
     /// Whether the reader is connected.
     connected: AtomicBool,
     /// Redis has not answered the committer in time, and the reader has heard nothing of it since.
@@ -91,9 +93,9 @@ pub struct Relay {
 
 struct Waiting {
     speaker: Pending,
-    handed_in: Instant,
-    /// The message's id, once Redis has told it.
-    id: Option<u64>,
+    taken: Instant,
+    /// The message's id, and how often the reader had asked for entries, once Redis has told the id.
+    kept: Option<(u64, u64)>,
 }
 
 /// The last entries that were read.
@@ -127,6 +129,7 @@ impl Relay {
             waiting: Mutex::default(),
             last_read: AtomicU64::new(0),
             place: Mutex::default(),
+            reads: AtomicU64::new(0),
             connected: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
             cuts: AtomicU64::new(0),

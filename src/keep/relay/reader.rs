@@ -26,7 +26,7 @@ impl Relay {
             let gone = self.read(&mut place, hub, back);
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
-            self.answer_all(|_, _| true, |id| Ok(Receipt { id, listeners: 0 }));
+            self.answer_all(|_, _, _| true, |id| Ok(Receipt { id, listeners: 0 }));
             let Err(error) = gone else { return };
             if was_connected {
                 journal::KEEPING.warn(format_args!("Redis is away ({error}); listeners stay, speakers are refused"));
@@ -74,8 +74,10 @@ impl Relay {
                 }
                 self.look_for_loss(&mut connection, place, hub)?;
             }
-            // A message that does not come though this reader is not behind was lost, or is in another Redis than this.
-            let is_late = |_, handed_in: Instant| handed_in.elapsed() > LIMIT.saturating_sub(BLOCK);
+            // A message that had been kept when all entries were asked for, and is not among them, was lost, or is in
+            // another Redis than this.
+            let asked = self.reads.load(Ordering::SeqCst);
+            let is_late = |_, reads, taken: Instant| reads < asked && taken.elapsed() > LIMIT.saturating_sub(BLOCK);
             if count < READ_LIMIT && self.answer_all(is_late, |_| Err(Refused::CannotKeep)) > 0 {
                 let line = "it has taken a message that does not come from it";
                 return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, line).into());
@@ -98,6 +100,7 @@ impl Relay {
         }
         read.arg("COUNT").arg(READ_LIMIT).arg("STREAMS").arg(SAID).arg(PASSING);
         [place.said, place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
+        self.reads.fetch_add(1, Ordering::SeqCst);
         let read: Value = read.query(connection)?;
         let (new, is_all) = merge(list(&read));
         let (count, newest) = (new.len(), new.last().map_or(0, |(_, entry)| entry.raw.0));
@@ -114,7 +117,7 @@ impl Relay {
         if let Some(reached) = reached {
             hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             // An entry that was cut away, or lost, before it was read.
-            self.answer_all(|id, _| id <= newest, |_| Err(Refused::CannotKeep));
+            self.answer_all(|id, _, _| id <= newest, |_| Err(Refused::CannotKeep));
         }
         if is_all {
             hub.confirm();
