@@ -276,6 +276,9 @@ const AWAY: Duration = Duration::from_secs(10);
 /// seconds that it would wait for Redis.
 const AT_ONCE: Duration = Duration::from_millis(1900);
 
+/// The most time until the first refusals where Redis hangs: two seconds, and half a one for a slow machine.
+const FIRST_REFUSALS: Duration = Duration::from_millis(2500);
+
 /// Takes Redis away for ten seconds and looks at all that is promised meanwhile and afterwards. Messages that begin
 /// with `maybe` may be heard or not.
 fn redis_goes_away_and_comes_back(
@@ -338,6 +341,7 @@ fn redis_that_hangs_for_ten_seconds_costs_no_listener_and_no_message_and_who_wai
     let mut redis = Redis::start(&[]);
     let hang = |redis: &mut Redis, server: &Server| {
         redis.signal("STOP");
+        let asked = Instant::now();
         // On their way to Redis when it stops to answer: nobody can know what becomes of them.
         let mut waiting: Vec<_> = (0..100).map(|_| BufReader::new(server.connect())).collect();
         for connection in &mut waiting {
@@ -348,6 +352,7 @@ fn redis_that_hangs_for_ten_seconds_costs_no_listener_and_no_message_and_who_wai
         let threads = server.threads();
         assert!(threads < 50, "{threads} threads for a hundred who wait");
         waiting.iter_mut().for_each(|connection| assert_eq!(Answer::read(connection, false).status, 503));
+        assert!(asked.elapsed() < FIRST_REFUSALS, "the first refusals come after {:?}", asked.elapsed());
     };
     redis_goes_away_and_comes_back(&mut redis, hang, |redis| redis.signal("CONT"));
 }

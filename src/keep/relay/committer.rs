@@ -1,18 +1,17 @@
 //! The committer's side: what is handed in goes to Redis.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use redis::{Cmd, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd, from_redis_value};
+use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd, from_redis_value};
 
 use crate::clock::now_micros;
 use crate::journal;
-use crate::keep::relay::entry::{ADD, Addition, hexadecimal};
+use crate::keep::relay::entry::{ADD, hexadecimal};
 use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting};
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
-use crate::room::message::{Receipt, Refused};
+use crate::room::message::{Digest, Message, Receipt, Refused};
 use crate::sync::lock;
 
 /// The committer's connection.
@@ -47,37 +46,26 @@ impl Relay {
     /// Says something on a silent connection, so that neither Redis nor a router on the way drops it. If it is gone, it
     /// is made anew before somebody needs it.
     fn keep_alive(&self, link: &mut Option<Link>) {
-        let alive = self.link(link).and_then(|link| cmd("PING").exec(&mut link.connection));
-        if let Err(error) = alive {
-            self.drop_link(link, &error);
-            let _ = self.link(link);
+        if let Err(error) = self.link(link).and_then(|link| cmd("PING").exec(&mut link.connection)) {
+            self.drop_link(link, error);
+            let _ = self.link(link).map(drop);
         }
     }
 
     fn send(&self, batch: Vec<Pending>, link: &mut Option<Link>, hub: &Hub) -> RedisResult<()> {
-        let (known, newest, time) = (self.last_read.load(Ordering::SeqCst), hub.last_id(), now_micros());
-        let taken = Instant::now();
-        let (mut additions, mut waiting) = (vec![], HashMap::new());
+        let (time, taken) = (now_micros(), Instant::now());
+        let mut messages = vec![];
         for mut speaker in batch {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let mut message = std::mem::take(&mut speaker.message);
-            message.time = time;
-            additions.push((number, message, speaker.once.as_ref().map(hexadecimal)));
-            waiting.insert(number, Waiting { speaker, taken, kept: None });
+            let message = Message { time, ..std::mem::take(&mut speaker.message) };
+            messages.push((number, message, speaker.once));
+            lock(&self.waiting).insert(number, Waiting { speaker, taken, kept: None });
         }
-        lock(&self.waiting).extend(waiting);
-        let addition = |(number, message, once): &(u64, _, Option<String>), script: &str| {
-            let (from, once) = ((self.server, *number), once.clone());
-            let addition =
-                Addition { message: Some(message), once, from, known, newest, keep: self.keep, things: self.things };
-            addition.command("EVALSHA", script)
-        };
         let mut first_error = None;
         for is_last in [false, true] {
-            let commands = |script: &str| additions.iter().map(|one| addition(one, script)).collect();
-            let answers = self.ask(additions.len(), commands, link);
+            let answers = self.ask(&messages, link, hub);
             let mut again = vec![];
-            for (one, answer) in additions.into_iter().zip(answers) {
+            for (one, answer) in messages.into_iter().zip(answers) {
                 match answer {
                     Ok(0) => self.answer(one.0, Ok(Receipt { id: 0, listeners: 0 })),
                     Ok(id) => self.note_id(one.0, id),
@@ -88,34 +76,40 @@ impl Relay {
                     }
                 }
             }
-            additions = again;
-            if additions.is_empty() {
+            messages = again;
+            if messages.is_empty() {
                 break;
             }
             *link = None; // Redis has forgotten the script, or is not the one that takes messages any more
         }
-        first_error.map_or(Ok(()), |error| {
-            self.drop_link(link, &error);
-            Err(error)
-        })
+        first_error.map_or(Ok(()), |error| Err(self.drop_link(link, error)))
     }
 
-    /// Makes one round trip, with an answer for each of `count` commands. After a missing answer no other is waited
-    /// for: `Pipeline::query` would wait for each in turn, and a Redis that hangs would hold up a hundred speakers for
+    /// Makes one round trip, with an answer for each message. After a missing answer no other is waited for:
+    /// `Pipeline::query` would wait for each in turn, and a Redis that hangs would hold up a hundred speakers for
     /// minutes.
-    fn ask(&self, count: usize, commands: impl Fn(&str) -> Vec<Cmd>, link: &mut Option<Link>) -> Vec<RedisResult<u64>> {
+    fn ask(
+        &self,
+        messages: &[(u64, Message, Option<Digest>)],
+        link: &mut Option<Link>,
+        hub: &Hub,
+    ) -> Vec<RedisResult<u64>> {
         let mut answers = vec![];
         let all = self.link(link).and_then(|link| {
-            let packed: Vec<_> = commands(&link.script).iter().map(Cmd::get_packed_command).collect();
-            link.connection.send_packed_command(&packed.concat())?;
-            for _ in 0..count {
+            let command = |(number, message, once): &(u64, Message, Option<Digest>)| {
+                let addition = self.addition(*number, Some(message), once.as_ref().map(hexadecimal), hub);
+                addition.command("EVALSHA", &link.script).get_packed_command()
+            };
+            let commands: Vec<_> = messages.iter().map(command).collect();
+            link.connection.send_packed_command(&commands.concat())?;
+            for _ in messages {
                 let answer = link.connection.recv_response()?;
                 answers.push(answer.extract_error().and_then(|id| Ok(from_redis_value(id)?)));
             }
             Ok(())
         });
         if let Err(error) = all {
-            answers.resize(count, Err(error));
+            answers.resize(messages.len(), Err(error));
         }
         answers
     }
@@ -130,7 +124,7 @@ impl Relay {
         let link = match link.take() {
             Some(of_now) if of_now.cuts == cuts => link.insert(of_now),
             _ => {
-                let mut connection = self.connect().inspect_err(|error| self.note_stall(error))?;
+                let mut connection = self.connect()?;
                 let script = cmd("SCRIPT").arg("LOAD").arg(ADD).query(&mut connection)?;
                 link.insert(Link { connection, script, cuts })
             }
@@ -140,15 +134,11 @@ impl Relay {
         Ok(link)
     }
 
-    fn drop_link(&self, link: &mut Option<Link>, error: &RedisError) {
+    /// Closes the connection after an `error`, and notes if Redis has left an answer out.
+    fn drop_link(&self, link: &mut Option<Link>, error: RedisError) -> RedisError {
         *link = None;
-        self.note_stall(error);
-    }
-
-    fn note_stall(&self, error: &RedisError) {
-        if error.is_timeout() {
-            self.stalled.store(true, Ordering::SeqCst);
-        }
+        self.stalled.fetch_or(error.is_timeout(), Ordering::SeqCst);
+        error
     }
 
     /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader has ended.

@@ -35,7 +35,7 @@ mod reader;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,10 @@ use redis::{
 };
 
 use crate::clock;
-use crate::keep::relay::entry::{Entry, MOST_PASSING, PASSING, RawId, SAID, THINGS, entries, things};
+use crate::keep::relay::entry::{Addition, Entry, MOST_PASSING, PASSING, RawId, SAID, THINGS, entries, things};
 use crate::room::commit_queue::Pending;
+use crate::room::hub::Hub;
+use crate::room::message::Message;
 use crate::room::replay::Restored;
 
 /// The longest time that Redis gets for an answer, and to be connected to. A Redis that is silent for longer is away.
@@ -160,6 +162,12 @@ impl Relay {
         connection.set_read_timeout(Some(LIMIT))?;
         connection.set_write_timeout(Some(LIMIT))?;
         Ok(connection)
+    }
+
+    /// An entry of this server's: the one with this `number`.
+    fn addition<'a>(&self, number: u64, message: Option<&'a Message>, once: Option<String>, hub: &Hub) -> Addition<'a> {
+        let (known, newest) = (self.last_read.load(Ordering::SeqCst), hub.last_id());
+        Addition { message, once, from: (self.server, number), known, newest, keep: self.keep, things: self.things }
     }
 
     /// Reads the streams from their end until `history` messages are found, and the things of that moment.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, Pipeline, RedisResult, Value, cmd};
 
 use crate::journal;
-use crate::keep::relay::entry::{ADD, Addition, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
+use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
 use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay};
 use crate::room::hub::Hub;
 use crate::room::message::{Receipt, Refused};
@@ -52,10 +52,10 @@ impl Relay {
 
     /// Connects and reads until the server stops, or an error.
     fn read(&self, place: &mut Place, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
-        let mut connection = self.connect()?;
+        let mut reader = Reader { relay: self, hub, connection: self.connect()?, place };
         // Messages that came while nobody read are heard before anybody is answered again.
-        self.look_for_loss(&mut connection, place, hub)?;
-        while self.read_once(&mut connection, place, None, hub)? > 0 {}
+        reader.look_for_loss()?;
+        while reader.read_once(None)? > 0 {}
         if !self.connected.load(Ordering::SeqCst) {
             back();
         }
@@ -65,14 +65,13 @@ impl Relay {
         }
         loop {
             let is_over = self.is_over(hub);
-            let block = if is_over { None } else { Some(BLOCK.as_millis() as u64) };
-            let count = self.read_once(&mut connection, place, block, hub)?;
+            let count = reader.read_once(if is_over { None } else { Some(BLOCK) })?;
             self.stalled.store(false, Ordering::SeqCst);
             if count == 0 {
                 if is_over {
                     return Ok(());
                 }
-                self.look_for_loss(&mut connection, place, hub)?;
+                reader.look_for_loss()?;
             }
             // A message that had been kept when all entries were asked for, and is not among them, was lost, or is in
             // another Redis than this.
@@ -84,116 +83,103 @@ impl Relay {
             }
         }
     }
+}
 
-    /// Reads what there is after what was read last, or waits so many milliseconds for it, and posts it. Returns how
-    /// many entries.
-    fn read_once(
-        &self,
-        connection: &mut Connection,
-        place: &mut Place,
-        block: Option<u64>,
-        hub: &Hub,
-    ) -> RedisResult<usize> {
+/// A reader that is connected.
+struct Reader<'a> {
+    relay: &'a Relay,
+    hub: &'a Hub,
+    connection: Connection,
+    place: &'a mut Place,
+}
+
+impl Reader<'_> {
+    /// Reads what there is after what was read last, or waits for it so long, and posts it. Returns how many entries.
+    fn read_once(&mut self, block: Option<Duration>) -> RedisResult<usize> {
         let mut read = cmd("XREAD");
         if let Some(block) = block {
-            read.arg("BLOCK").arg(block);
+            read.arg("BLOCK").arg(block.as_millis() as u64);
         }
         read.arg("COUNT").arg(READ_LIMIT).arg("STREAMS").arg(SAID).arg(PASSING);
-        [place.said, place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        let read: Value = read.query(connection)?;
+        [self.place.said, self.place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
+        self.relay.reads.fetch_add(1, Ordering::SeqCst);
+        let read: Value = read.query(&mut self.connection)?;
         let (new, is_all) = merge(list(&read));
         let (count, newest) = (new.len(), new.last().map_or(0, |(_, entry)| entry.raw.0));
         let mut reached = None;
-        for (is_said, entry) in new {
-            let Entry { raw, ours } = entry;
-            *(if is_said { &mut place.said } else { &mut place.passing }) = raw;
-            match ours {
-                Some(ours) => reached = reached.max(Some(self.post(connection, place, is_said, raw.0, ours, hub)?)),
-                None if is_said => _ = self.last_read.fetch_max(raw.0, Ordering::SeqCst),
-                None => {}
+        for (is_said, Entry { raw, ours }) in new {
+            if let Some(ours) = ours {
+                reached = reached.max(Some(self.post(is_said, raw.0, ours)?));
+            }
+            if is_said {
+                self.relay.last_read.fetch_max(raw.0, Ordering::SeqCst);
+                self.place.said = raw;
+            } else {
+                self.place.passing = raw;
             }
         }
         if let Some(reached) = reached {
-            hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
+            self.hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             // An entry that was cut away, or lost, before it was read.
-            self.answer_all(|id, _, _| id <= newest, |_| Err(Refused::CannotKeep));
+            self.relay.answer_all(|id, _, _| id <= newest, |_| Err(Refused::CannotKeep));
         }
         if is_all {
-            hub.confirm();
+            self.hub.confirm();
         }
         Ok(count)
     }
 
-    /// Posts what was said at any server; returns how many listeners here it reached.
-    fn post(
-        &self,
-        connection: &mut Connection,
-        place: &mut Place,
-        is_said: bool,
-        id: u64,
-        ours: Ours,
-        hub: &Hub,
-    ) -> RedisResult<usize> {
-        let last_read = self.last_read.load(Ordering::SeqCst);
+    /// Posts what was said at any server; returns how many listeners here it reached. After an error nothing is posted,
+    /// and the entry is read again.
+    fn post(&mut self, is_said: bool, id: u64, ours: Ours) -> RedisResult<usize> {
+        let (hub, last_read) = (self.hub, self.relay.last_read.load(Ordering::SeqCst));
         // A server that found nothing in Redis has missed what was lost since, and nothing from before.
         if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(ours.before);
-            hub.renew(&things(&cmd("HVALS").arg(THINGS).query::<Vec<Value>>(connection)?));
-            place.broken = false;
+            hub.renew(&things(&cmd("HVALS").arg(THINGS).query::<Vec<Value>>(&mut self.connection)?));
+            self.place.broken = false;
         }
         let is_posted = ours.message.is_some() && id > hub.last_id();
-        if is_said && !place.broken && (ours.before < last_read || (ours.message.is_some() && !is_posted)) {
-            place.broken = true;
-            self.tell_of_loss(connection, Some(id), hub)?;
-        }
-        if is_said {
-            self.last_read.fetch_max(id, Ordering::SeqCst);
+        if is_said && !self.place.broken && (ours.before < last_read || (ours.message.is_some() && !is_posted)) {
+            self.tell_of_loss(Some(id))?;
+            self.place.broken = true;
         }
         let receipt = match ours.message {
             Some(message) if is_posted => hub.post(Arc::new(message)),
             _ => Receipt { id, listeners: 0 },
         };
-        if ours.from.0 == self.server {
-            self.answer(ours.from.1, Ok(receipt));
+        if ours.from.0 == self.relay.server {
+            self.relay.answer(ours.from.1, Ok(receipt));
         }
         hub.catch_up(receipt.listeners);
         Ok(receipt.listeners)
     }
 
     /// Looks whether Redis has lost what was read here last. Then the reader goes on with what Redis has.
-    fn look_for_loss(&self, connection: &mut Connection, place: &mut Place, hub: &Hub) -> RedisResult<()> {
+    fn look_for_loss(&mut self) -> RedisResult<()> {
         let mut tops = Pipeline::new();
         [SAID, PASSING].iter().for_each(|key| _ = tops.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1));
-        let tops: Vec<Value> = tops.query(connection)?;
-        let [said, passing] = [0, 1].map(|place| tops.get(place).and_then(|top| entries(top).pop()).map(|top| top.raw));
-        place.passing = place.passing.min(passing.unwrap_or_default());
-        let top: RawId = said.unwrap_or_default();
-        if top < place.said {
+        let (said, passing): (Value, Value) = tops.query(&mut self.connection)?;
+        let [said, passing]: [RawId; 2] =
+            [said, passing].map(|top| entries(&top).pop().map_or((0, 0), |newest| newest.raw));
+        self.place.passing = self.place.passing.min(passing);
+        if said < self.place.said {
             journal::KEEPING.warn("Redis has lost what it had last; the other servers and their listeners are told");
             // If its newest entry was not read here, others have spoken since.
-            let is_broken = top.0 > 0 && !hub.knows(top.0);
-            self.tell_of_loss(connection, is_broken.then_some(top.0), hub)?;
-            (place.said, place.broken) = (top, is_broken);
+            let is_broken = said.0 > 0 && !self.hub.knows(said.0);
+            self.tell_of_loss(is_broken.then_some(said.0))?;
+            (self.place.said, self.place.broken) = (said, is_broken);
         }
         Ok(())
     }
 
     /// Adds an entry that names the last one read here; with `broken`, an entry that was said by a server that did not
     /// have it, one that says that anything before may be lost.
-    fn tell_of_loss(&self, connection: &mut Connection, broken: Option<u64>, hub: &Hub) -> RedisResult<()> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let addition = Addition {
-            message: None,
-            once: broken.map(|id| format!("lost:{id}")),
-            from: (self.server, number),
-            known: self.last_read.load(Ordering::SeqCst),
-            newest: hub.last_id(),
-            keep: self.keep,
-            things: self.things,
-        };
-        addition.command("EVAL", ADD).exec(connection)
+    fn tell_of_loss(&mut self, broken: Option<u64>) -> RedisResult<()> {
+        let number = self.relay.next.fetch_add(1, Ordering::Relaxed);
+        let addition = self.relay.addition(number, None, broken.map(|id| format!("lost:{id}")), self.hub);
+        addition.command("EVAL", ADD).exec(&mut self.connection)
     }
 }
 
