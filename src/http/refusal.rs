@@ -62,9 +62,10 @@ impl From<Refused> for Refusal {
                 let line = "no room is left to keep the message; make room on the server's disk and say it again";
                 Refusal::new(507, line)
             }
-            Refused::NoRoomInRedis => {
-                Refusal::new(507, "no room is left in Redis for the message; make room there (maxmemory) and say it again")
-            }
+            Refused::NoRoomInRedis => Refusal::new(
+                507,
+                "no room is left in Redis for the message; make room there (maxmemory) and say it again",
+            ),
         }
     }
 }
