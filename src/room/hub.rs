@@ -144,7 +144,7 @@ impl Hub {
         let is_shared = self.commit_queue.as_ref().is_some_and(CommitQueue::is_shared);
         match since.point {
             Point::After(id) if is_shared && id > room.last_id && room.ahead.may_come(id) => (id, Replay::default()),
-            _ => (0, room.replay(wants, since)),
+            _ => (0, room.history.replay(since, now_micros(), wants)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Hub {
             }
             let since = Since { point: Point::After(listener.heard), most: usize::MAX };
             listener.heard = 0;
-            listener.letterbox.put_late(room.replay(&listener.wants, since))
+            listener.letterbox.put_late(room.history.replay(since, now_micros(), &listener.wants))
         });
         room.listeners = listeners;
         room.snapshot = None;
