@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{Answer, Server, wait_until};
 
 /// How often the server is killed; `ALOUD_TEST_KILLS` says otherwise.
-const KILLS: usize = 20;
+const KILLS: usize = 10;
 
 const SPEAKERS: usize = 16;
 
