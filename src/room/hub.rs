@@ -422,10 +422,6 @@ struct Posting {
 }
 
 impl Room {
-    fn replay(&self, wants: &Subscription, since: Since) -> Replay {
-        self.history.replay(since, now_micros(), wants)
-    }
-
     fn snapshot(&mut self) -> Snapshot {
         let listeners = &self.listeners;
         self.snapshot
