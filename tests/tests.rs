@@ -28,6 +28,7 @@ mod relay;
 mod requests;
 mod resume;
 mod say;
+mod senders;
 mod service;
 mod siege;
 mod small;
