@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests run beside the server: from Debian's packages (as root) curl and its like, proxies, Redis,
-# browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries for ARM; and what
-# builds the fuzzers. Where everything is there it does nothing, at once.
+# Alertmanager, browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries
+# for ARM; and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -15,6 +15,7 @@ command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 [ -x /usr/sbin/varnishd ] || missing+=(varnish)
 [ -x /usr/bin/redis-server ] || missing+=(redis-server)
+command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)
 command -v strace >/dev/null || missing+=(strace)
