@@ -140,6 +140,8 @@ fn ids_that_go_back_make_nobody_deaf() {
     newcomer.say("missed");
     bridge.mend();
     assert_eq!(listener.line(), None, "it ends properly");
+    servers.iter().for_each(|server| _ = server.wait_for_log("listeners are told"));
+    wait_until("both are back", || servers.iter().all(is_back));
     let mut listeners = servers.each_ref().map(|server| come_back(server, before));
     newcomer.say("after");
     for listener in &mut listeners {
