@@ -45,7 +45,7 @@ pub const BEGUN: &str = "begun";
 /// The figure that says why a job has failed.
 pub const REASON: &str = "reason";
 
-/// What is reported by a request to `/beat/HOST`, `/beat/HOST/start` or `/beat/HOST/fail`.
+/// The meaning of a request: to `/beat/HOST`, `/beat/HOST/start` or `/beat/HOST/fail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// The host lives.
@@ -168,8 +168,8 @@ fn tail(text: &str) -> String {
     let mut lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).take(REASON_LINES).collect();
     lines.reverse();
     let mut tail = lines.join("\n");
-    let cut = tail.ceil_char_boundary(tail.len().saturating_sub(REASON_BYTES));
-    tail.split_off(cut)
+    let too_much = tail.len().saturating_sub(REASON_BYTES);
+    tail.split_off((too_much..).find(|place| tail.is_char_boundary(*place)).unwrap_or(0))
 }
 
 /// The figure of this name.
