@@ -63,8 +63,9 @@ export class Model {
   }
 
   // One row for each project and ref, and each workflow where there are some: a retry changes it, so does the next run.
-  takeRun({ fields, time, channel, name }) {
+  takeRun({ fields, status: word, time, channel, name }) {
     const run = Object.fromEntries(RUN.map((key) => [key, short(fields[key])]));
+    run.status ||= short(word);
     run.project ||= short(name) || run.forge;
     if (!run.status || !/pipeline|run|^$/.test(run.kind)) return; // a push, or one job of many
     const key = [run.forge, run.project, run.ref, run.workflow].join('\n');

@@ -51,7 +51,7 @@ function prose(element, text) {
   element.append(text.slice(at));
 }
 
-function row({ event, name, text, time, channel, fields = {} }) {
+function row({ event, name, text, time, channel, status, fields = {} }) {
   const item = make('li', { className: 'said' });
   const at = make('time', { textContent: hours(time), title: new Date(time).toLocaleString() });
   if (event === 'ci' && !name && text.startsWith(`${fields.project}: `)) {
@@ -70,7 +70,7 @@ function row({ event, name, text, time, channel, fields = {} }) {
   if (channel) what.append(make('i', { textContent: channel }));
   item.append(at, who, what);
   if (event === 'ci' || event === 'host-state' || event === 'gap') {
-    item.classList.add('news', /fail|down|late/.exec(fields.state ?? fields.status)?.[0] ?? event);
+    item.classList.add('news', /fail|down|late/.exec(fields.state ?? fields.status ?? status)?.[0] ?? event);
   }
   return item;
 }
