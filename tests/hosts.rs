@@ -2,12 +2,16 @@
 //! its beats go to those who ask for them. `scripts/beat.sh` beats from any POSIX shell.
 
 use std::process::{Command, Stdio};
+#[cfg(feature = "store")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+#[cfg(feature = "store")]
 use crate::stalled::Meddler;
-use crate::support::{Answer, Folder, Server, wait_until};
+#[cfg(feature = "store")]
+use crate::support::wait_until;
+use crate::support::{Answer, Folder, Server};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
@@ -101,6 +105,7 @@ fn a_job_says_how_its_runs_end_and_what_has_failed_is_bad_until_it_is_well() {
     assert_eq!((refused.status, refused.header("Allow")), (405, Some("GET, POST, PUT, OPTIONS")));
 }
 
+#[cfg(feature = "store")]
 #[test]
 fn after_a_restart_a_host_that_goes_on_is_up_and_one_that_does_not_is_late_then_down() {
     let folder = Folder::new("hosts-restart");
@@ -162,6 +167,7 @@ fn after_a_restart_a_host_that_goes_on_is_up_and_one_that_does_not_is_late_then_
     assert_eq!(states(&server).len(), 3);
 }
 
+#[cfg(feature = "store")]
 #[test]
 fn a_server_that_is_stopped_in_its_first_second_blames_no_host() {
     let folder = Folder::new("hosts-stopped");
@@ -183,6 +189,7 @@ fn a_server_that_is_stopped_in_its_first_second_blames_no_host() {
 }
 
 /// Has so many hosts beat, on a few connections.
+#[cfg(feature = "store")]
 fn beat_all(server: &Server, count: usize) {
     std::thread::scope(|scope| {
         for part in 0..32 {
@@ -198,6 +205,7 @@ fn beat_all(server: &Server, count: usize) {
     });
 }
 
+#[cfg(feature = "store")]
 #[test]
 fn ten_thousand_hosts_that_fall_silent_are_a_few_lines_and_hold_up_nobody() {
     let folder = Folder::new("hosts-silent");
