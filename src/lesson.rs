@@ -45,6 +45,92 @@
 //! }
 //! ```
 //!
+//! # The idea in Rust, and six ways to break it
+//!
+//! `scripts/lesson/src/bin/naive.rs` is that program in Rust: a thread for each connection, a lock around a `Vec` of
+//! senders, and whoever is found gone is struck off. Read it, run it, listen in a second terminal, speak in a third:
+//!
+//! ```sh
+//! cd scripts/lesson && cargo run --bin naive
+//! ```
+//!
+//! ```sh
+//! curl localhost:4000/listen
+//! ```
+//!
+//! ```sh
+//! curl localhost:4000/say -d 'name=Florian&message=Hi'
+//! ```
+//!
+//! Then break it. Guess first what will happen, and why; start it anew after each.
+//!
+//! **1. Two listeners, and one is stopped.** Listen in two terminals and press Ctrl-Z in the first. Then speak until
+//! nobody answers any more, and look whether the second one hears you.
+//!
+//! ```sh
+//! while head -c 1000000 /dev/zero | tr '\0' x | curl -m 5 localhost:4000/say -d @-; do :; done
+//! curl -m 5 localhost:4000/say -d 'name=Florian&message=Hi'; echo $?
+//! ```
+//!
+//! The socket of the one that is stopped is full, then its channel is. The speaker waits for it, and holds the lock
+//! meanwhile, so no one speaks, no one is heard, no one joins. Let it go on (`fg`), and all go on. The answer in aloud:
+//! [`letterbox`](crate::room::letterbox), in which posting never waits, and [`listener`](crate::room::listener), whose
+//! own thread waits for the full socket.
+//!
+//! **2. A hundred listeners that have left.** They come, they go, and nobody speaks. Count the threads:
+//!
+//! ```sh
+//! for i in $(seq 100); do curl -sN localhost:4000/listen & curls+=" $!"; done
+//! kill $curls
+//! ls /proc/$(pgrep naive)/task | wc -l
+//! ```
+//!
+//! A sender finds out only when it sends. The answer: [`watch`](crate::net::watch) is told by the kernel when a client
+//! hangs up, and [`hub`](crate::room::hub) takes it off the list.
+//!
+//! **3. Ten thousand joins.** Start the program with few descriptors, as a small machine has them, and have many join:
+//!
+//! ```sh
+//! (ulimit -n 256; cargo run --bin naive)
+//! curl -sNZ --parallel-max 300 'localhost:4000/listen?[1-10000]'
+//! ```
+//!
+//! Accepting fails, and with it ends the program, for those too that were listening. The answer:
+//! [`newcomers`](crate::serve::newcomers) makes room or waits for some, and [`limits`](crate::os::limits) knows before
+//! how many there may be.
+//!
+//! **4. A version that is none.** Ask for HTTP/2.0, which nobody here speaks, and count the threads again:
+//!
+//! ```sh
+//! exec 3<>/dev/tcp/localhost/4000; printf 'GET / HTTP/2.0\r\n\r\n' >&3; timeout 5 cat <&3; echo $?
+//! ```
+//!
+//! No answer comes (124 is `timeout`'s word for that), and the thread never ends, even when the client is gone. This is
+//! a fault of the library, and a server has to live with its libraries. The answer: [`gate`](crate::http::gate) reads
+//! each head before tiny_http does, and [`framing`](crate::http::framing) says what may pass.
+//!
+//! **5. A line without an end.** One client, one line, and the program keeps it all:
+//!
+//! ```sh
+//! { printf 'GET / HTTP/1.1\r\nA: '; head -c 20000000 /dev/zero | tr '\0' x; } >/dev/tcp/localhost/4000
+//! grep VmHWM /proc/$(pgrep naive)/status
+//! ```
+//!
+//! The answer: [`framing`](crate::http::framing) has a bound for each head, and [`form`](crate::http::form) one for each
+//! message.
+//!
+//! **6. A message in somebody else's name.** Listen, and let Ann speak:
+//!
+//! ```sh
+//! curl localhost:4000/say -d 'name=Ann&message=Hi%0D%0ABob I+quit'
+//! ```
+//!
+//! Ann said it, and Bob is heard. The answer: [`frame`](crate::room::frame), which knows for each format what ends a
+//! message.
+//!
+//! What it never had: somebody who was away for a minute missed what was said
+//! ([`history`](crate::room::history)), and nothing ends it in order ([`server`](crate::serve::server)).
+//!
 //! # How it goes wrong
 //!
 //! | | what happens | why | the answer in aloud | see it fail |

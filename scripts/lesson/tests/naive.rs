@@ -1,0 +1,190 @@
+//! Promise: the naive program serves the commands of its tutorial, byte for byte, and each way to break it that the lesson
+//! gives breaks it. The commands are those of the lesson (`src/lesson.rs`), at a free port.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// The naive program, running; or something else that ends with the test.
+struct Running {
+    process: Child,
+    printed: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(command: &str) -> Running {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("exec {command}")]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = bash.spawn().unwrap();
+        let printed = BufReader::new(process.stdout.take().unwrap());
+        Running { process, printed }
+    }
+
+    /// Returns what was printed up to the next line end.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.printed.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A naive server and its port.
+struct Naive(Running, String);
+
+impl Naive {
+    fn start(limit: &str) -> Naive {
+        let mut naive = Running::start(&format!("bash -c '{limit} exec {} 0'", env!("CARGO_BIN_EXE_naive")));
+        let port = naive.line().trim_end().strip_prefix("Running at :").unwrap().to_owned();
+        Naive(naive, port)
+    }
+
+    /// A command of the lesson, at this server.
+    fn at_this(&self, command: &str) -> String {
+        let lesson = fs::read_to_string("../../src/lesson.rs").unwrap();
+        assert!(lesson.contains(&format!("//! {command}\n")), "the lesson has the command\n//! {command}");
+        let command = command.replace("localhost:4000", &format!("127.0.0.1:{}", self.1));
+        let command = command.replace("localhost/4000", &format!("127.0.0.1/{}", self.1));
+        command.replace("$(pgrep naive)", &self.0.process.id().to_string())
+    }
+
+    fn run(&self, command: &str) -> String {
+        let output = Command::new("bash").args(["-c", &self.at_this(command)]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Begins to listen and is on the list.
+    fn listen(&self) -> Running {
+        let threads = self.threads();
+        let listener = Running::start(&self.at_this(LISTEN).replace("curl", "curl -sN"));
+        wait_until("it listens", || self.threads() > threads && self.sleeps());
+        listener
+    }
+
+    fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.0.process.id())).map_or(0, |all| all.count())
+    }
+
+    /// Whether all its threads wait, so that everything has happened that will.
+    fn sleeps(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.process.id())).unwrap();
+        tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| stat.contains(") S ")))
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const LISTEN: &str = "curl localhost:4000/listen";
+const SAY: &str = "curl localhost:4000/say -d 'name=Florian&message=Hi'";
+const SAY_IN_TIME: &str = "curl -m 5 localhost:4000/say -d 'name=Florian&message=Hi'; echo $?";
+const FLOOD: &str = "while head -c 1000000 /dev/zero | tr '\\0' x | curl -m 5 localhost:4000/say -d @-; do :; done";
+const COME_AND_GO: &str = "for i in $(seq 100); do curl -sN localhost:4000/listen & curls+=\" $!\"; done";
+const THREADS: &str = "ls /proc/$(pgrep naive)/task | wc -l";
+const JOIN: &str = "curl -sNZ --parallel-max 300 'localhost:4000/listen?[1-10000]'";
+const HTTP_2: &str =
+    "exec 3<>/dev/tcp/localhost/4000; printf 'GET / HTTP/2.0\\r\\n\\r\\n' >&3; timeout 5 cat <&3; echo $?";
+const ENDLESS: &str =
+    "{ printf 'GET / HTTP/1.1\\r\\nA: '; head -c 20000000 /dev/zero | tr '\\0' x; } >/dev/tcp/localhost/4000";
+const PEAK: &str = "grep VmHWM /proc/$(pgrep naive)/status";
+const FORGE: &str = "curl localhost:4000/say -d 'name=Ann&message=Hi%0D%0ABob I+quit'";
+
+#[test]
+fn the_commands_of_the_tutorial_print_what_they_always_have() {
+    let naive = Naive::start("");
+    let (mut ann, mut bob) = (naive.listen(), naive.listen());
+    assert_eq!(naive.run(SAY), "ok.");
+    assert_eq!((ann.line(), bob.line()), ("Florian Hi\r\n".to_owned(), "Florian Hi\r\n".to_owned()));
+}
+
+#[test]
+fn it_is_no_longer_than_a_page() {
+    let lines = fs::read_to_string("src/bin/naive.rs").unwrap().lines().count();
+    assert!(lines <= 70, "{lines} lines");
+}
+
+#[test]
+fn a_stopped_listener_silences_everyone() {
+    let naive = Naive::start("");
+    let (stopped, mut hears) = (naive.listen(), naive.listen());
+    stopped.signal("-STOP");
+    thread::spawn(move || std::io::copy(&mut hears.printed, &mut std::io::sink()).map(|_| hears));
+    naive.run(FLOOD); // ends with the first that is not answered
+    assert!(naive.run(SAY_IN_TIME).ends_with("28\n"), "nobody is answered");
+    stopped.signal("-CONT");
+    drop(stopped);
+    assert_eq!(naive.run(SAY), "ok.", "that was why");
+}
+
+#[test]
+fn listeners_that_have_left_are_kept() {
+    let naive = Naive::start("");
+    let leave = format!("{}; kill $curls; wait", naive.at_this(COME_AND_GO));
+    // Each has to be on the list before it leaves.
+    let leave = leave.replace("; kill", "; read; kill");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &leave]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bash = bash.spawn().unwrap();
+    wait_until("a hundred listen", || naive.threads() == 101 && naive.sleeps());
+    drop(bash.stdin.take());
+    assert!(bash.wait().is_ok(), "all have left");
+    assert_eq!(naive.run(THREADS).trim(), "101", "nobody listens");
+}
+
+#[test]
+fn ten_thousand_joins_end_it() {
+    let mut naive = Naive::start("ulimit -n 256;");
+    let _joins = Running::start(&naive.at_this(JOIN));
+    let status = naive.0.process.wait().unwrap();
+    assert!(!status.success(), "{status}");
+}
+
+#[test]
+fn a_wrong_version_takes_a_thread_for_ever() {
+    let naive = Naive::start("");
+    for taken in 2..=3 {
+        assert_eq!(naive.run(HTTP_2), "124\n", "there is no answer");
+        assert_eq!(naive.run(SAY), "ok.");
+        // The thread of the one that spoke ends. That of the wrong one does not, although its client has left.
+        wait_until("one thread more is left", || naive.threads() == taken && naive.sleeps());
+    }
+}
+
+#[test]
+fn a_line_without_an_end_takes_the_memory() {
+    let naive = Naive::start("");
+    naive.run(ENDLESS);
+    wait_until("all is read", || naive.threads() == 1);
+    let peak = naive.run(PEAK);
+    let kilobytes: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes > 20_000, "{peak}");
+}
+
+#[test]
+fn a_message_passes_for_that_of_somebody_else() {
+    let naive = Naive::start("");
+    let mut listener = naive.listen();
+    assert_eq!(naive.run(FORGE), "ok.");
+    assert_eq!((listener.line(), listener.line()), ("Ann Hi\r\n".to_owned(), "Bob I quit\r\n".to_owned()));
+    drop(naive);
+    let mut rest = String::new();
+    listener.printed.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
