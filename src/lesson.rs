@@ -128,8 +128,8 @@
 //! Ann said it, and Bob is heard. The answer: [`frame`](crate::room::frame), which knows for each format what ends a
 //! message.
 //!
-//! What it never had: somebody who was away for a minute missed what was said
-//! ([`history`](crate::room::history)), and nothing ends it in order ([`server`](crate::serve::server)).
+//! Two things it never had: a listener that was away for a minute gets what it missed
+//! ([`history`](crate::room::history)), and a server ends in order ([`server`](crate::serve::server)).
 //!
 //! # How it goes wrong
 //!
@@ -428,7 +428,7 @@
 //! `scripts/lesson/exercises` has ten small parts of a server, each with one fault and a test that is red until you have
 //! mended it. In that folder, `cargo test e01` runs the first. They grow: prune the dead; never wait; look and act; two
 //! locks; tell the gap; ring the bell; bound the head; one deadline; stop everyone; find the lost wake-up. None is left
-//! to luck. Where threads have to meet in an evil moment, the test makes them.
+//! to luck: if threads have to meet in an evil moment, the test makes them.
 //!
 //! [How to teach with it](crate::manual::teaching) makes three lessons of this page.
 //!

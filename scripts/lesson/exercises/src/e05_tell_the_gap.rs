@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 /// The most messages that are kept.
 pub const KEPT: usize = 3;
 
-/// What a listener missed.
+/// The messages that a listener missed.
 #[derive(Debug, PartialEq)]
 pub struct Missed {
     /// Whether some of it is forgotten.

@@ -1,5 +1,5 @@
 //! Ten exercises, from "prune the dead" to "find the lost wake-up". Read a file, run its test (`cargo test e01`), mend the
-//! file, run the test again. Where a function takes a `worst_moment`, leave the call between the lines where it stands:
+//! file, run the test again. If a function takes a `worst_moment`, leave the call where it stands, between the lines:
 //! there the test does what another thread might do just then. So each test fails every time, and not one time in a
 //! thousand.
 

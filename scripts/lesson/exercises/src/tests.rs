@@ -11,7 +11,7 @@ use crossbeam_channel::{bounded, unbounded};
 /// Longer than anything here takes on a slow machine.
 const EVER: Duration = Duration::from_secs(10);
 
-/// What `act` returns, on a thread of its own.
+/// Runs `act` on a thread of its own, and returns its result.
 fn in_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, done) = bounded(1);
     thread::spawn(move || sender.send(act()));
