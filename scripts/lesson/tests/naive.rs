@@ -1,15 +1,20 @@
 //! Promise: the naive program serves the commands of its tutorial, byte for byte, and each way to break it that the lesson
 //! gives breaks it. The commands are those of the lesson (`src/lesson.rs`), at a free port.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
+
+/// Longer than anything here takes on a slow machine.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The naive program, running; or something else that ends with the test.
 struct Running {
     process: Child,
-    printed: BufReader<ChildStdout>,
+    /// The lines it has printed, each with its end.
+    lines: Receiver<String>,
 }
 
 impl Running {
@@ -17,15 +22,21 @@ impl Running {
         let mut bash = Command::new("bash");
         bash.args(["-c", &format!("exec {command}")]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = bash.spawn().unwrap();
-        let printed = BufReader::new(process.stdout.take().unwrap());
-        Running { process, printed }
+        let mut printed = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            let mut line = vec![];
+            while printed.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                let line = String::from_utf8(std::mem::take(&mut line)).unwrap();
+                sender.send(line).unwrap_or_default();
+            }
+        });
+        Running { process, lines }
     }
 
     /// Returns what was printed up to the next line end.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.printed.read_line(&mut line).unwrap();
-        line
+    fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("one more line")
     }
 
     fn signal(&self, signal: &str) {
@@ -46,7 +57,7 @@ struct Naive(Running, String);
 
 impl Naive {
     fn start(limit: &str) -> Naive {
-        let mut naive = Running::start(&format!("bash -c '{limit} exec {} 0'", env!("CARGO_BIN_EXE_naive")));
+        let naive = Running::start(&format!("bash -c '{limit} exec {} 0'", env!("CARGO_BIN_EXE_naive")));
         let port = naive.line().trim_end().strip_prefix("Running at :").unwrap().to_owned();
         Naive(naive, port)
     }
@@ -84,8 +95,8 @@ impl Naive {
     }
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
         thread::sleep(Duration::from_millis(5));
@@ -109,7 +120,7 @@ const FORGE: &str = "curl localhost:4000/say -d 'name=Ann&message=Hi%0D%0ABob I+
 #[test]
 fn the_commands_of_the_tutorial_print_what_they_always_have() {
     let naive = Naive::start("");
-    let (mut ann, mut bob) = (naive.listen(), naive.listen());
+    let (ann, bob) = (naive.listen(), naive.listen());
     assert_eq!(naive.run(SAY), "ok.");
     assert_eq!((ann.line(), bob.line()), ("Florian Hi\r\n".to_owned(), "Florian Hi\r\n".to_owned()));
 }
@@ -123,23 +134,19 @@ fn it_is_no_longer_than_a_page() {
 #[test]
 fn a_stopped_listener_silences_everyone() {
     let naive = Naive::start("");
-    let (stopped, mut hears) = (naive.listen(), naive.listen());
+    let (stopped, hears) = (naive.listen(), naive.listen());
     stopped.signal("-STOP");
-    let (heard, hears_hi) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        while hears.line() != "Florian Hi\r\n" {}
-        heard.send(())
-    });
     // The flood ends with the first that is not answered in time, which may be for another reason on a slow machine.
     wait_until("nobody is answered", || {
         naive.run(FLOOD);
         naive.run(SAY_IN_TIME).ends_with("28\n")
     });
-    assert!(hears_hi.try_recv().is_err(), "the one that is awake hears nothing");
+    let mut heard = hears.lines.try_iter();
+    assert!(heard.all(|line| line != "Florian Hi\r\n"), "the one that is awake hears nothing");
     stopped.signal("-CONT");
     drop(stopped);
     assert_eq!(naive.run(SAY), "ok.", "that was why");
-    hears_hi.recv().unwrap();
+    while hears.line() != "Florian Hi\r\n" {}
 }
 
 #[test]
@@ -161,8 +168,7 @@ fn listeners_that_have_left_are_kept() {
 fn ten_thousand_joins_end_it() {
     let mut naive = Naive::start("ulimit -n 256;");
     let _joins = Running::start(&naive.at_this(JOIN));
-    let status = naive.0.process.wait().unwrap();
-    assert!(!status.success(), "{status}");
+    wait_until("it ends", || naive.0.process.try_wait().unwrap().is_some_and(|status| !status.success()));
 }
 
 #[test]
@@ -189,11 +195,9 @@ fn a_line_without_an_end_takes_the_memory() {
 #[test]
 fn a_message_passes_for_that_of_somebody_else() {
     let naive = Naive::start("");
-    let mut listener = naive.listen();
+    let listener = naive.listen();
     assert_eq!(naive.run(FORGE), "ok.");
     assert_eq!((listener.line(), listener.line()), ("Ann Hi\r\n".to_owned(), "Bob I quit\r\n".to_owned()));
     drop(naive);
-    let mut rest = String::new();
-    listener.printed.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "");
+    assert_eq!(listener.lines.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected), "that is all");
 }
