@@ -68,7 +68,7 @@
 //! nobody answers any more, and look whether the second one hears you.
 //!
 //! ```sh
-//! while head -c 1000000 /dev/zero | tr '\0' x | curl -m 5 localhost:4000/say --data-urlencode message@-; do :; done
+//! head -c 1M /dev/zero | tr '\0' x | curl --fail-early -m 5 'localhost:4000/say?[1-99]' --data-urlencode message@-
 //! curl -m 5 localhost:4000/say -d 'name=Florian&message=Hi'; echo $?
 //! ```
 //!
