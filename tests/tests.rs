@@ -14,6 +14,7 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod layers;
+mod lesson;
 mod listen;
 mod log;
 mod machine;

@@ -10,7 +10,7 @@
 //! | keep it, and spread it | [`keeping`], [`servers`] |
 //! | install it, on a small machine too | [`packages`], [`small`] |
 //! | know what it can and cannot do | [`limits`], [`questions`] |
-//! | change it, or have a newer one | [`contributing`], [`changes`] |
+//! | change it, or have a newer one | [`contributing`], [`teaching`], [`changes`] |
 
 /// Each page is a file beside this one, readable as it is. Its links lead to files, at its end. Here other targets stand
 /// before those, and of two targets for one link the first counts; `tests/readme.rs` compares them.
@@ -22,4 +22,4 @@ macro_rules! pages {
 }
 
 pages!(speaking listening recipes now dashboard webhooks hosts tokens health keeping servers proxies packages small limits questions
-    contributing changes);
+    contributing teaching changes);

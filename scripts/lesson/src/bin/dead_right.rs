@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     }
     say(&mut listeners, 1001);
     if listeners.is_empty() {
+        println!("1000 came and left, and none is on the list");
         return ExitCode::SUCCESS;
     }
     eprintln!("{} are on the list, and nobody listens", listeners.len());

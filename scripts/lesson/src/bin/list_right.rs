@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     drop(room);
     heard.extend(hears.iter());
     if heard == [1, 2, 3] {
+        println!("1, 2 and 3 were said, and {heard:?} was heard");
         return ExitCode::SUCCESS;
     }
     eprintln!("1, 2 and 3 were said, and {heard:?} was heard");

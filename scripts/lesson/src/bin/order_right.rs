@@ -46,6 +46,7 @@ fn main() -> ExitCode {
     drop(room);
     let (ann, bob): (Vec<_>, Vec<_>) = (ann_hears.iter().collect(), bob_hears.iter().collect());
     if ann == bob {
+        println!("both hear {ann:?}");
         return ExitCode::SUCCESS;
     }
     eprintln!("one hears {ann:?}, the other {bob:?}");

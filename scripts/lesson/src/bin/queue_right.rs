@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     drop(listener);
     let waiting = sleeps.iter().count();
     if waiting <= QUEUE {
+        println!("{waiting} messages wait for one listener, which was hung up on then");
         return ExitCode::SUCCESS;
     }
     eprintln!("{waiting} messages wait for one listener, and nothing would have stopped at that");
