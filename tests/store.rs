@@ -269,7 +269,8 @@ fn a_full_disk_is_answered_507_and_survived() {
 fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too() {
     let other = |file: &str| fs::copy(file, format!("{file}.other")).map(drop);
     let replace = |file: &str| other(file).and_then(|()| fs::rename(format!("{file}.other"), file));
-    let ways: [(&str, &dyn Fn(&str) -> std::io::Result<()>); 5] = [
+    type Way<'a> = &'a dyn Fn(&str) -> std::io::Result<()>;
+    let ways: [(&str, Way<'_>); 5] = [
         ("moved", &|file| fs::rename(file, format!("{file}.away"))),
         ("deleted", &|file| fs::remove_file(file)),
         ("replaced", &replace),
