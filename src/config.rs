@@ -69,8 +69,8 @@ pub struct Config {
     pub listen_token: Option<Secret>,
     /// The file of tokens for either; `None`: there is none.
     pub tokens: Option<Arc<Tokens>>,
-    /// The secret that CI webhooks have to prove; `None`: they prove nothing.
-    pub hook_secret: Option<Secret>,
+    /// The secrets of which webhooks have to prove one; none: they prove nothing.
+    pub hook_secrets: Vec<Secret>,
     /// The origins whose pages may use the server.
     pub allow_origin: Origins,
     /// The level of the log.
@@ -132,7 +132,7 @@ impl Default for Config {
             say_token: None,
             listen_token: None,
             tokens: None,
-            hook_secret: None,
+            hook_secrets: vec![],
             allow_origin: Origins::default(),
             log: LevelFilter::Info,
         }

@@ -31,7 +31,7 @@ const FLAGS: &str = r#"
   --say-token T          what has to be shown to say something; @FILE reads it from a file [none]
   --listen-token T       what has to be shown to hear or see what was said; @FILE reads it from a file [none]
   --tokens FILE          a file of tokens, read again when it changes: one TOKEN say|listen|both [CHANNEL] a line [none]
-  --hook-secret S        what CI webhooks have to prove that they know, any text; @FILE reads it from a file [none]
+  --hook-secret S        what webhooks have to prove that they know, any text; @FILE reads it from a file; may come more than once [none]
   --allow-origin O,...   which web pages may use the server: every one, or those of these origins (CORS) [*]
   --log LEVEL            off, error, warn, info, debug or trace; goes to stderr [info]
 "#;
@@ -90,7 +90,7 @@ fn put(config: &mut Config, flag: &str, text: &str) -> Result<(), String> {
         "say-token" => config.say_token = Some(Secret::read(text)?),
         "listen-token" => config.listen_token = Some(Secret::read(text)?),
         "tokens" => config.tokens = Some(Arc::new(Tokens::open(text)?)),
-        "hook-secret" => config.hook_secret = Some(Secret::read_text(text)?),
+        "hook-secret" => config.hook_secrets.push(Secret::read_text(text)?),
         "allow-origin" => config.allow_origin = Origins::read(text).ok_or_else(|| give(GOOD_ORIGINS))?,
         "log" => config.log = text.parse().map_err(|_| give("off, error, warn, info, debug or trace"))?,
         other => unreachable!("--{other} is not in the table"),

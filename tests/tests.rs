@@ -32,6 +32,7 @@ mod relay_edges;
 mod requests;
 mod resume;
 mod say;
+mod senders;
 mod service;
 mod siege;
 mod small;

@@ -3,12 +3,13 @@
 use crate::api::service::Service;
 use crate::api::{listen, now, said, say, status};
 use crate::config::{Bind, Config};
-use crate::hook::{self, Forge};
+use crate::hook::{self, Sender};
 use crate::hosts::beat::Report;
 use crate::hosts::handlers;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
 use crate::http::exchange::{Exchange, Outcome};
+use crate::http::head::BodyLimit;
 use crate::http::refusal::Refusal;
 use crate::names::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
 use crate::page;
@@ -23,10 +24,13 @@ const MOST_CHANNELS: usize = 32;
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
 
-/// The longest body that may be sent to `path`, in bytes.
-pub fn most_body(path: &str, config: &Config) -> usize {
+/// The limit of a body that is sent to `path`. Of a delivery the beginning is kept: its sender would count a refusal as
+/// a failure.
+pub fn most_body(path: &str, config: &Config) -> BodyLimit {
     let takes_logs = path.starts_with("/beat/") && path.ends_with("/fail");
-    if path.starts_with("/hook/") || takes_logs { hook::BODY_LIMIT } else { config.max_body }
+    let most = if takes_logs { hook::BODY_LIMIT } else { config.max_body };
+    let is_hook = path.starts_with("/hook/");
+    if is_hook { BodyLimit { most: usize::MAX, kept: hook::BODY_LIMIT } } else { BodyLimit::whole(most) }
 }
 
 /// The destination of a path.
@@ -41,7 +45,7 @@ enum Route<'a> {
     Now(&'a str),
     Status,
     Badge,
-    Hook(Forge, &'a str),
+    Hook(Sender, &'a str),
     Beat(&'a str, Report),
     Hosts,
     Page(&'static page::File),
@@ -65,8 +69,8 @@ impl Route<'_> {
             ("health", None) => Ok(Route::Health),
             ("metrics", None) => Ok(Route::Metrics),
             ("hook", Some(below)) => {
-                let (forge, channel) = split(below);
-                Ok(Route::Hook(Forge::named(forge).ok_or_else(nowhere)?, checked_channel(channel)?))
+                let (sender, channel) = split(below);
+                Ok(Route::Hook(Sender::named(sender).ok_or_else(nowhere)?, checked_channel(channel)?))
             }
             ("beat", Some(below)) => {
                 let (host, report) = match split(below) {
@@ -113,8 +117,8 @@ impl Route<'_> {
         match self {
             Route::Now(_) if method == "DELETE" => Door::Say,
             Route::Help | Route::Health | Route::Page(_) => Door::Open,
-            // A forge that shares a secret with us proves itself in its own way: `hook` checks it.
-            Route::Hook(..) if config.hook_secret.is_some() => Door::Open,
+            // A sender that shares a secret with us proves itself in its own way: `hook` checks it.
+            Route::Hook(..) if !config.hook_secrets.is_empty() => Door::Open,
             Route::Say(_) | Route::Hook(..) | Route::Beat(..) => Door::Say,
             Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
             Route::Now(_) | Route::Status | Route::Badge => Door::Listen,
@@ -171,7 +175,7 @@ impl Service {
             Route::Now(channel) => now::now(exchange, channel, &self.hub).into(),
             Route::Status => now::status(exchange, &self.hub).into(),
             Route::Badge => now::badge(exchange, &self.hub).into(),
-            Route::Hook(forge, channel) => hook::hook(exchange, forge, channel, &self.hub, &self.hooks),
+            Route::Hook(sender, channel) => hook::hook(exchange, sender, channel, &self.hub, &self.hooks),
             Route::Beat(host, _) if exchange.method() == "DELETE" => {
                 handlers::forget(exchange, host, &self.hosts, &self.hub)
             }
@@ -290,10 +294,10 @@ mod tests {
         check("/now/a/b", Route::Now("a/b"));
         check("/status", Route::Status);
         check("/status.svg", Route::Badge);
-        check("/hook/gitlab", Route::Hook(Forge::GitLab, ""));
-        check("/hook/github/ci/app", Route::Hook(Forge::GitHub, "ci/app"));
-        check("/hook/gitea", Route::Hook(Forge::Gitea, ""));
-        check("/hook/forgejo/ci", Route::Hook(Forge::Forgejo, "ci"));
+        check("/hook/gitlab", Route::Hook(Sender::GitLab, ""));
+        check("/hook/github/ci/app", Route::Hook(Sender::GitHub, "ci/app"));
+        check("/hook/gitea", Route::Hook(Sender::Gitea, ""));
+        check("/hook/forgejo/ci", Route::Hook(Sender::Forgejo, "ci"));
     }
 
     #[test]

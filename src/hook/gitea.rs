@@ -15,7 +15,10 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     // request.
     let event = if event == "pull_request_sync" { "pull_request" } else { event };
     // In Gitea a run that is run again may keep its attempt number, so a state after the end is not late.
-    Some(Notice { ends_once: false, ..github::read(event, payload)? })
+    let notice = github::read(event, payload)?;
+    // Gitea tells of jobs since 1.24, and of runs since later: a job's end stands for itself.
+    let stands = notice.stands || notice.kind == kind::JOB;
+    Some(Notice { ends_once: false, stands, ..notice })
 }
 
 /// The end of a run of Forgejo's Actions. A run that mends a failed one is told of twice: as a success and as a
@@ -42,6 +45,7 @@ fn action_run(payload: Payload<'_>) -> Option<Notice> {
     let notice = Notice {
         kind: kind::PIPELINE,
         thing: id.map(|id| id.to_string()),
+        stands: true,
         id,
         number,
         project: run.text(["/repository/full_name", "/repository/name"]).or(notice.project),

@@ -1,7 +1,7 @@
 //! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea copies them, so this code reads
 //! Gitea's too.
 
-use crate::hook::notice::{Notice, RunState, around, kind, short_ref, status};
+use crate::hook::notice::{Notice, RunState, around, beside, kind, short_ref, status};
 use crate::hook::payload::Payload;
 use crate::hook::push::{Push, Request};
 
@@ -93,11 +93,12 @@ fn workflow_run(payload: Payload<'_>) -> Option<Notice> {
     let notice = Notice {
         kind: kind::PIPELINE,
         thing: attempt(run, id),
+        stands: true,
         ends_once: run.number(["/run_attempt"]).is_some(),
         id,
         number,
         title: run.text(["/display_title", "/head_commit/message"]),
-        reference: run.text(["/head_branch"]).map(|name| short_ref(&name)),
+        reference: reference(payload, run),
         who: run.person(["/triggering_actor", "/trigger_actor", "/actor"]).or(notice.who),
         duration: run
             .seconds_between("/started_at", "/completed_at")
@@ -114,6 +115,20 @@ fn workflow_run(payload: Payload<'_>) -> Option<Notice> {
         ..notice
     };
     Some(notice.of_a_run(&subject, standing))
+}
+
+/// The branch of a run. A pull request's or a fork's run is none of our own branch of that name.
+fn reference(payload: Payload<'_>, run: Payload<'_>) -> Option<String> {
+    let branch = short_ref(&run.text(["/head_branch"])?);
+    let name = beside(payload.text(["/repository/full_name"]), run.text(["/head_repository/full_name"]), &branch);
+    let is_request = run.word("/event").starts_with("pull_request") && !name.starts_with('#');
+    let number = run.number(["/pull_requests/0/number"]).filter(|_| is_request || name != branch);
+    let request = match number {
+        Some(number) => format!(" (pull request #{number})"),
+        None if is_request => " (pull request)".to_owned(),
+        None => String::new(),
+    };
+    Some(name + &request)
 }
 
 /// The file's name out of `.github/workflows/ci.yml@refs/heads/main`.
@@ -206,12 +221,14 @@ fn pull_request(payload: Payload<'_>) -> Option<Notice> {
         number: payload.number(["/number", "/pull_request/number"]),
         title: request.text(["/title"]),
         who: notice.who.or_else(|| request.person(["/user"])),
-        reference: request.text(["/head/ref", "/head/label"]),
+        reference: request.text(["/head/ref", "/head/label", "/head_branch"]).map(|branch| {
+            beside(request.text(["/base/repo/full_name"]), request.text(["/head/repo/full_name"]), &branch)
+        }),
         url: request.url(["/html_url"]),
         sha: request.text(["/head/sha"]),
         ..notice
     };
-    let target = request.text(["/base/ref", "/base/label"]);
+    let target = request.text(["/base/ref", "/base/label", "/base_branch"]);
     let draft = request.flag("/draft") && verb == "opened";
     Request { called: "pull request #", verb, particle, draft, target }.notice(notice)
 }

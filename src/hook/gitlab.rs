@@ -1,8 +1,11 @@
 //! GitLab's deliveries, as its page "Webhook events" documents them. Group and system hooks send them too.
 
-use crate::hook::notice::{Notice, RunState, around, kind, short_ref, status};
+use crate::hook::notice::{Notice, RunState, around, beside, kind, short_ref, status};
 use crate::hook::payload::{Payload, readable};
 use crate::hook::push::{Push, Request};
+
+/// How many failed jobs of a pipeline are named.
+const MOST_JOBS: usize = 3;
 
 /// Reads a delivery. The payload names its kind; if it does not, `event`, the header, does.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
@@ -23,13 +26,25 @@ fn base(payload: Payload<'_>) -> Notice {
     // If a job does not describe its project, it names it as `group / app`.
     let name = payload.text(["/project_name"]).map(|name| name.replace(" / ", "/"));
     Notice {
-        project: payload
-            .text(["/project/path_with_namespace"])
+        project: ["/project", "/repository", "/object_attributes/target"]
+            .into_iter()
+            .find_map(|pointer| path(payload, pointer))
             .or(name)
             .or_else(|| payload.text(["/project/name", "/repository/name"])),
         who: payload.person(["/user"]).or_else(|| payload.text(["/user_name", "/user_username"])),
         ..Notice::default()
     }
+}
+
+/// The path of the project that is described at `pointer`, or of its page.
+fn path(payload: Payload<'_>, pointer: &str) -> Option<String> {
+    let project = payload.at(pointer);
+    let page = || {
+        let url = project.url(["/web_url", "/homepage", "/http_url"])?;
+        let path = url.split('/').skip(3).collect::<Vec<_>>().join("/");
+        Some(path.trim_end_matches(".git").to_owned()).filter(|path| path.contains('/'))
+    };
+    project.text(["/path_with_namespace"]).or_else(page)
 }
 
 /// A page of the project, for a delivery that links to none itself.
@@ -67,26 +82,62 @@ fn pipeline(payload: Payload<'_>) -> Option<Notice> {
         standing.verb = "has passed with warnings";
     }
     let id = pipeline.number(["/id"]);
-    let reference = pipeline.text(["/ref"]).map(|name| short_ref(&name));
+    let source = pipeline.text(["/source"]);
+    let is_child = source.as_deref() == Some("parent_pipeline");
     let subject = format!("Pipeline{}", number(id.or(pipeline.number(["/iid"]))));
     let notice = Notice {
         kind: kind::PIPELINE,
         thing: id.map(|id| id.to_string()),
+        stands: true,
         id,
-        number: pipeline.number(["/iid"]),
+        number: id,
         title: pipeline.text(["/name"]).or_else(|| payload.text(["/commit/title", "/commit/message"])),
-        reference,
+        reference: reference(payload, pipeline),
         duration: pipeline.seconds("/duration").or_else(|| pipeline.seconds_between("/created_at", "/finished_at")),
         url: pipeline.url(["/url"]).or_else(|| page(payload, "pipelines", id)),
         sha: pipeline.text(["/sha"]),
         more: vec![
             ("tag", pipeline.flag("/tag").then(|| "true".to_owned())),
-            ("source", pipeline.text(["/source"])),
+            ("source", source),
+            ("workflow", is_child.then(|| "child pipeline".to_owned())),
             ("merge_request", payload.number(["/merge_request/iid"]).map(|number| number.to_string())),
         ],
         ..base(payload)
     };
-    Some(notice.of_a_run(&subject, standing))
+    let mut notice = notice.of_a_run(&subject, standing);
+    if standing.status == status::FAILED {
+        notice.sentence += &failed_jobs(payload);
+    }
+    Some(notice)
+}
+
+/// The branch of a pipeline. A merge request's pipeline runs on its branch, or on its merge with another one, and is
+/// none of the branch itself.
+fn reference(payload: Payload<'_>, pipeline: Payload<'_>) -> Option<String> {
+    let name = short_ref(&pipeline.text(["/ref"])?);
+    let request = payload.number(["/merge_request/iid"]).map(|number| format!(" !{number}"));
+    let is_request = pipeline.word("/source") == "merge_request_event" && !name.starts_with('!');
+    Some(if is_request { format!("{name} (merge request{})", request.unwrap_or_default()) } else { name })
+}
+
+/// The jobs because of which a pipeline has failed, and why: the first few, then how many more.
+fn failed_jobs(payload: Payload<'_>) -> String {
+    let jobs = payload.list("/builds").iter().map(Payload::new);
+    let failed = jobs.filter(|job| job.word("/status") == "failed" && !job.flag("/allow_failure"));
+    let names: Vec<_> = failed
+        .filter_map(|job| {
+            let reason = reason(job.word("/failure_reason"));
+            Some(job.text(["/name"])? + &around(" (", reason.as_deref(), ")"))
+        })
+        .collect();
+    let more = names.len().checked_sub(MOST_JOBS).filter(|more| *more > 0).map(|more| more.to_string());
+    let named = names[..names.len().min(MOST_JOBS)].join(", ");
+    around(": ", Some(&*named).filter(|named| !named.is_empty()), &around(" and ", more.as_deref(), " more"))
+}
+
+/// Why a job has failed, in words.
+fn reason(reason: &str) -> Option<String> {
+    readable(&reason.replace('_', " ")).filter(|_| reason != "unknown_failure")
 }
 
 fn job(payload: Payload<'_>) -> Option<Notice> {
@@ -98,8 +149,7 @@ fn job(payload: Payload<'_>) -> Option<Notice> {
         None => format!("Job{}", number(id)),
     };
     let failed = standing.status == status::FAILED;
-    let reason = payload.word("/build_failure_reason");
-    let reason = readable(&reason.replace('_', " ")).filter(|_| failed && !matches!(reason, "unknown_failure" | ""));
+    let reason = reason(payload.word("/build_failure_reason")).filter(|_| failed);
     let allowed = failed && payload.flag("/build_allow_failure");
     let notice = Notice {
         kind: kind::JOB,
@@ -169,7 +219,9 @@ fn merge_request(payload: Payload<'_>) -> Option<Notice> {
         id: request.number(["/id"]),
         number: request.number(["/iid"]),
         title: request.text(["/title"]),
-        reference: request.text(["/source_branch"]),
+        reference: request
+            .text(["/source_branch"])
+            .map(|branch| beside(path(request, "/target"), path(request, "/source"), &branch)),
         url: request.url(["/url"]),
         sha: request.text(["/last_commit/id"]),
         ..base(payload)

@@ -11,8 +11,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use crate::hook::Forge;
 use crate::hook::notice::{Notice, status};
+use crate::hook::sender::Sender;
 use crate::room::message::{Digest, digest_of};
 use crate::sync::lock;
 
@@ -52,10 +52,14 @@ pub fn digest(parts: &[&[u8]]) -> Option<Digest> {
     (!parts.is_empty()).then(|| digest_of(parts))
 }
 
-/// The key of the thing whose state `notice` tells, if the thing can change.
-fn key_of_thing(forge: Forge, notice: &Notice) -> Option<Digest> {
+/// A thing that can change, and its state.
+pub type State = (Digest, &'static str);
+
+/// The thing whose state `notice` tells in `channel`, if it can change.
+pub fn state(sender: Sender, channel: &str, notice: &Notice) -> Option<State> {
     let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
-    Some(digest_of(&[forge.name(), notice.kind, project, thing].map(str::as_bytes)))
+    let names = [sender.name(), channel, notice.kind, project, thing];
+    Some((digest_of(&names.map(str::as_bytes)), notice.status))
 }
 
 impl Memory {
@@ -64,36 +68,35 @@ impl Memory {
         delivery.is_some_and(|digest| lock(&self.known).deliveries.put(digest, (), DELIVERIES).is_some())
     }
 
-    /// Forgets a delivery that could not be said: undoes [`has_heard`](Self::has_heard) and [`news`](Self::news), which
-    /// returned `news`. When the forge sends it again, it is heard, and its state is news if it was before.
-    pub fn take_back(&self, delivery: Option<Digest>, forge: Forge, notice: &Notice, news: Worth) {
+    /// Forgets a delivery, and a state that was news by it, because they could not be said. When the delivery comes once
+    /// more, it is heard, and its state is news.
+    pub fn take_back(&self, delivery: Option<Digest>, news: Option<State>) {
         let mut known = lock(&self.known);
         if let Some(digest) = delivery {
             known.deliveries.take(&digest);
         }
-        if news == Worth::Said
-            && let Some(key) = key_of_thing(forge, notice)
-            && known.things.get(&key) == Some(notice.status)
+        if let Some((thing, status)) = news
+            && known.things.get(&thing) == Some(status)
         {
-            known.things.take(&key);
+            known.things.take(&thing);
         }
     }
 
-    /// The worth of `notice`, compared with the last state of its thing. Remembers the new state. Quiet states in
+    /// The worth of `notice`, compared with the last state of its thing. Remembers the new `state`. Quiet states in
     /// between do not make a repeated state news: a pipeline that runs, is pending between two stages and runs again
     /// has run all along.
-    pub fn news(&self, forge: Forge, notice: &Notice) -> Worth {
+    pub fn news(&self, state: Option<State>, notice: &Notice) -> Worth {
         let quiet = if notice.quiet { Worth::Updated } else { Worth::Said };
-        let Some(key) = key_of_thing(forge, notice) else { return quiet };
+        let Some((thing, status)) = state else { return quiet };
         let things = &mut lock(&self.known).things;
-        let before = things.get(&key);
-        if notice.ends_once && before.is_some_and(status::is_over) && !status::is_over(notice.status) {
+        let before = things.get(&thing);
+        if notice.ends_once && before.is_some_and(status::is_over) && !status::is_over(status) {
             return Worth::Late;
         }
-        if notice.quiet || before == Some(notice.status) {
+        if notice.quiet || before == Some(status) {
             return Worth::Updated;
         }
-        things.put(key, notice.status, THINGS);
+        things.put(thing, status, THINGS);
         Worth::Said
     }
 }
@@ -154,6 +157,10 @@ mod tests {
         }
     }
 
+    fn news(memory: &Memory, sender: Sender, notice: &Notice) -> Worth {
+        memory.news(state(sender, "", notice), notice)
+    }
+
     #[test]
     fn a_delivery_is_heard_once_and_the_oldest_is_forgotten() {
         let memory = Memory::default();
@@ -187,12 +194,16 @@ mod tests {
             ("passed", Worth::Said),
         ];
         for (status, expected) in states {
-            assert_eq!(memory.news(Forge::GitLab, &notice("5", status)), expected, "{status}");
+            assert_eq!(news(&memory, Sender::GitLab, &notice("5", status)), expected, "{status}");
         }
-        assert_eq!(memory.news(Forge::GitLab, &notice("6", "passed")), Worth::Said, "another pipeline");
-        assert_eq!(memory.news(Forge::Gitea, &notice("5", "passed")), Worth::Said, "another forge");
+        assert_eq!(news(&memory, Sender::GitLab, &notice("6", "passed")), Worth::Said, "another pipeline");
+        assert_eq!(news(&memory, Sender::Gitea, &notice("5", "passed")), Worth::Said, "another forge");
+        assert_eq!(
+            memory.news(state(Sender::GitLab, "a", &notice("5", "passed")), &notice("5", "passed")),
+            Worth::Said
+        );
         let push = Notice { thing: None, ..notice("", "pushed") };
-        assert_eq!([(); 2].map(|()| memory.news(Forge::GitLab, &push)), [Worth::Said; 2]);
+        assert_eq!([(); 2].map(|()| news(&memory, Sender::GitLab, &push)), [Worth::Said; 2]);
     }
 
     #[test]
@@ -201,8 +212,8 @@ mod tests {
         let (delivery, running) = (digest(&[b"1"]), notice("5", "running"));
         for _ in 0..2 {
             assert!(!memory.has_heard(delivery));
-            assert_eq!(memory.news(Forge::GitLab, &running), Worth::Said);
-            memory.take_back(delivery, Forge::GitLab, &running, Worth::Said);
+            assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
+            memory.take_back(delivery, state(Sender::GitLab, "", &running));
         }
         let known = lock(&memory.known);
         assert_eq!((known.deliveries.order.len(), known.things.order.len()), (0, 0));
@@ -211,10 +222,10 @@ mod tests {
     #[test]
     fn a_repeat_that_could_not_be_said_is_a_repeat_when_it_comes_again() {
         let (memory, running) = (Memory::default(), notice("5", "running"));
-        assert_eq!(memory.news(Forge::GitLab, &running), Worth::Said);
+        assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
         for _ in 0..2 {
-            assert_eq!(memory.news(Forge::GitLab, &running), Worth::Updated);
-            memory.take_back(None, Forge::GitLab, &running, Worth::Updated);
+            assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Updated);
+            memory.take_back(None, None);
         }
     }
 
@@ -223,7 +234,7 @@ mod tests {
         let memory = Memory::default();
         let check = |status: &'static str, expected: Worth| {
             let notice = Notice { ends_once: true, ..notice("5.1", status) };
-            assert_eq!(memory.news(Forge::GitHub, &notice), expected, "{status}");
+            assert_eq!(news(&memory, Sender::GitHub, &notice), expected, "{status}");
         };
         check("passed", Worth::Said);
         check("running", Worth::Late);
@@ -235,9 +246,9 @@ mod tests {
     fn the_memory_of_states_is_bounded() {
         let memory = Memory::default();
         (0..=THINGS).for_each(|number| {
-            memory.news(Forge::GitLab, &notice(&number.to_string(), "running"));
+            news(&memory, Sender::GitLab, &notice(&number.to_string(), "running"));
         });
-        assert_eq!(memory.news(Forge::GitLab, &notice("0", "running")), Worth::Said, "forgotten");
+        assert_eq!(news(&memory, Sender::GitLab, &notice("0", "running")), Worth::Said, "forgotten");
         assert_eq!(lock(&memory.known).things.known.len(), THINGS);
     }
 }

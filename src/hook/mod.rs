@@ -1,19 +1,21 @@
-//! `/hook/FORGE`: a forge's news of its pipelines, pushes and releases becomes one readable line for every listener,
-//! and fields for the dashboard.
+//! `/hook/SENDER`: what a forge, a monitor or any other sender posts becomes one readable line for every listener, and
+//! fields for the dashboard.
 //!
 //! ```text
-//!   delivery ─▶ proof ─▶ payload ─▶ gitlab | github | gitea ─▶ notice ─▶ memory ─▶ hub
-//!               secret    JSON       what it says               a line     said already?
+//!   delivery ─▶ proof ─▶ payload ─▶ gitlab | github | gitea | alert ─▶ notice ─▶ memory ─▶ hub
+//!               secret    JSON   └▶ template                         a line    said already?
 //! ```
 //!
-//! A forge cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery that is
-//! JSON gets an empty 200, even if aloud makes nothing of it. Only a bad secret is a 401, and a body that is no JSON a
-//! 400. A field that is missing, null or of another type than documented counts as absent: the line gets shorter, and
-//! without the fields that matter there is no line.
+//! A sender cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery gets an
+//! empty 200, even if aloud makes nothing of it; only a bad secret is a 401. A delivery that cannot be read is said to
+//! have come. A field that is missing, null or of another type than documented counts as absent: the line gets shorter,
+//! and without the fields that matter there is no line.
 //!
 //! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only listeners
-//! that ask for it hear; all else as [`CI_EVENT`]. Redeliveries are not published again.
+//! that ask for it hear; all else as [`CI_EVENT`](crate::room::message::CI_EVENT). Redeliveries are not published
+//! again.
 
+mod alert;
 mod gitea;
 mod github;
 mod gitlab;
@@ -22,9 +24,10 @@ pub mod notice;
 mod payload;
 mod proof;
 mod push;
+mod sender;
+pub mod template;
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -32,192 +35,246 @@ use crate::clock;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
 use crate::http::exchange::{Exchange, Outcome};
+use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::{CI_EVENT, CI_UPDATE_EVENT, Digest, Receipt, Refused};
+use crate::room::message::{CI_UPDATE_EVENT, Digest, Message, Receipt, Refused};
 use crate::text::shown;
 
 pub use memory::Memory;
-use memory::Worth;
+use memory::{State, Worth};
 pub use notice::Notice;
 use payload::Payload;
+use sender::Header;
+pub use sender::Sender;
 
-/// The largest delivery taken, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a
-/// forge lists in full is a few hundred.
+/// How much of a delivery is kept, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a
+/// forge lists in full is a few hundred. Of a longer one the beginning is read.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// A forge that sends webhooks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forge {
-    /// gitlab.com and every other GitLab.
-    GitLab,
-    /// github.com and GitHub Enterprise.
-    GitHub,
-    /// Gitea, and Gogs, whose deliveries are a subset of Gitea's.
-    Gitea,
-    /// Forgejo, Codeberg's.
-    Forgejo,
-}
-
-/// Finds the value of a header by its name.
-type Header<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
-
-impl Forge {
-    /// The forge that `/hook/NAME` is for.
-    pub fn named(name: &str) -> Option<Forge> {
-        match name {
-            "gitlab" => Some(Forge::GitLab),
-            "github" => Some(Forge::GitHub),
-            "gitea" => Some(Forge::Gitea),
-            "forgejo" => Some(Forge::Forgejo),
-            _ => None,
-        }
-    }
-
-    /// The forge that has sent this, by its headers; `expected` if they do not say. Forgejo also sends Gitea's headers,
-    /// and both send GitHub's, so those come last.
-    fn of(header: &Header<'_>, expected: Forge) -> Forge {
-        let signs = [
-            ("X-Forgejo-Event", Forge::Forgejo),
-            ("X-Gitea-Event", Forge::Gitea),
-            ("X-Gogs-Event", Forge::Gitea),
-            ("X-Gitlab-Event", Forge::GitLab),
-            ("X-GitHub-Event", Forge::GitHub),
-        ];
-        signs.iter().find(|(name, _)| header(name).is_some()).map_or(expected, |(_, forge)| *forge)
-    }
-
-    /// Its name in `fields`, and in a path.
-    pub fn name(self) -> &'static str {
-        match self {
-            Forge::GitLab => "gitlab",
-            Forge::GitHub => "github",
-            Forge::Gitea => "gitea",
-            Forge::Forgejo => "forgejo",
-        }
-    }
-
-    /// The headers that name the event, most telling first.
-    fn event_headers(self) -> &'static [&'static str] {
-        match self {
-            Forge::GitLab => &["X-Gitlab-Event"],
-            Forge::GitHub => &["X-GitHub-Event"],
-            Forge::Gitea => &["X-Gitea-Event", "X-Gogs-Event", "X-GitHub-Event"],
-            Forge::Forgejo => &["X-Forgejo-Event", "X-Gitea-Event", "X-GitHub-Event"],
-        }
-    }
-
-    /// The headers that name a delivery and stay the same when it is sent again, most telling first.
-    fn delivery_headers(self) -> &'static [&'static str] {
-        match self {
-            // X-Gitlab-Event-UUID is not among them: events that one request caused share it.
-            Forge::GitLab => &["Idempotency-Key", "webhook-id"],
-            Forge::GitHub => &["X-GitHub-Delivery"],
-            Forge::Gitea | Forge::Forgejo => &["X-Forgejo-Delivery", "X-Gitea-Delivery", "X-Gogs-Delivery"],
-        }
-    }
-}
-
-/// Reads a delivery; `None` if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
+/// Reads a delivery; nothing if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
 /// as with a recorded delivery sent by hand, the payload tells.
-pub fn read(forge: Forge, event: &str, payload: &Value) -> Option<Notice> {
+pub fn read(sender: Sender, event: &str, payload: &Value) -> Vec<Notice> {
     let payload = Payload::new(payload);
-    match forge {
-        Forge::GitLab => gitlab::read(event, payload),
-        Forge::GitHub => github::read(event, payload),
-        Forge::Gitea | Forge::Forgejo => gitea::read(event, payload),
-    }
+    let notice = match sender {
+        Sender::GitLab => gitlab::read(event, payload),
+        Sender::GitHub => github::read(event, payload),
+        Sender::Gitea | Sender::Forgejo => gitea::read(event, payload),
+        Sender::Alertmanager | Sender::Grafana => return alert::read(payload),
+        Sender::Json => None,
+    };
+    notice.into_iter().collect()
 }
 
-/// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes its line, and answers with an empty 200.
-pub fn hook(mut exchange: Exchange<'_>, expected: Forge, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
-    let taken_in = match receive(&mut exchange, expected, channel, memory) {
-        Ok(Some(taken_in)) => taken_in,
-        Ok(None) => return exchange.answer(Answer::new(200, TEXT, "")).into(),
+/// A message, and the state that is news by it.
+struct News {
+    message: Message,
+    state: Option<State>,
+}
+
+/// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes what it says, and answers with an empty 200.
+pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
+    let (delivery, mut news) = match receive(&mut exchange, expected, channel, memory) {
+        Ok(received) => received,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    let TakenIn { forge, notice, news, delivery } = taken_in;
-    let event = if news == Worth::Said { CI_EVENT } else { CI_UPDATE_EVENT };
-    let message = notice.clone().into_message(forge, event, channel);
+    let Some(last) = news.pop() else { return exchange.answer(Answer::new(200, TEXT, "")).into() };
+    let refused = Arc::new(OnceLock::new());
+    for News { message, state } in news {
+        let (refused, memory, carry) = (refused.clone(), memory.clone(), hub.call_of_keeper());
+        let then = move |said: Result<Receipt, Refused>| {
+            if let Err(reason) = said {
+                memory.take_back(None, state);
+                let _ = refused.set(reason);
+            }
+            carry();
+        };
+        hub.publish_then(message, None, Box::new(then));
+        hub.catch_up(usize::MAX);
+    }
+    // Messages are kept in the order in which they are handed in: after the last one, all are known to be said or not.
     let memory = memory.clone();
     let answering = move |_: &Exchange<'_>, said: Result<Receipt, Refused>| {
-        let answer = said.map(|_| Answer::new(200, TEXT, ""));
-        answer.inspect_err(|_| memory.take_back(delivery, forge, &notice, news))
+        let said = said.and_then(|_| refused.get().map_or(Ok(()), |reason| Err(*reason)));
+        said.map(|()| Answer::new(200, TEXT, "")).inspect_err(|_| memory.take_back(delivery, last.state))
     };
-    exchange.publish(hub, message, delivery, Box::new(answering))
+    exchange.publish(hub, last.message, delivery, Box::new(answering))
 }
 
-/// A delivery that says something.
-struct TakenIn {
-    forge: Forge,
-    notice: Notice,
-    news: Worth,
-    /// The digest of the delivery, if it has a name.
-    delivery: Option<Digest>,
-}
-
-/// Takes a delivery in; `None` if it says nothing, or nothing new.
+/// Takes a delivery in. Returns its digest, if it has a name, and what it says that is new.
 fn receive(
     exchange: &mut Exchange<'_>,
-    expected: Forge,
+    expected: Sender,
     channel: &str,
     memory: &Memory,
-) -> Result<Option<TakenIn>, Refusal> {
-    let body = exchange.body()?;
+) -> Result<(Option<Digest>, Vec<News>), Refusal> {
+    let body = exchange.body();
     let header = |name: &str| exchange.header(name);
-    let forge = Forge::of(&header, expected);
-    if let Some(secret) = &exchange.config().hook_secret
-        && !proof::holds(forge, secret, &header, &body, clock::machine_micros() / 1_000_000)
-        && !auth::shows_token(Door::Say, channel, exchange)
-    {
-        journal::HOOKS
-            .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));
-        let line = format!("the hook does not prove its secret; set the one of --hook-secret in {}", forge.name());
-        return Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"));
+    let sender = Sender::of(&header, expected);
+    let proven = prove(sender, channel, exchange, body.as_deref().unwrap_or_default());
+    let is_cut = exchange.has_cut_body();
+    if proven.is_err() && is_cut {
+        return Ok((None, vec![])); // what signs the whole body cannot be checked; nothing of it is said
     }
-    let payload = json(&body)?;
-    let delivery = memory::digest(&delivery(forge, channel, &header, &body));
+    proven?;
+    let delivery = memory::digest(&delivery(sender, channel, &header, body.as_deref().unwrap_or_default()));
     if memory.has_heard(delivery) {
         log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
-        return Ok(None);
+        return Ok((None, vec![]));
     }
-    let event = forge.event_headers().iter().find_map(|name| header(name)).unwrap_or("");
-    let Some(notice) = read(forge, event, &payload) else {
-        log::debug!("{} sent a delivery that is no message: {} {}", exchange.peer(), forge.name(), shown(event));
-        return Ok(None);
+    let payload = body.as_ref().map_err(|refusal| refusal.line.clone());
+    let payload = payload.and_then(|body| json(header("Content-Type"), body, is_cut));
+    let news = payload.and_then(|payload| news(sender, channel, exchange, &payload, memory));
+    let news = news.and_then(|news| if news.is_empty() && is_cut { Err(too_long()) } else { Ok(news) });
+    let news = news.unwrap_or_else(|fault| {
+        let message = format!("A delivery to /hook/{} could not be read: {fault}", expected.name());
+        let (event, channel) = (sender.event().into(), channel.to_owned());
+        vec![News { message: Message { event, channel, message, ..Message::default() }, state: None }]
+    });
+    if news.is_empty() {
+        let event = shown(sender.event_in(&header));
+        log::debug!("{} sent a delivery that says nothing new: {} {event}", exchange.peer(), sender.name());
+    }
+    Ok((delivery, news))
+}
+
+/// Checks that a delivery comes from a sender that knows a secret or shows a token, if there is a secret.
+///
+/// # Errors
+/// 401.
+fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) -> Result<(), Refusal> {
+    let secrets = &exchange.config().hook_secrets;
+    let header = |name: &str| exchange.header(name);
+    let now = clock::machine_micros() / 1_000_000;
+    let proves = |secret| proof::holds(sender, secret, &header, body, now) | auth::shows(secret, exchange);
+    if secrets.is_empty() || secrets.iter().any(proves) || auth::shows_token(Door::Say, channel, exchange) {
+        return Ok(());
+    }
+    journal::HOOKS
+        .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));
+    let line = format!("the hook does not prove its secret; set the one of --hook-secret in {}", sender.name());
+    Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
+}
+
+/// The news in a delivery.
+///
+/// # Errors
+/// Why no message can be made of it.
+fn news(
+    sender: Sender,
+    channel: &str,
+    exchange: &Exchange<'_>,
+    payload: &Value,
+    memory: &Memory,
+) -> Result<Vec<News>, String> {
+    if sender == Sender::Json {
+        let message = template::message(exchange.query(), payload, channel).map_err(|refusal| refusal.line)?;
+        return Ok(message.into_iter().map(|message| News { message, state: None }).collect());
+    }
+    let event = sender.event_in(&|name| exchange.header(name));
+    let say = |notice: Notice| {
+        let state = memory::state(sender, channel, &notice);
+        match memory.news(state, &notice) {
+            Worth::Said => Some(News { message: notice.into_message(sender, sender.event(), channel), state }),
+            Worth::Updated if sender.is_forge() => {
+                Some(News { message: notice.into_message(sender, CI_UPDATE_EVENT, channel), state: None })
+            }
+            Worth::Updated | Worth::Late => None,
+        }
     };
-    let news = memory.news(forge, &notice);
-    Ok((news != Worth::Late).then_some(TakenIn { forge, notice, news, delivery }))
+    Ok(read(sender, event, payload).into_iter().filter_map(say).collect())
 }
 
 /// The parts that identify this delivery; empty if nothing does. They include the channel, because a forge may give an
 /// event one name in two hooks.
-fn delivery<'a>(forge: Forge, channel: &'a str, header: &Header<'a>, body: &'a [u8]) -> Vec<&'a [u8]> {
-    if let Some(name) = forge.delivery_headers().iter().find_map(|name| header(name)) {
-        return vec![forge.name().as_bytes(), channel.as_bytes(), name.as_bytes()];
+fn delivery<'a>(sender: Sender, channel: &'a str, header: &Header<'a>, body: &'a [u8]) -> Vec<&'a [u8]> {
+    if let Some(name) = sender.delivery_in(header) {
+        return vec![sender.name().as_bytes(), channel.as_bytes(), name.as_bytes()];
     }
     match header("X-Gitlab-Event-UUID") {
         // Before 17.4 GitLab does not name its deliveries. Then an equal event with an equal body counts as one
         // delivery.
-        Some(event) => vec![forge.name().as_bytes(), channel.as_bytes(), event.as_bytes(), body],
+        Some(event) => vec![sender.name().as_bytes(), channel.as_bytes(), event.as_bytes(), body],
         None => vec![],
     }
 }
 
-/// Parses the payload: the body, or the field `payload` of a form, as GitHub and Gitea send it if told so. A body that
-/// looks like JSON counts as JSON whatever its type, because `curl -d @FILE` calls everything a form.
-fn json(body: &[u8]) -> Result<Value, Refusal> {
-    let text = match body.trim_ascii_start().first() {
-        Some(b'{' | b'[') => String::from_utf8_lossy(body),
-        _ => {
-            form_urlencoded::parse(body).find(|(key, _)| key == "payload").map_or(Cow::Borrowed(""), |(_, value)| value)
+/// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it; other forms
+/// and plain text become an object. A body that looks like JSON counts as JSON whatever its type, because `curl -d
+/// @FILE` calls everything a form.
+///
+/// # Errors
+/// Why it cannot be read.
+fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, String> {
+    let text = form::without_lone_surrogates(&String::from_utf8_lossy(body));
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.is_empty() || text.starts_with(['{', '[']) {
+        return parse(text, is_cut);
+    }
+    let pairs = form::body_pairs(content_type, body).map_err(|refusal| refusal.line)?;
+    match pairs.iter().find(|(key, _)| key == "payload") {
+        Some((_, payload)) => parse(payload, is_cut),
+        None => Ok(Value::Object(pairs.into_iter().map(|(key, value)| (key, Value::String(value))).collect())),
+    }
+}
+
+fn parse(text: &str, is_cut: bool) -> Result<Value, String> {
+    match text {
+        "" => Ok(Value::Null),
+        text if is_cut => serde_json::from_str(&mended(text)).map_err(|_| too_long()),
+        text => serde_json::from_str(text).map_err(|error| format!("it is no JSON ({error})")),
+    }
+}
+
+/// The JSON of which `text` is the beginning, as far as its members and elements are whole.
+fn mended(text: &str) -> String {
+    let (whole, _) = scan(text);
+    let (_, open) = scan(&text[..whole]);
+    text[..whole].chars().chain(open.into_iter().rev()).collect()
+}
+
+/// The place of the last comma in `text` that is in no string, and the brackets that are to be closed at the end.
+fn scan(text: &str) -> (usize, Vec<char>) {
+    let (mut comma, mut open, mut in_string, mut escaped) = (0, vec![], false, false);
+    for (place, char) in text.char_indices() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_string,
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '}' | ']' => _ = open.pop(),
+            ',' => comma = place,
+            _ => {}
         }
-    };
-    serde_json::from_str(&text).map_err(|_| {
-        Refusal::new(
-            400,
-            "the body is no JSON; send what a forge sends, as application/json or in the form field payload",
-        )
-    })
+    }
+    (comma, open)
+}
+
+fn too_long() -> String {
+    format!("it is longer than {BODY_LIMIT} bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_cut_is_read_as_far_as_it_is_whole() {
+        let text = r#"{"a":{"b":"x,y}\"]","c":[1,{"d":2,"e":[3,4]}]},"f":"g"}"#;
+        let whole: Value = serde_json::from_str(text).unwrap();
+        let mut longest = 0;
+        for end in 0..text.len() {
+            let Ok(part) = serde_json::from_str::<Value>(&mended(&text[..end])) else {
+                assert!(!text[..end].contains(r#"",""#), "{}", &text[..end]);
+                continue;
+            };
+            assert!(part["a"]["b"] == whole["a"]["b"] && part["f"].is_null(), "{part}");
+            longest = longest.max(part["a"]["c"].as_array().map_or(0, Vec::len));
+        }
+        assert_eq!(longest, 2);
+        assert_eq!(mended(&"[,".repeat(3)), "[,[,[]]]");
+    }
 }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::hook::Forge;
-use crate::room::message::Message;
+use crate::hook::sender::Sender;
+use crate::room::message::{Message, digest_of};
 use crate::text::spoken_in_minutes;
 
 /// The kinds of notices, in the field `kind`.
@@ -24,6 +24,8 @@ pub mod kind {
     pub const DEPLOYMENT: &str = "deployment";
     /// A release.
     pub const RELEASE: &str = "release";
+    /// A monitor's alert.
+    pub const ALERT: &str = "alert";
     /// A hook that was just set up.
     pub const PING: &str = "ping";
 }
@@ -76,6 +78,10 @@ pub struct Notice {
     pub thing: Option<String>,
     /// Once this thing has ended, a state that is no end is late and is ignored.
     pub ends_once: bool,
+    /// How it ends is how its branch stands, until the next one ends.
+    pub stands: bool,
+    /// The name of the thing on which this is the newest word, if its branch does not name it.
+    pub key: Option<String>,
     /// `group/app`.
     pub project: Option<String>,
     /// The branch or tag.
@@ -112,27 +118,46 @@ impl Notice {
 
     /// The message that is published. The whole line is the message and the name is empty, so that every format shows
     /// one text.
-    pub fn into_message(self, forge: Forge, event: &'static str, channel: &str) -> Message {
+    pub fn into_message(self, sender: Sender, event: &'static str, channel: &str) -> Message {
+        let key = self.key().filter(|_| event == sender.event()).unwrap_or_default();
+        let status = if key.is_empty() { String::new() } else { self.status.to_owned() };
         let message = self.line();
         let (event, channel) = (Cow::Borrowed(event), channel.to_owned());
-        Message { event, channel, message, fields: self.fields(forge), ..Message::default() }
+        Message { event, channel, message, key, status, fields: self.fields(sender), ..Message::default() }
     }
 
-    fn fields(self, forge: Forge) -> Vec<(String, String)> {
+    /// The name of the thing on which this is the newest word. Of a run that is so when it ends, and project, branch,
+    /// workflow and job name it.
+    fn key(&self) -> Option<String> {
+        if self.key.is_some() {
+            return self.key.clone();
+        }
+        if !self.stands || self.quiet || !status::is_over(self.status) {
+            return None;
+        }
+        let more = ["workflow", "job"].map(|name| self.more.iter().find(|(key, _)| *key == name)?.1.as_deref());
+        Some(key_of(
+            [self.project.as_deref()?, self.reference.as_deref()?].into_iter().chain(more.into_iter().flatten()),
+        ))
+    }
+
+    fn fields(self, sender: Sender) -> Vec<(String, String)> {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let seconds = number(self.duration.filter(|_| self.stands));
         let is_hash = |sha: &String| !sha.is_empty() && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         let short = |sha: String| sha.chars().take(SHORT_SHA).collect();
         let fields = [
-            ("forge", Some(forge.name().to_owned())),
+            ("forge", sender.is_forge().then(|| sender.name().to_owned())),
             ("kind", Some(self.kind.to_owned())),
             ("project", self.project),
             ("ref", self.reference),
-            ("status", Some(self.status.to_owned())),
+            ("status", Some(self.status.to_owned()).filter(|status| !status.is_empty())),
             ("id", number(self.id)),
             ("number", number(self.number)),
             ("title", self.title),
             ("who", self.who),
             ("duration", number(self.duration)),
+            ("seconds", seconds),
             ("url", self.url),
             ("sha", self.sha.filter(is_hash).map(short)),
         ];
@@ -168,6 +193,20 @@ impl Notice {
     }
 }
 
+/// The longest key, in characters.
+const KEY_LIMIT: usize = 128;
+
+/// The key of a thing: its `names`, joined. Of one that is too long the end is cut, and what tells it from all others
+/// is appended.
+pub fn key_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let key = names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
+    if key.chars().count() <= KEY_LIMIT {
+        return key;
+    }
+    let digest = digest_of(&[key.as_bytes()]).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
+    key.chars().take(KEY_LIMIT - 14).chain("… ".chars()).chain(digest.chars()).collect()
+}
+
 /// The short name of a branch, a tag or a request, out of the full name in git.
 pub fn short_ref(reference: &str) -> String {
     let numbered = |rest: &str, sign: &str| rest.split_once('/').map(|(number, _)| format!("{sign}{number}"));
@@ -177,6 +216,13 @@ pub fn short_ref(reference: &str) -> String {
     let merge = reference.strip_prefix("refs/merge-requests/").and_then(|rest| numbered(rest, "!"));
     let pull = || reference.strip_prefix("refs/pull/").and_then(|rest| numbered(rest, "#"));
     merge.or_else(pull).unwrap_or_else(|| reference.to_owned())
+}
+
+/// A `branch`, called as beside those of `project`: with its owner if it is one of another project, `home`.
+pub fn beside(project: Option<String>, home: Option<String>, branch: &str) -> String {
+    let foreign = home.filter(|home| project.is_some_and(|project| project != *home));
+    let owner = foreign.as_deref().map(|home| home.rsplit_once('/').map_or(home, |(owner, _)| owner));
+    around("", owner, ":") + &short_ref(branch)
 }
 
 /// `text` between `before` and `after`; empty if there is no text.
@@ -201,6 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_readable_and_one_that_is_too_long_is_still_one_things_own() {
+        let key = |names: &[&str]| key_of(names.iter().copied());
+        assert_eq!(key(&["group/app", "", "main", "CI"]), "group/app main CI");
+        let long = "ä".repeat(127);
+        assert_eq!(key(&[&long]), long);
+        let (one, other) = (key(&[&long, "1"]), key(&[&long, "2"]));
+        assert!(one != other && one.chars().count() == 128 && one.contains('…'), "{one} {other}");
+    }
+
+    #[test]
+    fn a_foreign_branch_is_called_by_its_owner() {
+        let check = |home: Option<&str>, expected: &str| {
+            assert_eq!(beside(Some("group/app".to_owned()), home.map(str::to_owned), "refs/heads/main"), expected);
+        };
+        check(Some("eve/app"), "eve:main");
+        check(Some("group/app"), "main");
+        check(Some("a/b/app"), "a/b:main");
+        check(None, "main");
+    }
+
+    #[test]
     fn a_notice_has_no_more_fields_than_a_message_may() {
         let text = || Some("x".to_owned());
         let notice = Notice {
@@ -213,10 +280,11 @@ mod tests {
             id: Some(1),
             number: Some(1),
             duration: Some(1),
+            stands: true,
             more: vec![("environment", text()); 8],
             ..Notice::default()
         };
-        let fields = notice.fields(Forge::GitLab);
+        let fields = notice.fields(Sender::GitLab);
         assert!(fields.len() <= crate::config::FIELDS_LIMIT);
         assert!(fields.iter().all(|(key, _)| crate::names::is_plain_name(key)));
     }

@@ -59,6 +59,12 @@ impl<'a> Payload<'a> {
         self.at(pointer).0.as_array().map_or(&[], Vec::as_slice)
     }
 
+    /// The members of the object at `pointer` that are texts.
+    pub fn members(self, pointer: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let members = self.at(pointer).0.as_object().into_iter().flatten();
+        members.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
     /// The last element of the array at `pointer`.
     pub fn last(self, pointer: &str) -> Payload<'a> {
         self.list(pointer).last().map_or(self.at("/-"), Payload)
@@ -116,13 +122,17 @@ fn unix_time(text: &str) -> Option<i64> {
 /// The first line of `text`, with single spaces, without invisible characters, cut if it is too long; `None` if nothing
 /// is left.
 pub fn readable(text: &str) -> Option<String> {
-    let line = text.trim_start().lines().next()?;
-    let visible: String = line.chars().map(|char| if is_unseen(char) { ' ' } else { char }).collect();
+    in_one_line(text.trim_start().lines().next()?, TEXT_LIMIT)
+}
+
+/// The whole of `text` in one line, as [`readable`] makes it, of at most so many characters.
+pub fn in_one_line(text: &str, most: usize) -> Option<String> {
+    let visible: String = text.chars().map(|char| if is_unseen(char) { ' ' } else { char }).collect();
     let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(TEXT_LIMIT) {
+    match line.char_indices().nth(most) {
         None => (!line.is_empty()).then_some(line),
         Some(_) => {
-            let cut: String = line.chars().take(TEXT_LIMIT - 1).collect();
+            let cut: String = line.chars().take(most - 1).collect();
             Some(cut.trim_end().to_owned() + "…")
         }
     }

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
-use crate::hook::{Forge, Header};
+use crate::hook::sender::{Header, Sender};
 use crate::secret::Secret;
 
 /// How old, or how far ahead, a signed delivery may be, in seconds. Standard Webhooks' own libraries allow as much.
@@ -17,14 +17,14 @@ const TOLERANCE: u64 = 5 * 60;
 /// Begins a secret that is a key in base64 (Standard Webhooks, "Signature scheme").
 const KEY_PREFIX: &str = "whsec_";
 
-/// Whether a delivery of `forge` with this body proves `secret` at `now`, in seconds since 1970.
+/// Whether a delivery of `sender` with this body proves `secret` at `now`, in seconds since 1970.
 ///
 /// GitLab shows the secret in `X-Gitlab-Token`, or signs with its signing token; if it signs, the signature decides.
 /// The other forges sign: GitHub in `X-Hub-Signature-256`, which Gitea and Forgejo also send beside their own headers.
-/// The SHA-1 of `X-Hub-Signature` is ignored.
-pub fn holds(forge: Forge, secret: &Secret, header: &Header<'_>, body: &[u8], now: u64) -> bool {
+/// The SHA-1 of `X-Hub-Signature` is ignored; Bitbucket puts a SHA-256 there. Grafana signs in a header of its own.
+pub fn holds(sender: Sender, secret: &Secret, header: &Header<'_>, body: &[u8], now: u64) -> bool {
     let sent = |name: &str| header(name).filter(|value| !value.is_empty());
-    if forge == Forge::GitLab {
+    if sender == Sender::GitLab {
         return match sent("webhook-signature") {
             Some(signatures) => standard_webhook(secret.as_bytes(), signatures, header, body, now),
             None => sent("X-Gitlab-Token").is_some_and(|token| {
@@ -33,9 +33,11 @@ pub fn holds(forge: Forge, secret: &Secret, header: &Header<'_>, body: &[u8], no
             }),
         };
     }
-    let plain = match forge {
-        Forge::GitHub | Forge::GitLab => None,
-        Forge::Gitea | Forge::Forgejo => {
+    let plain = match sender {
+        Sender::GitHub | Sender::GitLab | Sender::Alertmanager => None,
+        Sender::Grafana => sent("X-Grafana-Alerting-Signature"),
+        Sender::Json => sent("X-Hub-Signature").and_then(|signature| signature.strip_prefix("sha256=")),
+        Sender::Gitea | Sender::Forgejo => {
             sent("X-Forgejo-Signature").or_else(|| sent("X-Gitea-Signature")).or_else(|| sent("X-Gogs-Signature"))
         }
     };
@@ -87,27 +89,27 @@ mod tests {
     const BY_WORD: &str = "v1,TUTzF9waY0ABLiLWMyb6Wp3anS/fFRnqLFHsQA7V+Mk=";
     const THEN: u64 = 1_700_000_000;
 
-    fn check(forge: Forge, secret: &str, headers: &[(&str, &str)], expected: bool) {
-        check_at(THEN, forge, secret, headers, expected);
+    fn check(sender: Sender, secret: &str, headers: &[(&str, &str)], expected: bool) {
+        check_at(THEN, sender, secret, headers, expected);
     }
 
-    fn check_at(now: u64, forge: Forge, secret: &str, headers: &[(&str, &str)], expected: bool) {
+    fn check_at(now: u64, sender: Sender, secret: &str, headers: &[(&str, &str)], expected: bool) {
         let header = |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         assert_eq!(
-            holds(forge, &Secret::read(secret).unwrap(), &header, BODY, now),
+            holds(sender, &Secret::read(secret).unwrap(), &header, BODY, now),
             expected,
-            "{forge:?} {secret} {headers:?}"
+            "{sender:?} {secret} {headers:?}"
         );
     }
 
     #[test]
     fn gitlab_shows_its_token() {
-        check(Forge::GitLab, "hush", &[("X-Gitlab-Token", "hush")], true);
-        check(Forge::GitLab, "hush", &[("X-Gitlab-Token", "hus")], false);
-        check(Forge::GitLab, "hush", &[("X-Gitlab-Token", "hush ")], false);
-        check(Forge::GitLab, "hush", &[("X-Gitlab-Token", "")], false);
-        check(Forge::GitLab, "hush", &[], false);
-        check(Forge::GitHub, "hush", &[("X-Gitlab-Token", "hush")], false);
+        check(Sender::GitLab, "hush", &[("X-Gitlab-Token", "hush")], true);
+        check(Sender::GitLab, "hush", &[("X-Gitlab-Token", "hus")], false);
+        check(Sender::GitLab, "hush", &[("X-Gitlab-Token", "hush ")], false);
+        check(Sender::GitLab, "hush", &[("X-Gitlab-Token", "")], false);
+        check(Sender::GitLab, "hush", &[], false);
+        check(Sender::GitHub, "hush", &[("X-Gitlab-Token", "hush")], false);
     }
 
     /// The secret, the body and the signature are those of GitHub's documentation, "Testing the webhook payload
@@ -117,33 +119,33 @@ mod tests {
         let secret = Secret::read_text("It's a Secret to Everybody").unwrap();
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let header = |name: &str| (name == "X-Hub-Signature-256").then_some(signature);
-        assert!(holds(Forge::GitHub, &secret, &header, b"Hello, World!", 0));
+        assert!(holds(Sender::GitHub, &secret, &header, b"Hello, World!", 0));
         for (secret, sent) in [("two words", "two words"), ("J\u{fc}rgen", "J%C3%BCrgen"), ("50%25", "50%25")] {
             let header = |name: &str| (name == "X-Gitlab-Token").then_some(sent);
-            assert!(holds(Forge::GitLab, &Secret::read_text(secret).unwrap(), &header, b"", 0), "{secret}");
+            assert!(holds(Sender::GitLab, &Secret::read_text(secret).unwrap(), &header, b"", 0), "{secret}");
         }
     }
 
     #[test]
     fn the_others_sign_the_body() {
         let with_prefix = format!("sha256={SIGNATURE}");
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix)], true);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix.to_uppercase())], false);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", SIGNATURE)], false);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", "sha256=")], false);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix[..with_prefix.len() - 2])], false);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature-256", "sha256=\u{fc}\u{fc}")], false);
-        check(Forge::GitHub, "Hush", &[("X-Hub-Signature-256", &with_prefix)], false);
-        check(Forge::GitHub, "hush", &[("X-Hub-Signature", &with_prefix)], false);
-        check(Forge::GitHub, "hush", &[("X-Gitea-Signature", SIGNATURE)], false);
-        check(Forge::Gitea, "hush", &[("X-Gitea-Signature", SIGNATURE)], true);
-        check(Forge::Gitea, "hush", &[("X-Gitea-Signature", &SIGNATURE.to_uppercase())], true);
-        check(Forge::Gitea, "hush", &[("X-Gitea-Signature", ""), ("X-Hub-Signature-256", "sha256=")], false);
-        check(Forge::Gitea, "hush", &[("X-Gogs-Signature", SIGNATURE)], true);
-        check(Forge::Gitea, "hush", &[("X-Hub-Signature-256", &with_prefix)], true);
-        check(Forge::Forgejo, "hush", &[("X-Forgejo-Signature", SIGNATURE)], true);
-        check(Forge::Forgejo, "hush", &[("X-Forgejo-Signature", &SIGNATURE[2..])], false);
-        check(Forge::Forgejo, "hush", &[], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix)], true);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix.to_uppercase())], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", SIGNATURE)], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", "sha256=")], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", &with_prefix[..with_prefix.len() - 2])], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature-256", "sha256=\u{fc}\u{fc}")], false);
+        check(Sender::GitHub, "Hush", &[("X-Hub-Signature-256", &with_prefix)], false);
+        check(Sender::GitHub, "hush", &[("X-Hub-Signature", &with_prefix)], false);
+        check(Sender::GitHub, "hush", &[("X-Gitea-Signature", SIGNATURE)], false);
+        check(Sender::Gitea, "hush", &[("X-Gitea-Signature", SIGNATURE)], true);
+        check(Sender::Gitea, "hush", &[("X-Gitea-Signature", &SIGNATURE.to_uppercase())], true);
+        check(Sender::Gitea, "hush", &[("X-Gitea-Signature", ""), ("X-Hub-Signature-256", "sha256=")], false);
+        check(Sender::Gitea, "hush", &[("X-Gogs-Signature", SIGNATURE)], true);
+        check(Sender::Gitea, "hush", &[("X-Hub-Signature-256", &with_prefix)], true);
+        check(Sender::Forgejo, "hush", &[("X-Forgejo-Signature", SIGNATURE)], true);
+        check(Sender::Forgejo, "hush", &[("X-Forgejo-Signature", &SIGNATURE[2..])], false);
+        check(Sender::Forgejo, "hush", &[], false);
     }
 
     #[test]
@@ -152,26 +154,26 @@ mod tests {
             [("webhook-id", "msg_1"), ("webhook-timestamp", "1700000000"), ("webhook-signature", signature)]
         };
         let several = format!("v2,x v1,AAAA {BY_KEY}");
-        check(Forge::GitLab, KEY, &signed(BY_KEY), true);
-        check(Forge::GitLab, "hush", &signed(BY_WORD), true);
-        check(Forge::GitLab, KEY, &signed(&several), true);
-        check(Forge::GitLab, KEY, &signed(BY_WORD), false);
-        check(Forge::GitLab, "hush", &signed(BY_KEY), false);
-        check(Forge::GitLab, "whsec_no*base64", &signed(BY_KEY), false);
-        check(Forge::GitLab, KEY, &signed("v1,"), false);
-        check(Forge::GitLab, KEY, &signed(&BY_KEY[3..]), false);
-        check(Forge::GitLab, KEY, &signed(BY_KEY)[1..], false);
-        check(Forge::GitLab, KEY, &[("webhook-id", "msg_1"), ("webhook-timestamp", "soon"), signed(BY_KEY)[2]], false);
+        check(Sender::GitLab, KEY, &signed(BY_KEY), true);
+        check(Sender::GitLab, "hush", &signed(BY_WORD), true);
+        check(Sender::GitLab, KEY, &signed(&several), true);
+        check(Sender::GitLab, KEY, &signed(BY_WORD), false);
+        check(Sender::GitLab, "hush", &signed(BY_KEY), false);
+        check(Sender::GitLab, "whsec_no*base64", &signed(BY_KEY), false);
+        check(Sender::GitLab, KEY, &signed("v1,"), false);
+        check(Sender::GitLab, KEY, &signed(&BY_KEY[3..]), false);
+        check(Sender::GitLab, KEY, &signed(BY_KEY)[1..], false);
+        check(Sender::GitLab, KEY, &[("webhook-id", "msg_1"), ("webhook-timestamp", "soon"), signed(BY_KEY)[2]], false);
         check(
-            Forge::GitLab,
+            Sender::GitLab,
             KEY,
             &[("webhook-id", "msg_1"), ("webhook-timestamp", "1700000001"), signed(BY_KEY)[2]],
             false,
         );
-        check_at(THEN + 300, Forge::GitLab, KEY, &signed(BY_KEY), true);
-        check_at(THEN - 300, Forge::GitLab, KEY, &signed(BY_KEY), true);
-        check_at(THEN + 301, Forge::GitLab, KEY, &signed(BY_KEY), false);
-        check_at(THEN - 301, Forge::GitLab, KEY, &signed(BY_KEY), false);
+        check_at(THEN + 300, Sender::GitLab, KEY, &signed(BY_KEY), true);
+        check_at(THEN - 300, Sender::GitLab, KEY, &signed(BY_KEY), true);
+        check_at(THEN + 301, Sender::GitLab, KEY, &signed(BY_KEY), false);
+        check_at(THEN - 301, Sender::GitLab, KEY, &signed(BY_KEY), false);
     }
 
     #[test]
@@ -182,7 +184,7 @@ mod tests {
             ("webhook-signature", BY_WORD),
             ("X-Gitlab-Token", "hush"),
         ];
-        check(Forge::GitLab, "hush", &headers, true);
-        check_at(THEN + 1000, Forge::GitLab, "hush", &headers, false);
+        check(Sender::GitLab, "hush", &headers, true);
+        check_at(THEN + 1000, Sender::GitLab, "hush", &headers, false);
     }
 }

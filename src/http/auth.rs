@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::http::exchange::Exchange;
 use crate::http::refusal::Refusal;
 use crate::origin;
+use crate::secret::Secret;
 use crate::text::shown;
 use crate::tokens::Rights;
 
@@ -96,6 +97,11 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
 }
 
+/// Whether a request shows `secret` where a token may stand.
+pub fn shows(secret: &Secret, exchange: &Exchange<'_>) -> bool {
+    offered(exchange).iter().fold(false, |found, offered| found | secret.is(offered))
+}
+
 /// The tokens in the header and in the query; empty if there is none. Both count: a browser may send along a password
 /// that was meant for something else.
 fn offered<'a>(exchange: &'a Exchange<'_>) -> [Cow<'a, [u8]>; 2] {
@@ -137,7 +143,6 @@ pub fn warning(config: &Config, address: Option<SocketAddr>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     #[test]
     fn a_token_is_found_in_an_authorization_header() {

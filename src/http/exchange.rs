@@ -182,6 +182,11 @@ impl<'a> Exchange<'a> {
         Err(Refusal::new(415, line))
     }
 
+    /// Whether the body was longer than what is kept of it.
+    pub fn has_cut_body(&self) -> bool {
+        self.arrived.is_cut
+    }
+
     /// Whether the request has a body that was not taken.
     pub fn has_body(&self) -> bool {
         !self.arrived.body.is_empty()

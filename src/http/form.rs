@@ -30,8 +30,16 @@ const KEY_LIMIT: usize = 128;
 /// 400 if the body is not what its type says, a name breaks the rules or nothing is said; 415 for an unknown type of
 /// body.
 pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &str) -> Result<Message, Refusal> {
+    message_of(pairs(query, content_type, body)?, channel)
+}
+
+/// The message that `pairs` say on `channel`.
+///
+/// # Errors
+/// 400 if a name breaks the rules or nothing is said.
+pub fn message_of(pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
     let (mut name, mut text, mut event, mut thing, mut fields) = (None, None, None, [None, None], Pairs::new());
-    for (key, value) in pairs(query, content_type, body)? {
+    for (key, value) in pairs {
         match key.as_str() {
             "name" => name = Some(value),
             "message" => text = Some(value),
@@ -169,7 +177,11 @@ pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
     }
 }
 
-fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
+/// The fields of a body, of which a text is the message.
+///
+/// # Errors
+/// As [`pairs`].
+pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
     if body.is_empty() {
         return Ok(vec![]);
     }
@@ -234,7 +246,7 @@ fn members(text: &str) -> serde_json::Result<BTreeMap<String, &RawValue>> {
 
 /// JSON with U+FFFD for every escape that is half a character (RFC 8259 section 8.2): half an emoji, cut off by a
 /// program that counts in UTF-16.
-fn without_lone_surrogates(text: &str) -> String {
+pub fn without_lone_surrogates(text: &str) -> String {
     let unit = |at: usize| {
         let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
         u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..0xe000).contains(unit))

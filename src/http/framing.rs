@@ -1,6 +1,6 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::head::{Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
+use crate::http::head::{BodyLimit, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
@@ -14,6 +14,8 @@ pub struct Arrived {
     pub request: Request,
     /// Its body, without chunk framing.
     pub body: Vec<u8>,
+    /// Whether the body was longer than what is kept of it.
+    pub is_cut: bool,
     /// Whether the client speaks HTTP/1.1 and so knows chunks.
     pub http11: bool,
     /// Whether the connection ends after the answer.
@@ -58,6 +60,9 @@ pub struct Intake {
 struct Pending {
     head: Head,
     chunk: Chunk,
+    /// How many bytes of the body have come.
+    came: usize,
+    /// Those of them that are kept.
     content: Vec<u8>,
 }
 
@@ -94,15 +99,15 @@ impl Intake {
         self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.head.expects) && nothing_came)
     }
 
-    /// The next request, as far as it has come. `most_body` is the longest body for a path, in bytes.
+    /// The next request, as far as it has come. `most_body` is the limit of a body for a path.
     ///
     /// # Errors
     /// The refusal of the request. The bytes after it can no longer be told apart.
-    pub fn next(&mut self, most_body: &dyn Fn(&str) -> usize) -> Result<Progress, Refusal> {
+    pub fn next(&mut self, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Progress, Refusal> {
         let mut pending = match self.pending.take() {
             Some(pending) => *pending,
             None => match self.next_head(most_body)? {
-                Some(head) => Pending { head, chunk: Chunk::Size, content: vec![] },
+                Some(head) => Pending { head, chunk: Chunk::Size, came: 0, content: vec![] },
                 None if self.received.is_empty() => return Ok(Progress::NotYet(Stage::Idle)),
                 None => return Ok(Progress::NotYet(Stage::Head)),
             },
@@ -110,14 +115,15 @@ impl Intake {
         let (taken, whole) = pending.take_body(&self.received)?;
         self.received.drain(..taken);
         if whole {
-            let Pending { head: Head { request, http11, closes, .. }, content: body, .. } = pending;
-            return Ok(Progress::Whole(Arrived { request, body, http11, closes, more_behind: false }));
+            let Pending { head: Head { request, http11, closes, .. }, came, content: body, .. } = pending;
+            let is_cut = came > body.len();
+            return Ok(Progress::Whole(Arrived { request, body, is_cut, http11, closes, more_behind: false }));
         }
         self.pending = Some(Box::new(pending));
         Ok(Progress::NotYet(Stage::Body))
     }
 
-    fn next_head(&mut self, most_body: &dyn Fn(&str) -> usize) -> Result<Option<Head>, Refusal> {
+    fn next_head(&mut self, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
         if !self.skipped && self.received.starts_with(b"\r\n") {
             self.received.drain(..2); // RFC 9112 section 2.2: some clients end a body with one too many
             self.skipped = true;
@@ -148,12 +154,12 @@ impl Pending {
     fn take_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
         match self.head.framing {
             Framing::Sized(length) => {
-                let taken = bytes.len().min(length - self.content.len());
+                let taken = bytes.len().min(length - self.came);
                 if taken == length {
-                    self.content.reserve_exact(length);
+                    self.content.reserve_exact(length.min(self.head.limit.kept));
                 }
-                self.content.extend_from_slice(&bytes[..taken]);
-                Ok((taken, self.content.len() == length))
+                self.keep(&bytes[..taken]);
+                Ok((taken, self.came == length))
             }
             Framing::Chunked(most) => {
                 let mut rest = bytes;
@@ -163,6 +169,13 @@ impl Pending {
         }
     }
 
+    /// Notes that `bytes` of the body have come, and keeps what is within the limit.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.came += bytes.len();
+        let room = self.head.limit.kept - self.content.len();
+        self.content.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
     /// Takes the part of a chunked body that has come from `rest`. Returns whether the body is whole.
     fn take_chunks(&mut self, rest: &mut &[u8], most: usize) -> Result<bool, Refusal> {
         loop {
@@ -170,7 +183,7 @@ impl Pending {
                 Chunk::Size => {
                     let Some(line) = take_line(rest, CHUNK_LINE_LIMIT)? else { return Ok(false) };
                     let size = chunk_size(line)?;
-                    if size > most - self.content.len() {
+                    if size > most - self.came {
                         return Err(body_too_long(most));
                     }
                     self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
@@ -183,7 +196,7 @@ impl Pending {
                 Chunk::Content(_) if rest.is_empty() => return Ok(false),
                 Chunk::Content(left) => {
                     let (content, behind) = rest.split_at(rest.len().min(left));
-                    self.content.extend_from_slice(content);
+                    self.keep(content);
                     self.chunk = Chunk::Content(left - content.len());
                     *rest = behind;
                 }
@@ -254,7 +267,7 @@ mod tests {
     fn progress(bytes: impl AsRef<[u8]>) -> Result<Progress, Refusal> {
         let mut intake = Intake::default();
         intake.received().extend_from_slice(bytes.as_ref());
-        intake.next(&|_| LIMIT)
+        intake.next(&|_| BodyLimit::whole(LIMIT))
     }
 
     /// The first request: its head and its body.
@@ -358,7 +371,7 @@ mod tests {
         let (mut intake, mut found, mut asked) = (Intake::default(), vec![], 0);
         for byte in bytes.bytes() {
             intake.received().push(byte);
-            match intake.next(&|_| LIMIT) {
+            match intake.next(&|_| BodyLimit::whole(LIMIT)) {
                 Ok(Progress::Whole(arrived)) => found.push(arrived.body),
                 progress => assert!(progress.is_ok(), "{progress:?}"),
             }
@@ -370,8 +383,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_body_that_may_be_cut_the_beginning_is_kept_and_the_next_request_is_found() {
+        for framed in
+            ["Content-Length: 9\r\n\r\n123456789", "Transfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n"]
+        {
+            let bytes = format!("POST /hook HTTP/1.1\r\nHost: x\r\n{framed}").repeat(2);
+            for piece in [1, 2, 7, bytes.len()] {
+                let (mut intake, mut found) = (Intake::default(), vec![]);
+                for bytes in bytes.as_bytes().chunks(piece) {
+                    intake.received().extend_from_slice(bytes);
+                    while let Progress::Whole(arrived) = intake.next(&|_| BodyLimit { most: 9, kept: 4 }).unwrap() {
+                        found.push((arrived.body, arrived.is_cut));
+                    }
+                }
+                assert_eq!(found, [(b"1234".to_vec(), true), (b"1234".to_vec(), true)], "{piece}");
+            }
+        }
+    }
+
+    #[test]
     fn the_limit_is_that_of_the_path() {
-        let most_body = |path: &str| if path.starts_with("/hook") { 20 } else { 10 };
+        let most_body = |path: &str| BodyLimit::whole(if path.starts_with("/hook") { 20 } else { 10 });
         let check = |target: &str| {
             let mut intake = Intake::default();
             let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n123456789012345");

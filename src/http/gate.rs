@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::http::framing::{Arrived, Intake, Progress, Stage};
+use crate::http::head::BodyLimit;
 use crate::http::refusal::Refusal;
 use crate::net::socket::Socket;
 use crate::os::limits::Claim;
@@ -36,14 +37,14 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Looks for the next request on `socket`. Never waits. `most_body` is the longest body for a path, in bytes.
-    pub fn poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> usize) -> Polled {
+    /// Looks for the next request on `socket`. Never waits. `most_body` is the limit of a body for a path.
+    pub fn poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> BodyLimit) -> Polled {
         let polled = self.try_poll(socket, most_body).unwrap_or(Polled::Ended); // the connection is broken
         self.intake.received().shrink_to_fit(); // it may wait for long
         polled
     }
 
-    fn try_poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> usize) -> io::Result<Polled> {
+    fn try_poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> BodyLimit) -> io::Result<Polled> {
         let mut received = None;
         loop {
             let is_head = self.intake.received().starts_with(b"HEAD ");

@@ -41,6 +41,22 @@ pub enum Framing {
     Chunked(usize),
 }
 
+/// How long a body may be, in bytes.
+#[derive(Clone, Copy)]
+pub struct BodyLimit {
+    /// A longer one is refused.
+    pub most: usize,
+    /// Of a longer one the beginning is kept.
+    pub kept: usize,
+}
+
+impl BodyLimit {
+    /// The limit of a body that is kept whole.
+    pub fn whole(most: usize) -> BodyLimit {
+        BodyLimit { most, kept: most }
+    }
+}
+
 /// A whole, well-formed head.
 pub struct Head {
     /// Its length in bytes.
@@ -54,18 +70,20 @@ pub struct Head {
     pub closes: bool,
     /// How its body is framed.
     pub framing: Framing,
+    /// How long its body may be.
+    pub limit: BodyLimit,
     /// Whether the client waits to be asked for the body (`Expect: 100-continue`).
     pub expects: bool,
 }
 
 impl Head {
-    /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the longest body for a
-    /// path, in bytes. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
+    /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the limit of a body for
+    /// a path. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
     /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
-    pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> usize) -> Result<Option<Head>, Refusal> {
+    pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
         take_for_http11(bytes);
         make_controls_opaque(bytes);
         let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
@@ -91,10 +109,11 @@ impl Head {
         let path = path_of(method, target)?;
         let mut request = Request::new(method, path);
         let fields = Fields::read(head.headers, head.version == Some(1), &mut request)?;
-        let framing = fields.framing(most_body(path))?;
+        let limit = most_body(path);
+        let framing = fields.framing(limit.most)?;
         let Fields { http11, expects, .. } = fields;
         let closes = fields.close || (!http11 && !fields.keep_alive);
-        Ok(Some(Head { length, request, http11, closes, framing, expects }))
+        Ok(Some(Head { length, request, http11, closes, framing, limit, expects }))
     }
 }
 

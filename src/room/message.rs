@@ -24,6 +24,9 @@ pub const UNSAID_FIELDS: [&str; 2] = ["among", "flaps"];
 /// The event name of a forge's news: its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
 
+/// The event name of a monitor's alerts.
+pub const ALERT_EVENT: &str = "alert";
+
 /// The event name of a forge's changes that are not worth a line: queued, pending and repeated states.
 pub const CI_UPDATE_EVENT: &str = "ci.update";
 

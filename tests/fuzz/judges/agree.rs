@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aloud::http::framing::{Arrived, Intake, Progress, Stage};
+use aloud::http::head::BodyLimit;
 use tiny_http::{Listener, Request, Server, SslContextWrap};
 
 /// The longest body in these trials, in bytes: the server's own default.
@@ -38,7 +39,7 @@ pub fn verdict<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Verdict {
         intake.received().extend_from_slice(part);
         raw.extend_from_slice(part);
         loop {
-            match intake.next(&|_| MOST_BODY) {
+            match intake.next(&|_| BodyLimit::whole(MOST_BODY)) {
                 Ok(Progress::Whole(arrived)) => {
                     let rest = raw.split_off(raw.len() - intake.received().len());
                     requests.push((std::mem::replace(&mut raw, rest), arrived));

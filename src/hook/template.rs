@@ -1,0 +1,183 @@
+//! Messages out of any JSON: by the templates in the query, or by the members that senders usually say something in.
+
+use serde_json::Value;
+
+use crate::hook::notice::key_of;
+use crate::hook::payload::in_one_line;
+use crate::http::form;
+use crate::http::refusal::Refusal;
+use crate::names::is_invisible;
+use crate::room::message::Message;
+
+/// The members that usually say something, most telling first.
+const USUAL: [&str; 8] = ["message", "text", "msg", "content", "body", "title", "summary", "description"];
+
+/// The longest text, in characters.
+const TEXT_LIMIT: usize = 1000;
+
+/// How deep the usual members are looked for.
+const DEPTH: usize = 6;
+
+/// The message that the templates in `query` make of `payload`; `None` if it says nothing.
+///
+/// # Errors
+/// 400 if the templates make no good message.
+pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Message>, Refusal> {
+    let mut pairs = form::pairs(query, None, b"")?;
+    let has_message = pairs.iter().any(|(key, _)| key == "message");
+    for (key, text) in &mut pairs {
+        *text = in_one_line(&fill(text, payload), TEXT_LIMIT).unwrap_or_default();
+        match key.as_str() {
+            "key" => *text = key_of([text.as_str()].into_iter()),
+            "status" => *text = key_of([status(text).as_str()].into_iter()),
+            _ => {}
+        }
+    }
+    if !has_message && let Some(text) = usual(payload) {
+        pairs.push(("message".to_owned(), text));
+    }
+    pairs.retain(|(_, text)| !is_invisible(text));
+    if !pairs.iter().any(|(key, _)| ["name", "message", "value"].contains(&key.as_str())) {
+        return Ok(None);
+    }
+    form::message_of(pairs, channel).map(Some)
+}
+
+/// A sender's word for how something stands, as it is written here: `up` for `✅ Up`, and `failed` for `FAILURE`.
+fn status(text: &str) -> String {
+    let word = text.trim_matches(|char: char| !char.is_alphanumeric()).to_lowercase();
+    let known = match word.as_str() {
+        "failure" | "failing" | "broken" | "unhealthy" => "failed",
+        "alerting" | "triggered" | "unresolved" => "firing",
+        "succeeded" | "successful" | "healthy" | "fixed" => "success",
+        "warning" | "unstable" | "partiallysucceeded" => "warn",
+        _ => return word,
+    };
+    known.to_owned()
+}
+
+/// `template` with the values of `payload` in place of each `{path.to.value}`.
+fn fill(template: &str, payload: &Value) -> String {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((path, behind)) = after.split_once('}') else { break };
+        let mut found = vec![];
+        find(payload, path, &mut found);
+        filled.extend([before, &found.join(", ")]);
+        rest = behind;
+    }
+    filled + rest
+}
+
+/// Finds the texts at `path` below `value`: names of members, numbers of elements or `*` for all, joined with dots.
+fn find(value: &Value, path: &str, found: &mut Vec<String>) {
+    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+    match name {
+        "" => found.extend(text(value)),
+        "*" => children(value).for_each(|one| find(one, rest, found)),
+        name => {
+            let element = || value.get(name.parse::<usize>().ok()?);
+            value.get(name).or_else(element).into_iter().for_each(|one| find(one, rest, found));
+        }
+    }
+}
+
+/// The first text in one of the usual members: those of the whole first, then those of its parts, level by level.
+fn usual(payload: &Value) -> Option<String> {
+    let mut level = vec![payload];
+    for _ in 0..DEPTH {
+        let said = |value: &Value| in_one_line(&text(value).filter(|_| value.is_string())?, TEXT_LIMIT);
+        let in_level = |name: &&str| level.iter().find_map(|value| said(value.get(*name)?));
+        if let Some(found) = USUAL.iter().find_map(in_level) {
+            return Some(found);
+        }
+        level = level.into_iter().flat_map(children).collect();
+    }
+    None
+}
+
+/// The parts of a value, those first that usually say something.
+fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(elements) => Box::new(elements.iter()),
+        Value::Object(members) => {
+            let usual = USUAL.iter().filter_map(|name| members.get(*name));
+            let others = members.iter().filter(|(name, _)| !USUAL.contains(&name.as_str())).map(|(_, value)| value);
+            Box::new(usual.chain(others))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// The text of a value that is one; `None` for JSON in a text too, which nobody reads.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.trim() == "null" => None,
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) && is_json(text) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(word) => Some(word.to_string()),
+        _ => None,
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_template_is_filled_with_what_stands_there() {
+        let payload = json!({
+            "a": {"b": [{"c": "x"}, {"c": 5}, {"d": true}]},
+            "none": null, "text": "two\nlines", "number": 1.5, "json": "{\"a\":1}", "null": "null", "list": ["p", null, "q"]
+        });
+        let check = |template: &str, expected: &str| assert_eq!(fill(template, &payload), expected, "{template}");
+        check("<{a.b.0.c}>", "<x>");
+        check("{a.b.*.c} {a.b.2.d}", "x, 5 true");
+        check("{list.*}", "p, q");
+        check("{a}{a.b}{none}{missing}{a.b.9.c}{a.b.x}{text.x}{json}{null}{}", "");
+        check("{number} {text}", "1.5 two\nlines");
+        check("a } b { c", "a } b { c");
+        check("{a.b.0.c", "{a.b.0.c");
+        check("", "");
+    }
+
+    #[test]
+    fn the_usual_members_are_found_without_a_template_the_outer_ones_first() {
+        let check = |payload: Value, expected: Option<&str>| assert_eq!(usual(&payload).as_deref(), expected);
+        check(json!({"title": "t", "message": "m", "text": "x"}), Some("m"));
+        check(json!({"title": "t", "message": " ", "text": null}), Some("t"));
+        check(json!({"a": {"message": "inner"}, "description": "outer"}), Some("outer"));
+        check(json!({"a": [{"b": {"text": "deep"}}]}), Some("deep"));
+        check(json!({"a": {"text": "other"}, "message": {"text": "of the message"}}), Some("of the message"));
+        check(json!([[{"msg": "in lists"}]]), Some("in lists"));
+        check(json!({"message": {"a": 1}, "text": ["x"], "title": "{\"a\":[null]}"}), None);
+        check(json!("text"), None);
+        check(Value::Null, None);
+        check(json!({"message": "x".repeat(5000)}), Some(&("x".repeat(999) + "…")));
+    }
+
+    #[test]
+    fn the_query_says_what_becomes_of_it() {
+        let payload = json!({"who": "Ana", "state": "🔴 Down", "n": 5, "long": "x".repeat(500)});
+        let said = |query: &str| message(query, &payload, "c").unwrap();
+        let message_of =
+            said("name={who}&message=n+is+{n}&event=alert&key=k+{who}&status={state}&n={n}&none={x}&token=t");
+        let Message { name, message: text, event, key, status, fields, channel, .. } = message_of.unwrap();
+        assert_eq!([&name, &text, &*event, &key, &status, &channel], ["Ana", "n is 5", "alert", "k Ana", "down", "c"]);
+        assert_eq!(fields, [("n".to_owned(), "5".to_owned())]);
+        assert_eq!(said("message={missing}"), None);
+        assert_eq!(said(""), None);
+        assert_eq!(said("message=x&key={long}").unwrap().key.chars().count(), 128);
+        let number = said("event=number&name=n&value={n}").unwrap();
+        assert_eq!((number.key.as_str(), number.message.as_str()), ("n", "5"));
+        assert!(message("message=x&event=two+words", &payload, "").is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! Promise: whatever posts JSON becomes a readable line, by a template in the query or without; an alert is a thing that
+//! fires and is resolved. Nothing that is delivered is refused but for a bad secret.
+//!
+//! `tests/hooks/json/SENDER.json` are payloads written by us after the senders' documentation; the table of
+//! `src/manual/webhooks.md` says how each is set up and heard.
+
+use aloud::hook::template;
+use aloud::names::is_plain_name;
+use aloud::room::message::Message;
+use serde_json::{Value, json};
+
+use crate::hooks::{others, pointers, without};
+use crate::support::{Listener, Server};
+
+/// A row of the manual's table: the name of the sender's payload, the URL to give to it, and what is heard.
+struct Recipe {
+    file: String,
+    url: String,
+    heard: String,
+}
+
+fn recipes() -> Vec<Recipe> {
+    let manual = std::fs::read_to_string("src/manual/webhooks.md").unwrap();
+    let rows = manual.lines().filter(|line| line.contains("`/hook/json"));
+    let recipe = |row: &str| {
+        let [_, sender, _, url, heard, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else { return None };
+        let name = sender.to_lowercase().replace(", ", "-").replace(' ', "-");
+        let code = |text: &str| text.trim_matches('`').to_owned();
+        Some(Recipe { file: format!("tests/hooks/json/{name}.json"), url: code(url), heard: code(heard) })
+    };
+    rows.filter_map(recipe).collect()
+}
+
+fn payload(recipe: &Recipe) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(&recipe.file).unwrap()).unwrap()
+}
+
+/// The next message, as JSON.
+fn heard(listener: &mut Listener) -> Value {
+    serde_json::from_str(&listener.line().expect("the stream goes on")).unwrap()
+}
+
+/// Posts `body` and checks that the answer is an empty 200.
+fn post(server: &Server, target: &str, headers: &[&str], body: &[u8]) {
+    let answer = server.request("POST", target, headers, body);
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{target} {:.80}", String::from_utf8_lossy(body));
+}
+
+#[test]
+fn each_sender_of_the_manual_is_heard_as_it_says() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen");
+    let recipes = recipes();
+    assert_eq!(recipes.len(), std::fs::read_dir("tests/hooks/json").unwrap().count());
+    for recipe in recipes {
+        let body = std::fs::read(&recipe.file).unwrap();
+        let url = recipe.url.replace('{', "%7B").replace('}', "%7D");
+        for url in [&recipe.url, &url] {
+            post(&server, url, &["Content-Type: application/json"], &body);
+            assert_eq!(listener.line().unwrap(), recipe.heard.clone() + "\r\n", "{}", recipe.file);
+        }
+    }
+}
+
+#[test]
+fn senders_keys_and_words_become_things_that_stand() {
+    let check = |name: &str, expected: &str| {
+        let recipe = recipes().into_iter().find(|recipe| recipe.file.ends_with(&format!("/{name}.json"))).unwrap();
+        let query = recipe.url.split_once('?').unwrap().1;
+        let message = template::message(query, &payload(&recipe), "").unwrap().unwrap();
+        assert_eq!(format!("{} {}: {}", message.event, message.key, message.status), expected);
+    };
+    check("uptime-kuma", "alert Website: down");
+    check("healthchecks", "alert Nightly backup: down");
+    check("jenkins", "ci app: failed");
+    check("drone", "ci group/app main: failed");
+    check("woodpecker", "ci group/app main: success");
+    check("bitbucket-build", "ci group/app main Unit tests (Python): failed");
+    check("azure-devops", "ci app refs/heads/main: failed");
+    check("argo-cd", "ci shop: degraded");
+    check("sentry", "alert APP-7: firing");
+}
+
+fn check_readable(message: &Message, what: &str) {
+    let line = &message.message;
+    assert!(!line.is_empty() && line.chars().count() <= 1000, "{what}: {line:?}");
+    assert!(!line.contains(char::is_control) && !line.contains("  ") && !line.contains('\u{202e}'), "{what}: {line:?}");
+    assert!(!["null", "{\"", "\":", "[]", "{}"].iter().any(|raw| line.contains(raw)), "{what}: {line:?}");
+    assert!(message.fields.iter().all(|(key, text)| is_plain_name(key) && !text.is_empty()), "{what}");
+}
+
+#[test]
+fn whatever_is_missing_or_of_another_type_json_becomes_a_readable_line_or_none() {
+    let mut tried = 0;
+    for recipe in recipes() {
+        let payload = payload(&recipe);
+        let query = recipe.url.split_once('?').map_or("", |(_, query)| query);
+        let mut check = |changed: &Value, what: &str| {
+            tried += 1;
+            for query in [query, ""] {
+                let what = format!("{}?{query}: {what}", recipe.file);
+                let message =
+                    template::message(query, changed, "").unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
+                message.into_iter().for_each(|message| check_readable(&message, &what));
+            }
+        };
+        check(&json!({"around": [{"it": payload}]}), "deeper");
+        for pointer in pointers(&payload) {
+            for other in others() {
+                let mut changed = payload.clone();
+                *changed.pointer_mut(&pointer).unwrap() = other.clone();
+                check(&changed, &format!("{pointer} is {:.60}", other.to_string()));
+            }
+            check(&without(&payload, &pointer), &format!("no {pointer}"));
+        }
+    }
+    assert!(tried > 2_000, "{tried}");
+}
+
+#[test]
+fn json_comes_in_forms_as_text_and_broken() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen");
+    let mut check = |target: &str, content_type: &str, body: &str, line: &str| {
+        post(&server, target, &[&format!("Content-Type: {content_type}")], body.as_bytes());
+        assert_eq!(listener.line().unwrap(), format!("{line}\r\n"), "{body}");
+    };
+    let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+    check("/hook/json", form, "payload=%7B%22text%22%3A%22Hi%22%7D", "Hi");
+    check("/hook/json", form, "title=Backup&message=done", "done");
+    check("/hook/json/c", form, r#"{"text":"curl -d"}"#, "curl -d");
+    check("/hook/json", "text/plain", "Disk full", "Disk full");
+    check("/hook/json", json, "\u{feff}{\"text\":\"\\ud83d!\",\"text\":\"\\ud83d?\"}", "\u{fffd}?");
+    check("/hook/json?message=it+came", json, "", "it came");
+    check("/hook/json?message={n}&name={who.*}", json, r#"{"n":100,"who":["a","b"]}"#, "a, b 100");
+    let broken =
+        "A delivery to /hook/json could not be read: it is no JSON (EOF while parsing a value at line 1 column 5)";
+    check("/hook/json", json, "{\"a\":", broken);
+    let refused =
+        "A delivery to /hook/json could not be read: \"a b\" is no event name; send 1 to 64 of A-Z a-z 0-9 _ . -";
+    check("/hook/json?event=a+b", json, r#"{"text":"x"}"#, refused);
+    for ignored in ["{}", "[]", "{\"a\":{\"b\":null}}", ""] {
+        post(&server, "/hook/json", &[], ignored.as_bytes());
+    }
+    check("/hook/json", json, r#"{"text":"next"}"#, "next");
+}
+
+#[test]
+fn an_alert_fires_and_is_resolved_and_is_said_once_each() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen/ops?as=json");
+    let firing = std::fs::read("tests/hooks/alertmanager.alerts.firing.json").unwrap();
+    let more = std::fs::read("tests/hooks/alertmanager.alerts.some-resolved.json").unwrap();
+    for body in [&firing, &firing, &more] {
+        post(&server, "/hook/alertmanager/ops", &[], body);
+    }
+    let mut check = |line: &str, key: &str, status: &str| {
+        let object = heard(&mut listener);
+        let found = [&object["message"], &object["key"], &object["status"]].map(|value| value.as_str().unwrap_or(""));
+        assert_eq!(found, [line, key, status]);
+        assert_eq!(object["event"], "alert");
+    };
+    let web1 = "InstanceDown instance=web1:9100 job=node severity=critical";
+    check("InstanceDown on web1:9100 is firing (critical): web1:9100 has not answered for 5 minutes", web1, "firing");
+    check(
+        "InstanceDown on web2:9100 is resolved: web2:9100 has not answered for 5 minutes",
+        &web1.replace("web1", "web2"),
+        "resolved",
+    );
+    check("3 more alerts have come that are not told one by one", "", "");
+    let now = server.curl(&[&server.url("/now/ops?as=json&event=alert")]);
+    let things: Vec<Value> = serde_json::from_str(&now).unwrap();
+    assert_eq!(things.len(), 2, "{now}");
+}
+
+#[test]
+fn of_very_many_alerts_a_hundred_are_told_one_by_one_and_nobody_is_hung_up_on() {
+    let mut alerts: Value =
+        serde_json::from_str(&std::fs::read_to_string("tests/hooks/alertmanager.alerts.firing.json").unwrap()).unwrap();
+    let one = alerts["alerts"][0].clone();
+    let many = (0..150).map(|number| {
+        let mut alert = one.clone();
+        alert["fingerprint"] = json!(number.to_string());
+        alert["labels"]["instance"] = json!(format!("web{number}"));
+        alert
+    });
+    alerts["alerts"] = many.collect();
+    let server = Server::start(&["--queue", "8"]);
+    let mut listener = server.listen("/listen");
+    post(&server, "/hook/alertmanager", &[], alerts.to_string().as_bytes());
+    for number in 0..100 {
+        assert!(listener.line().unwrap().starts_with(&format!("InstanceDown on web{number} is firing")), "{number}");
+    }
+    assert_eq!(listener.line().unwrap(), "50 more alerts have come that are not told one by one\r\n");
+}
