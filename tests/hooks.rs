@@ -4,6 +4,7 @@
 //! `tests/hooks/FORGE.EVENT.CASE.json` are deliveries written by us after the forges' documentation, and
 //! `tests/hooks/lines.txt` is what becomes of each: `+` is said, `~` changes the dashboard only, `-` is ignored.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use aloud::hook::{self, Notice, Sender};
@@ -82,8 +83,7 @@ fn without_its_header_a_delivery_is_known_by_what_is_in_it() {
 
 #[test]
 fn whatever_is_missing_null_or_of_another_type_the_line_stays_readable() {
-    let others = others();
-    let mut tried = 0;
+    let (others, mut seen, mut tried) = (others(), HashSet::new(), 0);
     for Delivery { name, sender, event, payload } in deliveries() {
         let mut check = |changed: &Value, what: &str| {
             tried += 1;
@@ -93,7 +93,9 @@ fn whatever_is_missing_null_or_of_another_type_the_line_stays_readable() {
         };
         let all = pointers(&payload);
         for (place, pointer) in all.iter().enumerate() {
-            for other in &others {
+            // Deliveries of one event share most of what is in them.
+            let is_new = seen.insert((sender.name(), event.clone(), pointer.clone()));
+            for other in others.iter().filter(|other| is_new || other.is_null()) {
                 let mut changed = payload.clone();
                 *changed.pointer_mut(pointer).unwrap() = other.clone();
                 check(&changed, &format!("{pointer} is {:.60}", other.to_string()));
@@ -103,7 +105,7 @@ fn whatever_is_missing_null_or_of_another_type_the_line_stays_readable() {
         }
         others.iter().for_each(|other| check(other, "nothing else"));
     }
-    assert!(tried > 50_000, "{tried}");
+    assert!(tried > 30_000, "{tried}");
 }
 
 /// Values of other types than expected.

@@ -1,34 +1,55 @@
 //! GitHub's deliveries, as its page "Webhook events and payloads" documents them. Gitea copies them, so this code reads
 //! Gitea's too.
 
-use crate::hook::notice::{Notice, RunState, around, beside, kind, short_ref, status};
+use crate::hook::notice::{Notice, RunState, SHORT_SHA, around, beside, kind, short_ref, status};
 use crate::hook::payload::Payload;
 use crate::hook::push::{Push, Request};
 
 /// Reads a delivery. `event` is the header; if it is empty, a member that only one kind of payload has tells the event.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
     let event = if event.is_empty() { guess(payload)? } else { event };
-    match event {
+    let notice = match event {
         "workflow_run" => workflow_run(payload),
         "workflow_job" => workflow_job(payload),
         "push" => push(payload),
         "create" | "delete" => branch_or_tag(payload, event == "delete"),
-        "pull_request" => pull_request(payload),
+        "check_run" | "check_suite" => check(payload, payload.at(&format!("/{event}"))),
+        "status" => check(payload, payload),
+        "pull_request" => pull_request(payload, payload.word("/action")),
+        // Gitea names the kind of a review in its event, or in the review.
+        "pull_request_review" | "pull_request_approved" | "pull_request_rejected" | "pull_request_comment" => {
+            let words = match payload.word("/action") {
+                "submitted" | "reviewed" => [payload.word("/review/state"), payload.word("/review/type"), event],
+                "dismissed" => ["dismissed"; 3],
+                _ => return None,
+            };
+            let word = words.into_iter().find(|word| !word.is_empty())?;
+            pull_request(payload, word.trim_start_matches("pull_request_").trim_start_matches("review_"))
+        }
+        "issues" | "issue_comment" => issue(payload),
         "deployment_status" => deployment_status(payload),
         "release" => release(payload),
         "ping" => ping(payload),
         _ => None,
-    }
+    }?;
+    let in_queue = notice.reference.as_ref().is_some_and(|name| name.starts_with(MERGE_QUEUE));
+    Some(Notice { quiet: notice.quiet || in_queue, ..notice })
 }
+
+/// Begins the branches on which GitHub tries what is about to be merged.
+const MERGE_QUEUE: &str = "gh-readonly-queue/";
 
 /// The event of a delivery that comes without its headers, such as a recorded one.
 fn guess(payload: Payload<'_>) -> Option<&'static str> {
     // A deployment's status may hold the run that deploys, and a run its pull request: the more special comes first.
-    let by_object = ["deployment_status", "workflow_job", "workflow_run", "release", "pull_request"];
+    let objects = ["deployment_status", "workflow_job", "workflow_run", "check_run", "check_suite", "release"];
+    let by_object = objects.into_iter().chain(["review", "pull_request", "issue"]);
     if let Some(event) = by_object.into_iter().find(|event| payload.has(&format!("/{event}"))) {
-        return Some(event);
+        let renamed = [("review", "pull_request_review"), ("issue", "issues")];
+        return Some(renamed.into_iter().find(|(object, _)| *object == event).map_or(event, |(_, event)| event));
     }
     match payload {
+        _ if !payload.word("/context").is_empty() => Some("status"),
         _ if !payload.word("/zen").is_empty() => Some("ping"),
         _ if !payload.word("/after").is_empty() => Some("push"),
         _ if payload.word("/ref_type").is_empty() => None,
@@ -201,9 +222,65 @@ fn branch_or_tag(payload: Payload<'_>, deleted: bool) -> Option<Notice> {
     push.notice(Notice { url: payload.url(["/repository/html_url"]), ..base(payload) })
 }
 
-fn pull_request(payload: Payload<'_>) -> Option<Notice> {
+/// A check of another CI: a check run, the suite of them that one app has run, or a commit's status. One that is told
+/// in two of these ways is one thing. The checks of GitHub's own Actions are told as workflows.
+fn check(payload: Payload<'_>, check: Payload<'_>) -> Option<Notice> {
+    let words = ["/conclusion", "/state", "/status"].map(|pointer| check.word(pointer));
+    let state = words.into_iter().chain([payload.word("/action")]).find(|word| !["", "completed"].contains(word))?;
+    let standing = standing(state)?;
+    if check.word("/app/slug") == "github-actions" {
+        return None;
+    }
+    let name = check.text(["/context", "/name", "/app/name"])?;
+    let sha = check.text(["/head_sha", "/sha"]);
+    let branches = check.list("/branches").iter().map(Payload::new);
+    let mut names: Vec<_> = branches.filter_map(|branch| branch.text(["/name"])).collect();
+    names.sort_by_key(|name| Some(name) != payload.text(["/repository/default_branch"]).as_ref());
+    let branch = check.text(["/check_suite/head_branch", "/head_branch"]).or(names.into_iter().next());
+    let is_own = check.word("/target_url").contains("/actions/runs/") || payload.has("/check_suite");
+    let notice = Notice {
+        kind: kind::JOB,
+        thing: Some(format!("{} {name}", sha.as_deref().unwrap_or(""))),
+        stands: true,
+        id: check.number(["/id"]),
+        title: check.text(["/output/title", "/description"]),
+        reference: branch.map(|name| short_ref(&name)),
+        duration: check.seconds_between("/started_at", "/completed_at"),
+        url: check.url(["/html_url", "/details_url", "/target_url"]).or_else(|| payload.url(["/repository/html_url"])),
+        sha: sha.clone(),
+        more: vec![("job", Some(name.clone()))],
+        ..base(payload)
+    };
+    let commit = sha.as_deref().filter(|_| notice.reference.is_none()).and_then(|sha| sha.get(..SHORT_SHA));
+    let notice = notice.of_a_run(&format!("Check {name}{}", around(" of commit ", commit, "")), standing);
+    Some(Notice { quiet: notice.quiet || is_own, ..notice })
+}
+
+/// An issue, or a comment on one or on a pull request, for those who ask for it.
+fn issue(payload: Payload<'_>) -> Option<Notice> {
+    let (status, verb) = match payload.word("/action") {
+        "opened" => ("opened", "opened"),
+        "reopened" => ("opened", "reopened"),
+        "closed" => ("closed", "closed"),
+        "created" if payload.has("/comment") => ("commented", "commented on"),
+        _ => return None,
+    };
+    let notice = Notice {
+        status,
+        number: payload.number(["/issue/number"]),
+        title: payload.text(["/issue/title"]),
+        url: payload.url(["/comment/html_url", "/issue/html_url"]),
+        ..base(payload)
+    };
+    let called = if payload.has("/issue/pull_request") { "pull request #" } else { "issue #" };
+    let notice = Request { called, verb, particle: "", draft: false, target: None }.notice(notice)?;
+    Some(Notice { kind: kind::ISSUE, quiet: true, ..notice })
+}
+
+/// A pull request, or a review of it: `word` says what was done.
+fn pull_request(payload: Payload<'_>, word: &str) -> Option<Notice> {
     let request = payload.at("/pull_request");
-    let (status, verb, particle, quiet) = match payload.word("/action") {
+    let (status, verb, particle, quiet) = match word {
         "opened" => ("opened", "opened", "", false),
         "reopened" => ("opened", "reopened", "", false),
         "closed" if request.flag("/merged") => ("merged", "merged", "", false),
@@ -211,6 +288,10 @@ fn pull_request(payload: Payload<'_>) -> Option<Notice> {
         "ready_for_review" => ("opened", "marked", " as ready for review", false),
         "converted_to_draft" => ("opened", "marked", " as draft", true),
         "synchronize" | "synchronized" => ("opened", "updated", "", true),
+        "approved" => ("approved", "approved", "", false),
+        "changes_requested" | "rejected" => ("opened", "requested changes of", "", false),
+        "commented" | "comment" => ("opened", "commented on", "", true),
+        "dismissed" => ("opened", "dismissed a review of", "", true),
         _ => return None,
     };
     let notice = base(payload);
@@ -224,7 +305,7 @@ fn pull_request(payload: Payload<'_>) -> Option<Notice> {
         reference: request.text(["/head/ref", "/head/label", "/head_branch"]).map(|branch| {
             beside(request.text(["/base/repo/full_name"]), request.text(["/head/repo/full_name"]), &branch)
         }),
-        url: request.url(["/html_url"]),
+        url: payload.url(["/review/html_url", "/pull_request/html_url"]),
         sha: request.text(["/head/sha"]),
         ..notice
     };

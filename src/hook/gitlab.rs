@@ -17,6 +17,10 @@ pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
         "merge_request" | "Merge Request Hook" => merge_request(payload),
         "deployment" | "Deployment Hook" => deployment(payload),
         "release" | "Release Hook" => release(payload),
+        "issue" | "Issue Hook" | "note" | "Note Hook" => issue(payload),
+        "feature_flag" | "Feature Flag Hook" => feature_flag(payload),
+        "access_token" | "deploy_token" | "Resource Access Token Hook" | "Resource Deploy Token Hook" => token(payload),
+        "vulnerability" | "Vulnerability Hook" => vulnerability(payload),
         _ => None,
     }
 }
@@ -26,7 +30,7 @@ fn base(payload: Payload<'_>) -> Notice {
     // If a job does not describe its project, it names it as `group / app`.
     let name = payload.text(["/project_name"]).map(|name| name.replace(" / ", "/"));
     Notice {
-        project: ["/project", "/repository", "/object_attributes/target"]
+        project: ["/project", "/repository", "/object_attributes/target", "/group"]
             .into_iter()
             .find_map(|pointer| path(payload, pointer))
             .or(name)
@@ -39,12 +43,14 @@ fn base(payload: Payload<'_>) -> Notice {
 /// The path of the project that is described at `pointer`, or of its page.
 fn path(payload: Payload<'_>, pointer: &str) -> Option<String> {
     let project = payload.at(pointer);
-    let page = || {
-        let url = project.url(["/web_url", "/homepage", "/http_url"])?;
-        let path = url.split('/').skip(3).collect::<Vec<_>>().join("/");
-        Some(path.trim_end_matches(".git").to_owned()).filter(|path| path.contains('/'))
-    };
-    project.text(["/path_with_namespace"]).or_else(page)
+    let page = || path_of(&project.url(["/web_url", "/homepage", "/http_url"])?);
+    project.text(["/path_with_namespace", "/full_path", "/group_path"]).or_else(page)
+}
+
+/// The path of the project to which the page `url` belongs.
+fn path_of(url: &str) -> Option<String> {
+    let path = url.splitn(4, '/').nth(3)?.split("/-/").next()?;
+    Some(path.trim_end_matches(".git").to_owned()).filter(|path| path.contains('/'))
 }
 
 /// A page of the project, for a delivery that links to none itself.
@@ -200,13 +206,14 @@ fn push(payload: Payload<'_>) -> Option<Notice> {
 fn merge_request(payload: Payload<'_>) -> Option<Notice> {
     let request = payload.at("/object_attributes");
     let was_draft = payload.at("/changes/draft");
+    let is_system = request.flag("/system") || payload.flag("/system"); // a push has reset the approvals
     let (status, verb, particle, quiet) = match request.word("/action") {
         "open" => ("opened", "opened", "", false),
         "reopen" => ("opened", "reopened", "", false),
         "close" => ("closed", "closed", "", false),
         "merge" => ("merged", "merged", "", false),
         "approved" | "approval" => ("approved", "approved", "", false),
-        "unapproved" | "unapproval" => ("opened", "withdrew the approval of", "", false),
+        "unapproved" | "unapproval" => ("opened", "withdrew the approval of", "", is_system),
         "update" if was_draft.flag("/previous") => ("opened", "marked", " as ready", false),
         "update" if was_draft.flag("/current") => ("opened", "marked", " as draft", true),
         "update" if !request.word("/oldrev").is_empty() => ("opened", "updated", "", true),
@@ -224,6 +231,7 @@ fn merge_request(payload: Payload<'_>) -> Option<Notice> {
             .map(|branch| beside(path(request, "/target"), path(request, "/source"), &branch)),
         url: request.url(["/url"]),
         sha: request.text(["/last_commit/id"]),
+        who: if is_system { Some("GitLab".to_owned()) } else { base(payload).who },
         ..base(payload)
     };
     let target = request.text(["/target_branch"]);
@@ -274,6 +282,67 @@ fn release(payload: Payload<'_>) -> Option<Notice> {
         reference: tag,
         url: payload.url(["/url"]),
         sha: payload.text(["/commit/id"]),
+        ..base(payload)
+    })
+}
+
+/// An issue or a comment, for those who ask for it.
+fn issue(payload: Payload<'_>) -> Option<Notice> {
+    let attributes = payload.at("/object_attributes");
+    let (status, verb) = match attributes.word("/action") {
+        "open" => ("opened", "opened"),
+        "reopen" => ("opened", "reopened"),
+        "close" => ("closed", "closed"),
+        _ if !attributes.word("/note").is_empty() => ("commented", "commented on"),
+        _ => return None,
+    };
+    let on_request = payload.has("/merge_request");
+    let called = if on_request { "merge request !" } else { "issue #" };
+    let numbers = ["/merge_request/iid", "/issue/iid", "/object_attributes/iid"];
+    let notice = Notice {
+        status,
+        number: payload.number(numbers),
+        title: payload.text(["/merge_request/title", "/issue/title", "/object_attributes/title"]),
+        url: attributes.url(["/url"]),
+        ..base(payload)
+    };
+    let notice = Request { called, verb, particle: "", draft: false, target: None }.notice(notice)?;
+    Some(Notice { kind: kind::ISSUE, quiet: true, ..notice })
+}
+
+fn feature_flag(payload: Payload<'_>) -> Option<Notice> {
+    let flag = payload.at("/object_attributes");
+    let status = if flag.flag("/active") { "on" } else { "off" };
+    let (name, base) = (flag.text(["/name"])?, base(payload));
+    let sentence = format!("{} turned feature flag {name} {status}", base.who.as_deref().unwrap_or("Somebody"));
+    Some(Notice { kind: kind::FEATURE_FLAG, status, sentence, id: flag.number(["/id"]), title: Some(name), ..base })
+}
+
+/// An access token or a deploy token that expires soon.
+fn token(payload: Payload<'_>) -> Option<Notice> {
+    let token = payload.at("/object_attributes");
+    let (name, day) = (token.text(["/name"])?, token.text(["/expires_at"])?);
+    let what = if payload.word("/object_kind") == "deploy_token" { "Deploy token" } else { "Access token" };
+    let sentence = format!("{what} {name} expires on {}", day.get(..10).unwrap_or(&day));
+    let id = token.number(["/id"]);
+    Some(Notice { kind: kind::TOKEN, status: "expiring", sentence, id, title: Some(name), ..base(payload) })
+}
+
+fn vulnerability(payload: Payload<'_>) -> Option<Notice> {
+    let found = payload.at("/object_attributes");
+    let status = ["detected", "confirmed", "dismissed", "resolved"];
+    let status = status.into_iter().find(|status| *status == found.word("/state"))?;
+    let (title, url, severity) = (found.text(["/title"])?, found.url(["/url"]), found.text(["/severity"]));
+    let of = around(" of severity ", severity.as_deref(), "");
+    Some(Notice {
+        kind: kind::VULNERABILITY,
+        status,
+        sentence: format!("Vulnerability{of} is {status}: {title}"),
+        thing: url.clone(),
+        project: base(payload).project.or_else(|| path_of(url.as_deref()?)),
+        title: Some(title),
+        url,
+        more: vec![("severity", severity)],
         ..base(payload)
     })
 }

@@ -20,6 +20,14 @@ pub mod kind {
     pub const TAG: &str = "tag";
     /// GitLab's merge request, or a pull request of the other forges.
     pub const MERGE_REQUEST: &str = "merge_request";
+    /// An issue, or a comment.
+    pub const ISSUE: &str = "issue";
+    /// A feature flag.
+    pub const FEATURE_FLAG: &str = "feature_flag";
+    /// A token that expires.
+    pub const TOKEN: &str = "token";
+    /// A vulnerability.
+    pub const VULNERABILITY: &str = "vulnerability";
     /// A deployment to an environment.
     pub const DEPLOYMENT: &str = "deployment";
     /// A release.
@@ -105,7 +113,7 @@ pub struct Notice {
 }
 
 /// Characters shown of a commit's hash; forges show as many.
-const SHORT_SHA: usize = 8;
+pub const SHORT_SHA: usize = 8;
 
 impl Notice {
     /// The line that is heard: the project, then the sentence.
