@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests run beside the server: from Debian's packages (as root) curl and its like, proxies, Redis,
-# browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries for ARM; and what
-# builds the fuzzers. Where everything is there it does nothing, at once.
+# Alertmanager, browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries
+# for ARM; and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -17,6 +17,7 @@ command -v jq >/dev/null || missing+=(jq)
 [ -x /usr/bin/redis-server ] || missing+=(redis-server)
 # Debian's newer releases have Valkey too, on which the tests of Redis run once more.
 [ -x /usr/bin/valkey-server ] || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
+command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)
 command -v sqlite3 >/dev/null || missing+=(sqlite3)

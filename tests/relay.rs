@@ -380,12 +380,20 @@ fn what_a_forge_delivers_again_to_another_server_is_said_once_and_what_was_refus
     redis.stop();
     [&first, &second].iter().for_each(|server| _ = server.wait_for_log("Redis is away"));
     assert_eq!([&first, &second].map(|server| deliver(server, "c")), [503; 2]);
+    let alerts = std::fs::read("tests/hooks/alertmanager.alerts.some-resolved.json").unwrap();
+    let alert = || first.request("POST", "/hook/alertmanager", &[], &alerts).status;
+    assert_eq!(alert(), 503);
     redis.start_again();
     let all = [&first, &second, &third];
     wait_until("all are back", || all.iter().all(|server| health(server).contains("\"redis\":\"ok\"")));
     assert_eq!([&first, &second, &first].map(|server| deliver(server, "c")), [200; 3]);
     is_said_once("c");
     assert_eq!([&second, &third].map(|server| deliver(server, "a")), [200; 2], "known also after Redis was away");
+    assert_eq!([alert(), alert()], [200; 2]);
+    let lines: Vec<_> = (0..4).map(|_| listener.line().unwrap()).collect();
+    for (line, part) in lines.iter().zip(["web2:9100 is resolved", "web1:9100 is firing", "3 more", "3 more"]) {
+        assert!(line.contains(part), "all that was refused, and then once: {lines:?}");
+    }
     second.say("last");
     assert_eq!(listener.line().unwrap(), "last\r\n");
 }

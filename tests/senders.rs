@@ -4,13 +4,16 @@
 //! `tests/hooks/json/SENDER.json` are payloads written by us after the senders' documentation; the table of
 //! `src/manual/webhooks.md` says how each is set up and heard.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
 use aloud::hook::template;
 use aloud::names::is_plain_name;
 use aloud::room::message::Message;
 use serde_json::{Value, json};
 
 use crate::hooks::{others, pointers, without};
-use crate::support::{Listener, Server};
+use crate::support::{Folder, Listener, Server};
 
 /// A row of the manual's table: the name of the sender's payload, the URL to give to it, and what is heard.
 struct Recipe {
@@ -192,4 +195,115 @@ fn of_very_many_alerts_a_hundred_are_told_one_by_one_and_nobody_is_hung_up_on() 
         assert!(listener.line().unwrap().starts_with(&format!("InstanceDown on web{number} is firing")), "{number}");
     }
     assert_eq!(listener.line().unwrap(), "50 more alerts have come that are not told one by one\r\n");
+}
+
+/// A running Alertmanager that posts to `url`; killed when dropped.
+struct Alertmanager {
+    process: Child,
+    url: String,
+    _folder: Folder,
+}
+
+impl Alertmanager {
+    fn start(url: &str) -> Alertmanager {
+        let folder = Folder::new("alertmanager");
+        let file = folder.0.join("alertmanager.yml");
+        let times = "group_wait: 100ms, group_interval: 100ms";
+        let config = format!(
+            "route: {{receiver: aloud, group_by: [alertname], {times}}}\n\
+             receivers: [{{name: aloud, webhook_configs: [{{url: '{url}'}}]}}]\n"
+        );
+        std::fs::write(&file, config).unwrap();
+        let mut process = Command::new("prometheus-alertmanager")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={}", folder.0.display()))
+            .args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("prometheus-alertmanager is installed");
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut lines = log.lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("Listening on")).expect("it listens");
+        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+        std::thread::spawn(move || lines.count());
+        Alertmanager { process, url: format!("http://{address}"), _folder: folder }
+    }
+
+    /// Has `amtool` tell it of the alert, with further arguments.
+    fn alert(&self, more: &[&str]) {
+        let mut amtool = Command::new("amtool");
+        amtool.args(["alert", "add", "--alertmanager.url", &self.url, "DiskFull", "instance=web1"]);
+        amtool.args(["severity=critical", "--annotation=summary=There are 3 MB left"]).args(more);
+        assert!(amtool.status().expect("amtool is installed").success());
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_alert_of_a_real_alertmanager_stands_as_bad_until_it_is_resolved() {
+    let server = Server::start(&["--hook-secret", "hush"]);
+    let mut listener = server.listen("/listen");
+    let alertmanager = Alertmanager::start(&server.url("/hook/alertmanager?token=hush"));
+    alertmanager.alert(&[]);
+    assert_eq!(listener.line().unwrap(), "DiskFull on web1 is firing (critical): There are 3 MB left\r\n");
+    let status = server.request("GET", "/status", &[], b"");
+    assert!(status.status == 503 && status.body.contains("DiskFull"), "{status:?}");
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    alertmanager.alert(&["--end", &now]);
+    assert_eq!(listener.line().unwrap(), "DiskFull on web1 is resolved: There are 3 MB left\r\n");
+    assert_eq!(server.request("GET", "/status", &[], b"").status, 200);
+}
+
+#[test]
+fn each_of_several_secrets_is_good_and_no_other_proof() {
+    let server = Server::start(&["--hook-secret", "old", "--hook-secret", "new", "--say-token", "say"]);
+    let check = |path: &str, header: &str, status: u16| {
+        assert_eq!(server.request("POST", path, &[header], b"{}").status, status, "{path} {header}");
+    };
+    for (secret, status) in [("old", 200), ("new", 200), ("say", 200), ("other", 401)] {
+        check("/hook/json", &format!("Authorization: Bearer {secret}"), status);
+        check(&format!("/hook/grafana?token={secret}"), "X-A: b", status);
+    }
+    check("/hook/gitlab", "X-Gitlab-Token: old", 200);
+    check("/hook/gitlab", "X-Gitlab-Token: new", 200);
+    check("/hook/gitlab", "X-Gitlab-Token: say", 401);
+    check("/hook/json", "X-A: b", 401);
+    // HMAC-SHA256 of `{}` under `new`, by `openssl dgst -sha256 -hmac new`.
+    let signature = "56fde440898b2046eee6f58816ea81c5780d6bd5d34d1ce41b99d54edacbc4b8";
+    check("/hook/grafana", &format!("X-Grafana-Alerting-Signature: {signature}"), 200);
+    check("/hook/json", &format!("X-Hub-Signature: sha256={signature}"), 200);
+    check("/hook/json", &format!("X-Hub-Signature-256: sha256={signature}"), 200);
+    check("/hook/alertmanager", &format!("X-Grafana-Alerting-Signature: {signature}"), 401);
+    let long = [b"{\"text\":\"", vec![b'x'; 2 << 20].as_slice(), b"\"}"].concat();
+    let mut listener = server.listen("/listen");
+    for (header, line) in [
+        ("X-Hub-Signature-256: sha256=00", None),
+        ("Authorization: Bearer new", Some("A delivery to /hook/json could not be read: it is longer than")),
+    ] {
+        assert_eq!(server.request("POST", "/hook/json", &[header], &long).status, 200);
+        server.request("POST", "/say?message=next", &["Authorization: Bearer say"], b"");
+        assert!(listener.line().unwrap().starts_with(line.unwrap_or("next")));
+    }
+}
+
+#[test]
+fn one_check_told_in_two_ways_is_said_once_and_in_each_channel() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen");
+    let read = |file: &str| std::fs::read_to_string(format!("tests/hooks/github.{file}.json")).unwrap();
+    let check = read("check_run.completed-failure");
+    let status = read("status.failure").replace("ci/circleci: build", "build");
+    for (channel, body) in [("a", &check), ("a", &status), ("b", &status), ("b", &check)] {
+        post(&server, &format!("/hook/github/{channel}"), &[], body.as_bytes());
+    }
+    server.say("next");
+    let lines: Vec<_> = (0..3).map(|_| listener.line().unwrap()).collect();
+    assert!(lines[0].starts_with("group/app: Check build of main by ana has failed in 2 min 3 s"), "{lines:?}");
+    assert_eq!(lines[1..], ["group/app: Check build of main by ana has failed\r\n", "next\r\n"]);
 }
