@@ -40,9 +40,9 @@
 //! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
 //! one conversation: each reads there the messages of all.
 //!
-//! A forge speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same way. Beside
-//! the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other; [`page`] is
-//! the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
+//! A forge or a monitor speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same
+//! way. Beside the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other;
+//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
 //! [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready,
 //! [`check`] asks a server how it is.
 //!
@@ -55,7 +55,7 @@
 //! | `main.rs`, [`check`] | flags, the log, start, wait for a signal, stop; how to ask a server whether it is well |
 //! | [`serve`] | threads that wait and serve |
 //! | [`api`] | one file for each thing that a client can ask for |
-//! | [`hook`], [`hosts`], [`page`] | deliveries of forges, hosts and their beats, the dashboard |
+//! | [`hook`], [`hosts`], [`page`] | deliveries of forges and other senders, hosts and their beats, the dashboard |
 //! | [`http`] | requests and answers |
 //! | [`net`], [`keep`] | sockets; storage that outlives the process |
 //! | [`room`] | the heart: messages, listeners, and the one lock |

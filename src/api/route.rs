@@ -210,7 +210,7 @@ impl Service {
              this machine lives:  {curl} {host}/beat/$(uname -n)\n\
              which hosts do:      {curl} {host}/hosts\n\
              all of it, live:     http://{host}/ in a browser\n\
-             a forge's webhook:   http://{host}/hook/gitlab, also github, gitea, forgejo\n{token}"
+             a webhook:           http://{host}/hook/gitlab, github, gitea, forgejo, alertmanager, grafana, json\n{token}"
         )
     }
 }

@@ -17,7 +17,9 @@ pub fn read(payload: Payload<'_>) -> Vec<Notice> {
     let more = cut_by_sender.saturating_add(alerts.len().saturating_sub(MOST_ALERTS) as u64);
     if more > 0 {
         let sentence = format!("{more} more alerts have come that are not told one by one");
-        notices.push(Notice { kind: kind::ALERT, sentence, url: payload.url(["/externalURL"]), ..Notice::default() });
+        let thing = payload.text(["/groupKey"]).map(|group| format!("{group} {more}"));
+        let url = payload.url(["/externalURL"]);
+        notices.push(Notice { kind: kind::ALERT, sentence, thing, url, ..Notice::default() });
     }
     notices
 }

@@ -3,7 +3,7 @@
 
 use crate::hook::notice::{Notice, RunState, SHORT_SHA, around, beside, kind, short_ref, status};
 use crate::hook::payload::Payload;
-use crate::hook::push::{Push, Request};
+use crate::hook::push::{self, Push, Request};
 
 /// Reads a delivery. `event` is the header; if it is empty, a member that only one kind of payload has tells the event.
 pub fn read(event: &str, payload: Payload<'_>) -> Option<Notice> {
@@ -256,25 +256,15 @@ fn check(payload: Payload<'_>, check: Payload<'_>) -> Option<Notice> {
     Some(Notice { quiet: notice.quiet || is_own, ..notice })
 }
 
-/// An issue, or a comment on one or on a pull request, for those who ask for it.
 fn issue(payload: Payload<'_>) -> Option<Notice> {
-    let (status, verb) = match payload.word("/action") {
-        "opened" => ("opened", "opened"),
-        "reopened" => ("opened", "reopened"),
-        "closed" => ("closed", "closed"),
-        "created" if payload.has("/comment") => ("commented", "commented on"),
-        _ => return None,
-    };
+    let called = if payload.has("/issue/pull_request") { "pull request #" } else { "issue #" };
     let notice = Notice {
-        status,
         number: payload.number(["/issue/number"]),
         title: payload.text(["/issue/title"]),
         url: payload.url(["/comment/html_url", "/issue/html_url"]),
         ..base(payload)
     };
-    let called = if payload.has("/issue/pull_request") { "pull request #" } else { "issue #" };
-    let notice = Request { called, verb, particle: "", draft: false, target: None }.notice(notice)?;
-    Some(Notice { kind: kind::ISSUE, quiet: true, ..notice })
+    push::issue(called, payload.word("/action"), notice)
 }
 
 /// A pull request, or a review of it: `word` says what was done.

@@ -2,7 +2,7 @@
 
 use crate::hook::notice::{Notice, RunState, around, beside, kind, short_ref, status};
 use crate::hook::payload::{Payload, readable};
-use crate::hook::push::{Push, Request};
+use crate::hook::push::{self, Push, Request};
 
 /// How many failed jobs of a pipeline are named.
 const MOST_JOBS: usize = 3;
@@ -286,28 +286,20 @@ fn release(payload: Payload<'_>) -> Option<Notice> {
     })
 }
 
-/// An issue or a comment, for those who ask for it.
 fn issue(payload: Payload<'_>) -> Option<Notice> {
     let attributes = payload.at("/object_attributes");
-    let (status, verb) = match attributes.word("/action") {
-        "open" => ("opened", "opened"),
-        "reopen" => ("opened", "reopened"),
-        "close" => ("closed", "closed"),
-        _ if !attributes.word("/note").is_empty() => ("commented", "commented on"),
-        _ => return None,
+    let action = match attributes.word("/action") {
+        "" if !attributes.word("/note").is_empty() => "create", // before GitLab 16 a comment has no action
+        action => action,
     };
-    let on_request = payload.has("/merge_request");
-    let called = if on_request { "merge request !" } else { "issue #" };
-    let numbers = ["/merge_request/iid", "/issue/iid", "/object_attributes/iid"];
+    let called = if payload.has("/merge_request") { "merge request !" } else { "issue #" };
     let notice = Notice {
-        status,
-        number: payload.number(numbers),
+        number: payload.number(["/merge_request/iid", "/issue/iid", "/object_attributes/iid"]),
         title: payload.text(["/merge_request/title", "/issue/title", "/object_attributes/title"]),
         url: attributes.url(["/url"]),
         ..base(payload)
     };
-    let notice = Request { called, verb, particle: "", draft: false, target: None }.notice(notice)?;
-    Some(Notice { kind: kind::ISSUE, quiet: true, ..notice })
+    push::issue(called, action, notice)
 }
 
 fn feature_flag(payload: Payload<'_>) -> Option<Notice> {

@@ -112,6 +112,20 @@ impl Request {
     }
 }
 
+/// Completes `notice`, which has a number and a title, for an `action` on an issue, or for a comment on one or on a
+/// request: `called` is the forge's word for it. It is for those who ask for it.
+pub fn issue(called: &'static str, action: &str, notice: Notice) -> Option<Notice> {
+    let (status, verb) = match action {
+        "open" | "opened" => ("opened", "opened"),
+        "reopen" | "reopened" => ("opened", "reopened"),
+        "close" | "closed" => ("closed", "closed"),
+        "create" | "created" => ("commented", "commented on"),
+        _ => return None,
+    };
+    let notice = Request { called, verb, particle: "", draft: false, target: None }.notice(notice)?;
+    Some(Notice { kind: kind::ISSUE, status, quiet: true, ..notice })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
