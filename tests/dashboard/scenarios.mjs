@@ -135,15 +135,15 @@ const scenarios = {
   async hosts(browser) {
     const page = await live(browser);
     const shows = (what, state) => page.until(`web1 is ${what}`, `${ROWS('hosts')}.some((row) => row.innerText.startsWith("web1") && row.classList.contains("${state}"))`);
-    const figures = { every: 3, load1: '1.50', mem_used: 1e9, mem_total: 4e9, disk_used: 97, disk_total: 100, up: 90_061, note: 'hot' };
+    const figures = { every: 3, load1: '1.50', mem_used: 1e9, mem_total: 4e9, disk_used: 94, disk_total: 100, up: 90_061, note: 'hot' };
     await beat(url, 'web1', figures);
     await shows('up', 'up');
     const text = (await page.evaluate(`${ROWS('hosts')}[0].innerText`)).split(/\s*\n\s*/).join('|');
-    assert.equal(text.replaceAll(' |', '|'), 'web1|up 1 d 1 h, hot|1.50|load|25 %|mem|97 %|disk');
+    assert.equal(text.replaceAll(' |', '|'), 'web1|up 1 d 1 h, hot|1.50|load|25 %|mem|94 %|disk');
     await shows('late', 'late');
-    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is late."');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "Late: web1."');
     await shows('down', 'down');
-    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is down."');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "Down: web1."');
     assert.match(await page.evaluate('document.title'), /^\(1\)/);
     await beat(url, 'web1', { ...figures, load1: '0.50', up: 12 });
     await shows('up again', 'up');
@@ -175,7 +175,7 @@ const scenarios = {
     await row('running');
     await page.until('it ticks', `/[1-9] s/.test(${ROWS('pipelines')}[0].innerText)`);
     assert.match(await row('failed', { duration: 123 }), /2 min 3 s/);
-    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'group/app failed on main.');
+    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'Failed: group/app main.');
     await row('running');
     assert.match(await row('success', { duration: '47.4' }), /success by Ana, #123[\s\S]*47 s/);
     assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'All is well.');
@@ -224,7 +224,7 @@ const scenarios = {
     await say(url, { message: 'still here' });
     await heard(page, 'still here');
     assert.equal(await page.evaluate('document.querySelectorAll("script").length'), 1, 'no markup out of text');
-    assert.equal(await page.evaluate('document.querySelectorAll("img, main svg:not(.mark, .loads)").length'), 1, 'but the page\'s own');
+    assert.equal(await page.evaluate('document.querySelectorAll("img, main svg:not(.mark, .loads, .day, .runs, .plot)").length'), 1, 'but the page\'s own');
     const hrefs = await page.evaluate('[...document.querySelectorAll("main a[href]")].map((a) => a.href)');
     assert.ok(hrefs.every((href) => href === 'https://user@example.org/'), hrefs.join(' '));
 
