@@ -9,7 +9,7 @@ import { standing, when } from './text.js';
 const CONNECTION = { lost: 'connection lost', token: 'token needed', refused: 'turned away' };
 const HOST_ORDER = ['down', 'failed', 'late', 'up'];
 const RUN_ORDER = ['failed', 'running', 'queued', 'passed', 'canceled'];
-const THING_ORDER = ['bad', 'warn', '', 'ok'];
+const THING_ORDER = ['bad', 'warn', 'number', ''];
 const AREAS = ['talk', 'numbers', 'pipelines', 'hosts'];
 const DRAW_MS = 100; // at most ten times a second
 
@@ -146,9 +146,9 @@ function sorted() {
     Object.assign(drawn, { order, hostList: named.sort(by(HOST_ORDER)) });
   }
   if (drawn.things !== things) {
-    const place = ({ event, status }) => (event === 'number' ? 'number' : standing(status));
+    const place = ({ event, status }) => (/bad|warn/.exec(standing(status))?.[0] ?? (event === 'number' ? event : ''));
     const named = [...model.things.values()].sort((one, other) => compare(one.channel + one.key, other.channel + other.key));
-    Object.assign(drawn, { things, thingList: named.sort(by([...THING_ORDER.slice(0, 2), 'number', '', 'ok'], place)) });
+    Object.assign(drawn, { things, thingList: named.sort(by(THING_ORDER, place)) });
   }
   return drawn;
 }
@@ -185,7 +185,7 @@ function sum(known) {
   const { text, level, count, stale } = headline(known, { state: link.state, silent, most: link.silence });
   const line = find('#headline');
   write(line, text, text);
-  line.className = [level, text.length > 44 ? 'long' : ''].join(' ').trim();
+  line.className = [level, text.length > 90 ? 'long longer' : text.length > 44 ? 'long' : ''].join(' ').trim();
   document.body.classList.toggle('stale', stale);
   document.title = stale ? `${text} aloud` : count ? `(${count}) ${text}` : level ? text : 'aloud';
   const icon = count || stale ? 'page/icon-bad.svg' : 'page/icon.svg';

@@ -3,13 +3,12 @@
 
 import { figure, share, shortened, span, standing } from './text.js';
 
-const NAMED = 2; // of each kind
 export const FULL = 95; // percent of a disk
 
 // What is wrong in `known`, the worst first: [how it stands, names, whether it is bad].
 function troubles({ hosts, runs, things }) {
   const named = (list, state) => list.filter((each) => each.state === state && !each.seen);
-  const hostNames = (state) => named(hosts, state).map(({ name }) => name);
+  const hostNames = (state) => named(hosts, state).map(({ name }) => shortened(name));
   const others = things.filter(({ event, seen }) => event !== 'number' && !seen);
   const alerts = (wanted) => others.filter(({ status }) => standing(status) === wanted);
   const word = (wanted, usual) => {
@@ -18,21 +17,23 @@ function troubles({ hosts, runs, things }) {
   };
   const full = hosts.filter(({ figures, state, seen }) => state !== 'down' && !seen && share(figures, 'disk') >= FULL);
   const numbers = things.filter(({ event, status, seen }) => event === 'number' && !seen && /bad|warn/.test(standing(status)));
-  const title = ({ key, name, channel }) => key || name || channel;
+  const title = ({ key, name, channel }) => shortened(key || name || channel);
   return [
     ['Down', hostNames('down'), true],
-    ['Failed', [...hostNames('failed'), ...named(runs, 'failed').map(({ project, ref }) => `${shortened(project)} ${shortened(ref)}`)], true],
+    ['Failed', [...hostNames('failed'), ...named(runs, 'failed').map(({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim())], true],
     [word('bad', 'Bad'), alerts('bad').map(title), true],
     ['Disk full', full.map(({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`), true],
-    ['Out of bounds', numbers.map((number) => `${shortened(title(number))} ${figure(Number(number.value))} ${number.unit}`.trim()),
+    ['Out of bounds', numbers.map((number) => `${title(number)} ${figure(Number(number.value))} ${number.unit}`.trim()),
       numbers.some(({ status }) => standing(status) === 'bad')],
     ['Late', hostNames('late'), false],
     [word('warn', 'Not well'), alerts('warn').map(title), false],
   ].filter(([, names]) => names.length);
 }
 
-function sentence([state, names]) {
-  const shown = names.slice(0, names.length === NAMED + 1 ? NAMED + 1 : NAMED).map((name) => shortened(name, 44));
+// As many names as there is room for.
+function sentence([state, names], _, found) {
+  const most = found.length > 2 ? 1 : 2;
+  const shown = names.slice(0, names.length === most + 1 ? names.length : most);
   const more = names.length - shown.length;
   return `${state}: ${shown.join(', ')}${more ? ` and ${more} more` : ''}.`;
 }
