@@ -53,7 +53,9 @@ export class Model {
     if (event === 'host') return this.takeBeat(heard);
     if (this.ids.has(id) || (event === 'gap' && !id && this.said.at(-1)?.event === event)) return;
     if (!key || id > this.newest) this.takeWord(heard);
-    if (event !== 'ci.update' && event !== 'number' && (text || name)) this.keep(heard);
+    // A host that flaps, or is late among many, is said in another line.
+    const unsaid = event === 'host-state' && (heard.fields?.among || heard.fields?.flaps);
+    if (event !== 'ci.update' && event !== 'number' && !unsaid && (text || name)) this.keep(heard);
   }
 
   // A word on a thing.
