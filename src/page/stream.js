@@ -1,83 +1,129 @@
-// The one stream: a shared worker where there is one, so that all tabs hear through one connection of the six that a
-// browser allows; else a part of the page. Comes back by itself, with the last id it heard.
+// The one stream: in a shared worker where there is one, so that all tabs hear through one connection of the six that a
+// browser allows; else a part of the page. It comes back by itself, with the last id it heard.
 
 import { Model } from './model.js';
 
-// An EventSource hears only the names it is told; what is said under another one is not on the page.
-const EVENTS =
-  'message ci ci.update host host-state gap error open alarm alert build chat deploy info log notice push release ' +
-  'status test warning';
 const HISTORY = 200; // messages
 const BATCH_MS = 10;
-const WAIT_MS = [1000, 30_000];
-const SLEPT_MS = 60_000;
+const AGAIN_MS = 1300; // from one attempt to the next: the page is back within two seconds of the network
+const PATIENCE_MS = 5000; // for one attempt
+const FULL_MS = 5000; // a server that refuses is asked less often
+const LINE_MOST = 4e6; // characters
+const HEARTBEAT_MS = [900, 15_000, 60_000]; // the least, the usual, the most
 
 const model = new Model();
 const ports = new Set();
-let source = null;
-let state = 'connecting';
-let token = '';
-let last = 0;
-let wait = WAIT_MS[0];
+const attempts = new Set(); // each an AbortController
+let stream = null; // the one attempt that is heard
+let state = 'connecting'; // live, lost, token, refused
+let word = Date.now(); // when the server was last heard, by our clock
+let heartbeat = HEARTBEAT_MS[1];
+let token = null;
+let last = 0; // the newest id of the stream
 let skew = 0; // how far the server's clock is ahead of ours
 let batch = [];
-let retry = 0;
+let next; // the timer of the next attempt
 
-const address = (path, query = {}) => {
-  const url = new URL(`../${path}`, import.meta.url);
-  Object.entries(token ? { ...query, token } : query).forEach(([key, value]) => url.searchParams.set(key, value));
-  return url;
-};
 const tell = (what) => ports.forEach((port) => port.postMessage(what));
-const become = (next) => tell({ state: (state = next) });
+const news = () => ({ state, word, silence: 2.5 * heartbeat });
+const become = (now) => tell(news((state = now)));
 
+async function ask(path, query, signal) {
+  const url = new URL(`../${path}?${new URLSearchParams(query)}`, import.meta.url);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  return fetch(url, { headers, signal, cache: 'no-store' });
+}
+
+// Begins anew: what is open is over.
 function open() {
-  clearTimeout(retry);
-  source?.close();
-  become('connecting');
-  const from = last ? { since: last } : { last: HISTORY };
-  const ours = (source = new EventSource(address('listen', { event: '*', as: 'sse', ...from })));
-  const hear = (event) => {
-    // Somebody may say something under the name of EventSource's own events.
-    if (event instanceof MessageEvent) return ours === source && heard(event);
-    if (event.type === 'open') return opened();
-    become('lost');
-    if (ours.readyState === EventSource.CLOSED && ours === source) later();
-  };
-  EVENTS.split(' ').forEach((name) => ours.addEventListener(name, hear));
+  stop();
+  attempts.forEach((attempt) => attempt.abort());
+  attempts.clear();
+  attempt();
 }
 
-async function opened() {
-  wait = WAIT_MS[0];
-  become('live');
+function stop() {
+  stream?.abort();
+  stream = null;
+}
+
+// Asks for the stream, and once more in a while if no answer comes: of several attempts the first that is answered wins.
+async function attempt() {
+  clearTimeout(next);
+  next = setTimeout(attempt, AGAIN_MS * (0.8 + Math.random() * 0.2));
+  const ours = new AbortController();
+  attempts.add(ours);
+  const patience = setTimeout(() => ours.abort(), PATIENCE_MS);
+  const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: HISTORY }) }, ours.signal)
+    .catch(() => null);
+  clearTimeout(patience);
+  if (!attempts.delete(ours) || stream) return ours.abort();
+  if (!answer) return become('lost');
+  if (answer.status === 200 && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours);
+  ours.abort();
+  clearTimeout(next);
+  next = setTimeout(attempt, FULL_MS);
+  become(answer.status === 401 ? 'token' : 'refused');
+}
+
+async function hear(answer, ours) {
+  stream = ours;
+  clearTimeout(next);
+  attempts.forEach((other) => other.abort());
+  attempts.clear();
+  word = Date.now();
   try {
-    const answer = await fetch(address('hosts', { as: 'json' }));
-    const now = Date.parse(answer.headers.get('Date'));
-    skew = Math.abs(now - Date.now()) > 2000 ? now - Date.now() : 0;
-    if (answer.ok) push({ hosts: await answer.json(), now, skew });
-  } catch {} // the stream will tell
+    const lines = read(answer.body);
+    await stands(ours.signal, answer); // what comes meanwhile waits in the stream
+    become('live');
+    for await (const line of lines) {
+      if (stream !== ours) return;
+      if (line) heard(JSON.parse(line));
+    }
+  } catch {} // the network, or we, have ended it
+  if (stream !== ours) return;
+  stop();
+  become('lost');
+  clearTimeout(next);
+  next = setTimeout(attempt, 200 * (1 + Math.random()));
 }
 
-// An EventSource gives up on any answer but 200.
-function later() {
-  clearTimeout(retry);
-  retry = setTimeout(async () => {
-    const answer = await fetch(address('listen'), { method: 'HEAD' }).catch(() => null);
-    if (answer?.status === 401) become('token');
-    else if (answer?.ok) open();
-    else later();
-  }, wait * (0.75 + Math.random() / 2));
-  wait = Math.min(2 * wait, WAIT_MS[1]);
+// How everything stands: the things, and the hosts with their figures.
+async function stands(signal, { headers }) {
+  const date = Date.parse(headers.get('Date'));
+  skew = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
+  const patient = AbortSignal.any?.([signal, AbortSignal.timeout(PATIENCE_MS)]) ?? signal;
+  const [now, hosts] = await Promise.all([ask('now', { as: 'json' }, patient), ask('hosts', { as: 'json' }, patient)]);
+  if (!now.ok || !hosts.ok) throw new Error('no answer to believe');
+  const newest = Number(now.headers.get('Aloud-Id')) || 0;
+  push({ things: await now.json(), hosts: await hosts.json(), newest, now: Date.now() + skew, skew });
 }
 
-function heard({ type, data, lastEventId }) {
-  let said = JSON.parse(data);
-  if (type === 'gap' && 'after' in said) said = { message: 'Messages may be missing here.' };
-  last = Math.max(last, Number(lastEventId) || 0);
-  const { name = '', message = '', channel = '', status, fields } = said;
+// The lines of `body`. An empty one is a heartbeat: from it one learns how long a silence may be.
+async function* read(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done || rest.length > LINE_MOST) return;
+    const silent = Date.now() - word;
+    word = Date.now();
+    if (value === '\n' && silent > HEARTBEAT_MS[0]) heartbeat = Math.min(silent, HEARTBEAT_MS[2]);
+    if (value === '\n') tell(news());
+    const lines = (rest + value).split('\n');
+    rest = lines.pop();
+    yield* lines;
+  }
+}
+
+function heard(said) {
+  const { name = '', message = '', channel = '', key = '', status = '', event, fields } = said;
+  const gap = event === 'gap' && 'after' in said;
+  const id = Number(said.id) || 0;
+  last = Math.max(last, id);
   const time = Date.parse(said.time) || Date.now() + skew;
-  const id = type === 'gap' ? '' : lastEventId;
-  push({ heard: { id, event: type, time, name, text: message, channel, status, fields } });
+  const text = gap ? 'Messages may be missing here.' : message;
+  push({ heard: { id: gap ? 0 : id, event, time, name, text, channel, key, status, fields } });
 }
 
 function push(item) {
@@ -86,7 +132,7 @@ function push(item) {
 }
 
 function flush() {
-  if (batch.length) tell({ batch });
+  if (batch.length) tell({ batch, ...news() });
   batch = [];
 }
 
@@ -96,24 +142,24 @@ export function join(port) {
     if (!('token' in data)) return;
     if (!ports.has(port)) {
       flush();
-      port.postMessage({ model: { ...model }, skew, state });
+      port.postMessage({ model: { ...model }, skew, ...news() });
       ports.add(port);
     }
-    if (!source || data.token !== token) {
-      token = data.token;
-      open();
-    }
+    if (data.token === token) return;
+    token = data.token;
+    become('connecting');
+    open();
   };
   port.start?.();
 }
 
-addEventListener('online', () => state === 'lost' && open());
+addEventListener('online', () => state !== 'live' && open());
 
-// A machine that slept finds its connection dead and is not told so.
-let looked = Date.now();
+// A frozen server, a cable that is out, a machine that slept: no end of the connection tells of them.
 setInterval(() => {
-  if (Date.now() - looked > SLEPT_MS && state === 'live') open();
-  looked = Date.now();
-}, 5000);
+  if (!stream || Date.now() - word < 2.5 * heartbeat) return;
+  open();
+  become('lost');
+}, 500);
 
 if (!globalThis.document) globalThis.onconnect = ({ ports: [port] }) => join(port);

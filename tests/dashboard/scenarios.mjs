@@ -135,15 +135,15 @@ const scenarios = {
   async hosts(browser) {
     const page = await live(browser);
     const shows = (what, state) => page.until(`web1 is ${what}`, `${ROWS('hosts')}.some((row) => row.innerText.startsWith("web1") && row.classList.contains("${state}"))`);
-    const figures = { every: 3, load1: '1.50', mem_used: 1e9, mem_total: 4e9, disk_used: 97, disk_total: 100, up: 90_061, note: 'hot' };
+    const figures = { every: 3, load1: '1.50', mem_used: 1e9, mem_total: 4e9, disk_used: 94, disk_total: 100, up: 90_061, note: 'hot' };
     await beat(url, 'web1', figures);
     await shows('up', 'up');
     const text = (await page.evaluate(`${ROWS('hosts')}[0].innerText`)).split(/\s*\n\s*/).join('|');
-    assert.equal(text.replaceAll(' |', '|'), 'web1|up 1 d 1 h, hot|1.50|load|25 %|mem|97 %|disk');
+    assert.equal(text.replaceAll(' |', '|'), 'web1|up 1 d 1 h, hot|1.50|load|25 %|mem|94 %|disk');
     await shows('late', 'late');
-    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is late."');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "Late: web1."');
     await shows('down', 'down');
-    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "web1 is down."');
+    await page.until('the sentence says it', 'document.querySelector("#headline").textContent === "Down: web1."');
     assert.match(await page.evaluate('document.title'), /^\(1\)/);
     await beat(url, 'web1', { ...figures, load1: '0.50', up: 12 });
     await shows('up again', 'up');
@@ -175,7 +175,7 @@ const scenarios = {
     await row('running');
     await page.until('it ticks', `/[1-9] s/.test(${ROWS('pipelines')}[0].innerText)`);
     assert.match(await row('failed', { duration: 123 }), /2 min 3 s/);
-    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'group/app failed on main.');
+    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'Failed: group/app main.');
     await row('running');
     assert.match(await row('success', { duration: '47.4' }), /success by Ana, #123[\s\S]*47 s/);
     assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'All is well.');
@@ -224,7 +224,7 @@ const scenarios = {
     await say(url, { message: 'still here' });
     await heard(page, 'still here');
     assert.equal(await page.evaluate('document.querySelectorAll("script").length'), 1, 'no markup out of text');
-    assert.equal(await page.evaluate('document.querySelectorAll("img, main svg:not(.mark, .loads)").length'), 1, 'but the page\'s own');
+    assert.equal(await page.evaluate('document.querySelectorAll("img, main svg:not(.mark, .loads, .day, .runs, .plot)").length'), 1, 'but the page\'s own');
     const hrefs = await page.evaluate('[...document.querySelectorAll("main a[href]")].map((a) => a.href)');
     assert.ok(hrefs.every((href) => href === 'https://user@example.org/'), hrefs.join(' '));
 
@@ -327,6 +327,96 @@ const scenarios = {
     await heard(page, 'after');
     assert.ok(await page.evaluate('document.querySelector("#talk").innerText.includes("before")'), 'what was known stays');
     await stop(next);
+  },
+
+  // The page says less as soon as it knows less, and is back within two seconds of the server.
+  async truth(browser) {
+    const flags = ['--heartbeat', '1'];
+    let [server, address] = await start('127.0.0.1:0', ...flags);
+    const at = `http://${address}`;
+    const says = (page, text) => page.until(`it says ${text}`, `document.querySelector("#headline").textContent.startsWith(${JSON.stringify(text)}) && document.title.includes(${JSON.stringify(text.split('.')[0])})`, 45_000);
+    const dimmed = 'document.body.classList.contains("stale")';
+    const page = await live(browser, at);
+    await beat(at, 'web1', { every: 3600 });
+    await page.until('all is well', 'document.querySelector("#headline").textContent === "All is well."');
+    const back = async (what, go) => {
+      await says(page, 'No word from the server for ');
+      assert.ok(await page.evaluate(dimmed), `${what}: rows are dimmed`);
+      assert.match(await page.evaluate('document.querySelector("[rel=icon]").href'), /icon-bad/);
+      await go();
+      const took = await page.until('the page is live again', `${LIVE} && !${dimmed}`);
+      console.log(`${what}: back after ${took.toFixed(0)} ms`);
+    };
+
+    server.kill('SIGSTOP');
+    await back('frozen', () => server.kill('SIGCONT'));
+    await page.until('all is well again', 'document.querySelector("#headline").textContent === "All is well."');
+
+    await stop(server);
+    await back('killed', async () => ([server] = await start(address, ...flags)));
+    await say(at, { event: 'ci', key: 'app main', project: 'app', ref: 'main', status: 'failed', message: 'app failed' });
+    await says(page, 'Failed: app main.');
+
+    await stop(server);
+    [server] = await start(address, ...flags, '--listen-token', 'new');
+    await says(page, 'The server wants a token.');
+    assert.ok(await page.evaluate(dimmed));
+    assert.equal(await page.evaluate('document.querySelector("#door").open'), true);
+    await page.evaluate('document.querySelector("#token").focus()');
+    await page.type('new');
+    await page.press('Enter', 'Enter', 13, '\r');
+    await page.until('the page is live', `${LIVE} && !${dimmed}`);
+
+    await stop(server);
+    [server] = await start(address, ...flags, '--listen-token', 'newer');
+    await says(page, 'The server takes this token no more.');
+    assert.match(await page.evaluate('document.querySelector("#door h2").textContent'), /no more/);
+    await stop(server);
+    [server] = await start(address, ...flags, '--listen-token', 'new');
+    await page.until('the token is taken again', `${LIVE} && !${dimmed} && !document.querySelector("#door").open`);
+    await stop(server);
+  },
+
+  // What was said before anybody looked is known, however much was said since; a filter does not hide it.
+  async standing(browser) {
+    await say(url, { event: 'ci', key: 'app main', project: 'app', ref: 'main', status: 'failed', message: 'app failed' }, 'ci');
+    await say(url, { event: 'alert', key: 'DiskWillFill', status: 'firing', message: 'in four hours' });
+    for (let number = 0; number < 1500; number += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, place) => say(url, { message: `${number + place}` })));
+    }
+    const headline = (page, text) => page.until(`it says ${text}`, `document.querySelector("#headline").textContent === ${JSON.stringify(text)}`);
+    const page = await live(browser);
+    await headline(page, 'Failed: app main. Firing: DiskWillFill.');
+    const filtered = await browser.open(`${url}/?channel=other&only=hosts&wall`);
+    await headline(filtered, 'Failed: app main. Firing: DiskWillFill.');
+    assert.match(await filtered.evaluate('document.title'), /^\(2\) Failed: app/);
+    assert.equal(await filtered.evaluate('document.querySelector("#view").innerText'), 'only hosts · channel other ×');
+    assert.equal(await filtered.evaluate('document.querySelector(".pipelines").offsetHeight'), 0);
+    await say(url, { event: 'ci', key: 'app main', project: 'app', ref: 'main', status: 'passed', message: 'app passed' }, 'ci');
+    await headline(page, 'Firing: DiskWillFill.');
+    await say(url, { event: 'alert', key: 'DiskWillFill', status: 'gone', message: 'never mind' });
+    await headline(page, 'All is well.');
+    await page.until('what is gone is no row', `${ROWS('numbers')}.length === 0`);
+  },
+
+  async numbers(browser) {
+    const page = await live(browser);
+    const number = (value, also = {}) => say(url, { event: 'number', name: 'temp', value, unit: '°C', above: 28, ...also }, 'greenhouse');
+    for (let value = 0; value < 30; value += 1) await number(value);
+    const row = `${ROWS('numbers')}[0]?`;
+    await page.until('the newest value', `${row}.innerText.replace(/\s+/g, ' ').includes("29 °C")`);
+    assert.match(await page.evaluate(`${ROWS('numbers')}[0].innerText`), /greenhouse\/temp\s+0 – 29/);
+    assert.ok(await page.evaluate(`${ROWS('numbers')}[0].classList.contains("warn")`));
+    await page.until('the headline has it', 'document.querySelector("#headline").textContent === "Out of bounds: temp 29 °C."');
+    const points = `${ROWS('numbers')}[0].querySelector(".line").getAttribute("d")`;
+    assert.equal((await page.evaluate(points)).split('L').length, 30);
+    const plot = await page.evaluate(points);
+    const second = await live(browser);
+    await second.until('the row', `${ROWS('numbers')}.length === 1`);
+    assert.equal((await second.evaluate(points)).split('L').length, plot.split('L').length, 'a new page shows the same plot');
+    await number(20);
+    await page.until('all is well', 'document.querySelector("#headline").textContent === "All is well."');
+    assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), 0, 'a number is no line');
   },
 
   async token(browser) {

@@ -1,5 +1,8 @@
-// What is known, drawn. What was said is text, never markup: it gets onto the page through `textContent` and `append`
-// alone. Each view holds a window of elements, however much there is.
+// The conversation, drawn. What was said is text, never markup: it gets onto the page through `textContent` and `append`
+// alone. There is a window of elements, however much was said.
+
+import { when } from './text.js';
+import { web, write } from './rows.js';
 
 const NAME_MOST = 80;
 const TEXT_MOST = 1500;
@@ -13,25 +16,7 @@ const AROUND = 4; // rows beyond what is in sight
 const LINK = /https?:\/\/[^\s<>"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gi;
 const AFTER_LINK = /[.,;:!?)\]}]+$/;
 
-export const { format: hours } = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 const make = (name, properties) => Object.assign(document.createElement(name), properties);
-
-// Writing the same again would cost a layout.
-export function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function span(duration) {
-  const s = Math.max(0, Math.floor(duration));
-  const two = (one, unit, other, less) => `${Math.floor(s / one)} ${unit} ${Math.floor((s % one) / other)} ${less}`;
-  if (s < 60) return `${s} s`;
-  return s < 3600 ? two(60, 'min', 1, 's') : s < 86_400 ? two(3600, 'h', 60, 'min') : two(86_400, 'd', 3600, 'h');
-}
-
-// `text` if it is the address of a web page, else nothing: no `javascript:`, no `data:`.
-function web(text) {
-  return URL.canParse(text) && /^https?:/i.test(text) ? new URL(text).href : '';
-}
 
 // A name keeps its colour, today and tomorrow.
 function hue(name) {
@@ -53,11 +38,11 @@ function prose(element, text) {
 
 function row({ event, name, text, time, channel, status, fields = {} }) {
   const item = make('li', { className: 'said' });
-  const at = make('time', { textContent: hours(time), title: new Date(time).toLocaleString() });
+  const at = make('time', { textContent: when(time), title: new Date(time).toLocaleString() });
   if (event === 'ci' && !name && text.startsWith(`${fields.project}: `)) {
     [name, text] = [fields.project, text.slice(fields.project.length + 2)];
   }
-  const who = make('b', { textContent: name.slice(0, NAME_MOST), dir: 'auto' });
+  const who = make('b', { textContent: name.slice(0, NAME_MOST), title: name.slice(0, NAME_MOST), dir: 'auto' });
   const what = make('p', { dir: 'auto' });
   who.style.setProperty('--hue', hue(name));
   const short = text.split('\n', LINES_MOST).join('\n').slice(0, TEXT_MOST).replace(/[\ud800-\udbff]$/, '');
@@ -70,7 +55,7 @@ function row({ event, name, text, time, channel, status, fields = {} }) {
   if (channel) what.append(make('i', { textContent: channel }));
   item.append(at, who, what);
   if (event === 'ci' || event === 'host-state' || event === 'gap') {
-    item.classList.add('news', /fail|down|late/.exec(fields.state ?? fields.status ?? status)?.[0] ?? event);
+    item.classList.add('news', /fail|down|late/.exec(status || fields.state || fields.status)?.[0] ?? event);
   }
   return item;
 }
@@ -169,93 +154,4 @@ export class Talk {
     }
     this.button();
   }
-}
-
-// A list of rows of one height, each a copy of the area's template: those in sight and a few around them are there.
-class Rows {
-  items = [];
-
-  constructor(section) {
-    this.scroller = section.querySelector('.scroll');
-    this.list = section.querySelector('ul');
-    this.template = section.querySelector('template').content.firstElementChild;
-    this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
-    new ResizeObserver(() => this.draw()).observe(this.scroller);
-  }
-
-  show(items, now) {
-    Object.assign(this, { items, now });
-    this.draw();
-  }
-
-  draw() {
-    const { items, list, scroller } = this;
-    const rows = list.children;
-    if (items.length && !rows.length) this.grow();
-    const height = rows[0]?.offsetHeight || 50;
-    const sight = Math.ceil(scroller.clientHeight / height) + 2 * AROUND;
-    const first = Math.max(0, Math.min(Math.floor(scroller.scrollTop / height) - AROUND, items.length - sight));
-    const shown = items.slice(first, first + sight);
-    while (rows.length < shown.length) this.grow();
-    while (rows.length > shown.length) list.lastElementChild.remove();
-    list.style.paddingTop = `${first * height}px`;
-    list.style.height = items.length ? `${items.length * height}px` : '';
-    shown.forEach((item, place) => {
-      const row = Object.assign(rows[place], { ariaSetSize: items.length, ariaPosInSet: first + place + 1 });
-      const state = this.fill(row.parts, item, this.now);
-      row.className = `row ${state}`;
-      row.parts.mark.setAttribute('href', `#${state}`);
-    });
-  }
-
-  grow() {
-    const copy = this.template.cloneNode(true);
-    copy.parts = Object.fromEntries([...copy.querySelectorAll('[data-part]')].map((part) => [part.dataset.part, part]));
-    this.list.append(copy);
-  }
-}
-
-export class Pipelines extends Rows {
-  fill({ link, ref, state, also, took, at }, run, now) {
-    const number = (run.number || run.id).replace(/^\d/, '#$&');
-    const passed = run.state === 'running' ? (now - run.since) / 1000 : run.took;
-    const href = web(run.url);
-    link[href ? 'setAttribute' : 'removeAttribute']('href', href);
-    write(link, run.project);
-    write(ref, run.ref);
-    write(state, run.status.replaceAll('_', ' '));
-    write(also, [run.who && `by ${run.who}`, number, run.workflow].filter(Boolean).join(', '));
-    write(took, passed === null ? run.duration.replace(/^[\d.]+$/, '') : span(passed));
-    write(at, hours(run.time));
-    return run.state;
-  }
-}
-
-export class Hosts extends Rows {
-  fill(parts, { name, state, figures, heard, loads }, now) {
-    const silent = state !== 'up';
-    const alive = `up${figures.up > 0 ? ` ${span(figures.up)}` : ''}${figures.note ? `, ${figures.note}` : ''}`;
-    write(parts.name, name);
-    write(parts.state, silent ? `${state}, ${span((now - heard) / 1000)}` : alive);
-    parts.line.setAttribute('points', line(loads));
-    const load = Number.parseFloat(figures.load1);
-    this.figure(parts.load, Number.isFinite(load) ? load.toFixed(load < 100 ? 2 : 0) : '', 0);
-    for (const what of ['mem', 'disk']) {
-      const share = (100 * figures[`${what}_used`]) / figures[`${what}_total`];
-      this.figure(parts[what], Number.isFinite(share) ? `${Math.round(share)} %` : '', share);
-    }
-    return state;
-  }
-
-  figure(element, text, share) {
-    write(element, text);
-    element.parentNode.className = `figure ${text ? (share >= 95 ? 'full' : share >= 85 ? 'much' : '') : 'none'}`;
-  }
-}
-
-// The load as it was heard, the newest at the right; the height is a load of 1 at least.
-function line(loads) {
-  const most = Math.max(1, ...loads);
-  const point = (load, place) => [100 + 2.5 * (place + 1 - loads.length), (22 - (20 * load) / most).toFixed(1)];
-  return loads.map(point).join(' ');
 }

@@ -1,0 +1,50 @@
+// Figures as the paths of an SVG. No part of it knows the page.
+
+import { figure } from './text.js';
+
+const DAY_S = 86_400;
+
+// The load as it was heard, the newest at the right; the height is a load of 1 at least.
+export function line(loads) {
+  const most = Math.max(1, ...loads);
+  const point = (load, place) => [100 + 2.5 * (place + 1 - loads.length), (22 - (20 * load) / most).toFixed(1)];
+  return loads.map(point).join(' ');
+}
+
+// The values of a number over their time, in a picture of 100 by 24: a line, the area below it, and its range in words.
+export function plot(recent) {
+  const values = recent.map(([, value]) => value).filter(Number.isFinite);
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const [from, to] = [recent[0]?.[0], recent.at(-1)?.[0]];
+  const x = (time, place) => (to > from ? (100 * (time - from)) / (to - from) : (100 * place) / Math.max(1, recent.length - 1));
+  const y = (value) => (most > least ? 22.5 - (21 * (value - least)) / (most - least) : 12);
+  const points = recent.flatMap(([time, value], place) => (Number.isFinite(value) ? [`${x(time, place).toFixed(2)} ${y(value).toFixed(2)}`] : []));
+  if (points.length < 2) return { line: '', area: '', range: values.length ? figure(least) : '', seconds: 0 };
+  const path = `M${points.join('L')}`;
+  const [first, last] = [points[0].split(' ')[0], points.at(-1).split(' ')[0]];
+  return { line: path, area: `${path}L${last} 24L${first} 24Z`, range: `${figure(least)} – ${figure(most)}`, seconds: to - from };
+}
+
+const bar = (x, width, height) => `M${x.toFixed(2)} 24v-${height.toFixed(1)}h${width.toFixed(2)}v${height.toFixed(1)}z`;
+
+// The newest runs of a pipeline, one bar each, as high as they were long: a path for each state.
+export function runs(recent) {
+  const longest = Math.max(1, ...recent.map(([, , took]) => took ?? 0));
+  const paths = { passed: '', failed: '', canceled: '' };
+  recent.forEach(([, state, took], place) => {
+    paths[state] += bar(100 - 5 * (recent.length - place), 3.6, 7 + (15 * (took ?? longest / 2)) / longest);
+  });
+  return paths;
+}
+
+// The last 24 hours of a host, by its changes: a path for each state. What was before the first of them is not known.
+export function day(recent, now) {
+  const paths = { up: '', late: '', down: '', failed: '' };
+  const x = (time) => Math.max(0, 100 - (100 * (now / 1000 - time)) / DAY_S);
+  recent.forEach(([time, word], place) => {
+    const [from, to] = [x(time), place + 1 < recent.length ? x(recent[place + 1][0]) : 100];
+    const state = word in paths ? word : 'up';
+    if (to > 0) paths[state] += bar(Math.min(from, 99), Math.max(to - from, 0.6), 24);
+  });
+  return paths;
+}

@@ -1,0 +1,47 @@
+// Words and figures as the page writes them. No part of it knows the page.
+
+const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+
+// What a status means, as the server understands it: bad, warn, ok, or nothing of these.
+const STANDINGS = {
+  bad: ['bad', 'down', 'failed', 'firing', 'error', 'critical'],
+  warn: ['warn', 'late', 'waiting', 'degraded'],
+  ok: ['ok', 'up', 'passed', 'resolved', 'success'],
+};
+
+export function standing(status) {
+  return Object.keys(STANDINGS).find((each) => STANDINGS[each].includes(status)) ?? '';
+}
+
+// The time of day, or the day where that is not today.
+export function when(time, now = Date.now()) {
+  return new Date(time).toDateString() === new Date(now).toDateString() ? TIME.format(time) : DAY.format(time);
+}
+
+export function span(duration) {
+  const s = Math.max(0, Math.floor(duration));
+  const two = (one, unit, other, less) => `${Math.floor(s / one)} ${unit} ${Math.floor((s % one) / other)} ${less}`;
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? two(60, 'min', 1, 's') : s < 86_400 ? two(3600, 'h', 60, 'min') : two(86_400, 'd', 3600, 'h');
+}
+
+// At most `most` characters of a name, its beginning and its end.
+export function shortened(name, most = 28) {
+  const letters = [...name.replace(/\s+/g, ' ').trim()];
+  const half = Math.floor((most - 1) / 2);
+  return letters.length > most ? `${letters.slice(0, half).join('')}…${letters.slice(-half).join('')}` : letters.join('');
+}
+
+// A number with no more digits than one reads.
+export function figure(value) {
+  if (!Number.isFinite(value)) return '';
+  const size = Math.abs(value);
+  if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toExponential(2);
+  return String(Number(value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4)));
+}
+
+// How much of `what` a host uses, in percent; NaN if it does not say.
+export function share(figures, what) {
+  return (100 * figures[`${what}_used`]) / figures[`${what}_total`];
+}

@@ -1,0 +1,115 @@
+// What the page's pure parts promise: `node --test unit.test.mjs`.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { headline } from '../../src/page/headline.js';
+import { Model } from '../../src/page/model.js';
+import { day, plot, runs } from '../../src/page/plot.js';
+import { figure, shortened, span, standing, when } from '../../src/page/text.js';
+
+const LIVE = { state: 'live', silent: 100, most: 37_500 };
+const nothing = { hosts: [], runs: [], things: [] };
+const host = (name, state = 'up', figures = {}) => ({ name, state, figures });
+const run = (project, state, ref = 'main') => ({ project, ref, state });
+const thing = (event, key, status, also = {}) => ({ event, key, status, name: '', channel: '', value: '', unit: '', ...also });
+const text = (known, link = LIVE) => headline({ ...nothing, ...known }, link).text;
+
+test('all is well only while the server is heard', () => {
+  assert.equal(text({ hosts: [host('a')] }), 'All is well.');
+  assert.equal(text({}), 'Listening.');
+  for (const state of ['lost', 'connecting', 'token', 'refused']) {
+    assert.notEqual(text({ hosts: [host('a')] }, { ...LIVE, state }), 'All is well.', state);
+  }
+  assert.equal(text({ hosts: [host('a')] }, { ...LIVE, silent: 40_000 }), 'No word from the server for 40 s.');
+  assert.equal(text({ hosts: [host('a')] }, { ...LIVE, state: 'lost', silent: 6000 }), 'No word from the server for 6 s.');
+  assert.equal(text({ hosts: [host('a', 'down')] }, { ...LIVE, silent: 40_000 }), 'No word from the server for 40 s.');
+  assert.match(text({}, { ...LIVE, state: 'token' }), /token/);
+  assert.match(text({ hadToken: true }, { ...LIVE, state: 'token' }), /no more/);
+});
+
+test('everything red or amber is in the headline, and it begins with how things stand', () => {
+  const check = (known, expected, level) => {
+    const found = headline({ ...nothing, ...known }, LIVE);
+    assert.deepEqual([found.text, found.level], [expected, level]);
+  };
+  check({ hosts: [host('a', 'down')] }, 'Down: a.', 'bad');
+  check({ hosts: [host('a', 'failed')] }, 'Failed: a.', 'bad');
+  check({ hosts: [host('a', 'late')] }, 'Late: a.', 'warn');
+  check({ runs: [run('app', 'failed')] }, 'Failed: app main.', 'bad');
+  check({ things: [thing('alert', 'DiskFull', 'firing')] }, 'Firing: DiskFull.', 'bad');
+  check({ things: [thing('alert', 'a', 'firing'), thing('deploy', 'b', 'error')] }, 'Bad: a, b.', 'bad');
+  check({ things: [thing('alert', 'a', 'degraded')] }, 'Degraded: a.', 'warn');
+  check({ things: [thing('number', 'temp', 'warn', { value: '29', unit: '°C' })] }, 'Out of bounds: temp 29 °C.', 'warn');
+  check({ hosts: [host('a', 'up', { disk_used: '95', disk_total: '100' })] }, 'Disk full: a 95 %.', 'bad');
+  check({ hosts: [host('a', 'up', { disk_used: '94.9', disk_total: '100' })] }, 'All is well.', '');
+  check(
+    { hosts: [host('a', 'down'), host('b', 'late')], runs: [run('app', 'failed')] },
+    'Down: a. Failed: app main. Late: b.', 'bad',
+  );
+  const many = ['a', 'b', 'c', 'd'].map((name) => host(name, 'down'));
+  check({ hosts: many }, 'Down: a, b and 2 more.', 'bad');
+  check({ hosts: many.slice(0, 3) }, 'Down: a, b, c.', 'bad');
+  assert.equal(headline({ ...nothing, hosts: many }, LIVE).count, 4);
+});
+
+test('names are shortened in the middle, never how things stand', () => {
+  assert.equal(shortened('greenhouse/temperature-at-the-door', 15), 'greenho…he-door');
+  assert.equal(shortened('a\nb'), 'a b');
+  assert.equal(shortened('short'), 'short');
+  const long = text({ runs: [run('p'.repeat(500), 'failed', 'r'.repeat(500))], hosts: [host('h'.repeat(64), 'down')] });
+  assert.match(long, /^Down: h+…h+\. Failed: p+…p+ r+…r+\.$/);
+  assert.ok(long.length < 130, long);
+});
+
+test('a status means what it means to the server', () => {
+  const words = { bad: 'down failed firing error critical bad', warn: 'late waiting degraded warn', ok: 'up passed resolved success ok' };
+  for (const [meaning, list] of Object.entries(words)) list.split(' ').forEach((word) => assert.equal(standing(word), meaning, word));
+  assert.equal(standing('sideways'), '');
+});
+
+test('the newest word on a thing counts, and what is gone is forgotten', () => {
+  const model = new Model();
+  const number = (id, value, status = '') => ({ id, event: 'number', time: id * 1000, channel: '', name: 'temp', key: 'temp', status, text: '', fields: { value: String(value) } });
+  const listed = { id: '5', event: 'number', time: '2026-01-01T00:00:00Z', since: '2026-01-01T00:00:00Z', name: 'temp', key: 'temp', status: 'warn', fields: { value: '29' }, recent: [[1, 28], [2, 29]] };
+  model.apply({ things: [listed], newest: 5 });
+  const temp = () => [...model.things.values()][0];
+  assert.deepEqual([temp().status, temp().recent.length], ['warn', 2]);
+  model.apply({ heard: number(4, 3) });
+  assert.equal(temp().value, '29', 'an older word is in the list already');
+  model.apply({ heard: number(6, 21) });
+  assert.deepEqual([temp().value, temp().status, temp().recent.length], ['21', '', 3]);
+  assert.equal(model.said.length, 0, 'a number is no line');
+  model.apply({ heard: number(7, 21, 'gone') });
+  assert.equal(model.things.size, 0);
+});
+
+test('a pipeline is one row by its key, with its newest runs', () => {
+  const model = new Model();
+  const word = (id, status, fields = {}) => ({ id, event: 'ci', time: id * 1000, channel: 'ci', name: 'app', key: 'app main', status, text: 'x', fields: { project: 'app', ref: 'main', ...fields } });
+  ['running', 'failed', 'running', 'passed'].forEach((status, place) => model.apply({ heard: word(place + 1, status, { id: String(place) }) }));
+  const [row] = model.runs.values();
+  assert.equal(model.runs.size, 1);
+  assert.deepEqual([row.state, row.recent.map(([, state]) => state)], ['passed', ['failed', 'passed']]);
+  model.apply({ heard: word(9, 'gone') });
+  assert.equal(model.runs.size, 0);
+});
+
+test('plots and strips stay in their picture', () => {
+  const inside = (path) => [...path.matchAll(/[ML]([\d.]+) ([\d.]+)/g)].every(([, x, y]) => x >= 0 && x <= 100 && y >= 0 && y <= 24);
+  for (const recent of [[], [[1, 5]], [[1, 5], [1, 5]], [[1, -1e300], [2, 1e300], [3, 0]], [[1, null], [2, 3], [9, 4]]]) {
+    const { line, area, range } = plot(recent);
+    assert.ok(inside(line) && inside(area) && !/NaN|Infinity/.test(line + area + range), JSON.stringify(recent));
+  }
+  assert.equal(plot([[10, 1], [20, 3]]).range, '1 – 3');
+  assert.match(runs([[1, 'failed', 3], [2, 'passed', null]]).failed, /^M90\.00 24v-/);
+  assert.equal(day([[0, 'down'], [100_000, 'up']], 100_000_000).down.startsWith('M0.00 24'), true);
+  assert.equal(day([], 0).up, '');
+});
+
+test('figures and times read well', () => {
+  assert.deepEqual([figure(23.0345), figure(1234.5), figure(NaN), figure(0.00012), figure(7)], ['23.03', '1235', '', '0.0001', '7']);
+  assert.deepEqual([span(59), span(61), span(3700)], ['59 s', '1 min 1 s', '1 h 1 min']);
+  const noon = new Date(2026, 10, 28, 12, 0).getTime();
+  assert.deepEqual([when(noon, noon), when(noon - 86_400_000, noon)], ['12:00', '27 Nov']);
+});
