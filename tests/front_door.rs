@@ -9,7 +9,7 @@ fn the_help_at_the_root_holds_commands_that_work_as_printed() {
     let server = Server::start(&[]);
     let help = server.curl(&["/"]);
     let commands: Vec<_> = help.lines().filter_map(|line| line.find("curl ").map(|start| &line[start..])).collect();
-    assert_eq!(commands.len(), 11, "{help}");
+    assert_eq!(commands.len(), 12, "{help}");
     for command in commands {
         // A stream is heard for a moment (curl exits 28 when its time is up); FILE is a placeholder.
         let command =
