@@ -74,6 +74,29 @@ fn a_token_is_asked_for_once() {
 }
 
 #[test]
+fn the_pure_parts_of_the_page_keep_their_promises() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard");
+    let output = Command::new("node").args(["--test", "unit.test.mjs"]).current_dir(&folder).output();
+    let output = output.expect("node is installed; else run scripts/install-test-tools.sh");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_server_that_is_frozen_killed_or_takes_the_token_no_more_is_said_to_be_so() {
+    play("truth");
+}
+
+#[test]
+fn what_failed_before_anybody_looked_is_in_the_headline_whatever_is_filtered() {
+    play("standing");
+}
+
+#[test]
+fn a_number_said_by_curl_is_a_plot() {
+    play("numbers");
+}
+
+#[test]
 fn every_theme_size_and_area_is_accessible() {
     play("accessible");
 }
@@ -114,10 +137,11 @@ fn the_page_and_its_files_are_locked_down_and_asked_for_once() {
     };
     check("/", "text/html; charset=utf-8");
     check("/page/aloud.css", "text/css; charset=utf-8");
-    for script in ["aloud.js", "model.js", "stream.js", "views.js"] {
-        check(&format!("/page/{script}"), "text/javascript; charset=utf-8");
+    for script in ["aloud", "headline", "model", "plot", "rows", "stream", "talk", "text"] {
+        check(&format!("/page/{script}.js"), "text/javascript; charset=utf-8");
     }
     check("/page/icon.svg", "image/svg+xml");
+    check("/page/icon-bad.svg", "image/svg+xml");
     for other in ["/page", "/page/", "/page/index.html", "/page/../Cargo.toml", "/page/x.js"] {
         assert_eq!(server.request("GET", other, &[BROWSER], b"").status, 404, "{other}");
     }

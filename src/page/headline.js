@@ -32,8 +32,7 @@ function troubles({ hosts, runs, things }) {
 
 // As many names as there is room for.
 function sentence([state, names], _, found) {
-  const most = found.length > 2 ? 1 : 2;
-  const shown = names.slice(0, names.length === most + 1 ? names.length : most);
+  const shown = names.slice(0, found.length > 2 ? 1 : names.length === 3 ? 3 : 2);
   const more = names.length - shown.length;
   return `${state}: ${shown.join(', ')}${more ? ` and ${more} more` : ''}.`;
 }
