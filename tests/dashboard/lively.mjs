@@ -35,6 +35,9 @@ const RUNS = [
 
 const HOSTS = ['build1', 'build2', 'cache1', 'db1', 'db2', 'mail', 'router', 'web1', 'web2', 'web3'];
 
+// A name, its unit, the bound above which it is out of bounds, and around what it wanders.
+const NUMBERS = [['greenhouse', '°C', 28, 24], ['p99', 'ms', 250, 190], ['queue', 'jobs', 20, 19]];
+
 export async function say(url, fields, channel = '') {
   const answer = await fetch(`${url}/say${channel && `/${channel}`}`, { method: 'POST', body: new URLSearchParams(fields) });
   if (!answer.ok) throw new Error(await answer.text());
@@ -63,6 +66,12 @@ export async function lively(url) {
   };
   await beats(0, 40);
   await beat(url, 'pi-garage', { every: 3, load1: '0.21', up: 3600 * 31, mem_total: 1e9, mem_used: 4e8, disk_total: 3e10, disk_used: 9e9 });
+  for (let at = 0; at < 60; at += 1) {
+    for (const [place, [name, unit, above, around]] of NUMBERS.entries()) {
+      const value = (around * (1 + (Number(load(place + 1, at)) - 1) / 7)).toFixed(around > 99 ? 0 : 1);
+      await say(url, { event: 'number', name, value, unit, above });
+    }
+  }
   for (const line of TALK) {
     if (Array.isArray(line)) await say(url, { name: line[0], message: line[1] });
     else await run(url, ...RUNS[line]);
@@ -73,6 +82,7 @@ export async function lively(url) {
 function run(url, forge, project, ref, status, who, duration, number) {
   const words = { passed: 'has passed', failed: 'has failed', running: 'is running', canceled: 'was canceled', queued: 'is queued' };
   const message = `${project}: Pipeline #${number} of ${ref} by ${who} ${words[status]}`;
-  const fields = { forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
+  const key = ['passed', 'failed', 'canceled'].includes(status) ? `${project} ${ref}` : '';
+  const fields = { key, forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
   return say(url, { event: status === 'queued' ? 'ci.update' : 'ci', message, ...fields }, 'ci');
 }
