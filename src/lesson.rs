@@ -116,8 +116,8 @@
 //! grep VmHWM /proc/$(pgrep naive)/status
 //! ```
 //!
-//! The answer: [`framing`](crate::http::framing) has a bound for each head, and [`form`](crate::http::form) one for each
-//! message.
+//! The answer: [`framing`](crate::http::framing) has a bound for each head, and [`form`](crate::http::form) one for
+//! each message.
 //!
 //! **6. A message in somebody else's name.** Listen, and let Ann speak:
 //!
@@ -142,7 +142,8 @@
 //! | 5 | somebody listens and hears nothing | two newcomers append at once, and one of the two is lost | a [`lock`](crate::sync::lock) around the list; and more than that, around *look and act* | `list` |
 //!
 //! The last column names a pair of small programs in `scripts/lesson`. `cargo run --bin order_wrong` there fails in
-//! front of your eyes and says how; `order_right` differs in a few lines, and says what it shows. Read them in pairs, beside each chapter.
+//! front of your eyes and says how; `order_right` differs in a few lines, and says what it shows. Read them in pairs,
+//! beside each chapter.
 //!
 //! Rust finds the fifth at compile time, as far as it is a *data race*: two threads touch one `Vec`, one of them
 //! writes, and nothing orders them. It cannot find the *race* that is left when each touch is guarded and the two
@@ -228,9 +229,9 @@
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
 //! each `write` is a system call, and a thousand listeners are a thousand of them. The floor of the benchmark does
 //! little else, and spends 5.10 us for each delivery. nginx with nchan writes to 1,000 listeners before it answers, and
-//! its `/say` takes 5.47 ms (p50); aloud posts and answers, in 0.651 ms. And that is while all goes well. One socket whose buffer is full would hold the lock until its
-//! listener reads, or is given up after [12 s](crate::room::wire::STALL_LIMIT). All who speak, join or leave would wait
-//! with it.
+//! its `/say` takes 5.47 ms (p50); aloud posts and answers, in 0.651 ms. And that is while all goes well. One socket
+//! whose buffer is full would hold the lock until its listener reads, or is given up after [12
+//! s](crate::room::wire::STALL_LIMIT). All who speak, join or leave would wait with it.
 //!
 //! Two locks are more than twice as hard as one: a thread that holds the first and waits for the second stands still
 //! for ever if another does the reverse. So their order is written down where everyone looks, on the [first
@@ -401,9 +402,9 @@
 //! message is heard after 5.47 ms (p50) here and after 7.08 ms from axum on tokio. Flat out it is 2,780,055 deliveries
 //! a second against 1,143,169. A listener costs 13.9 kB here and 19.2 kB there. In return, the kernel needs 27.6 kB
 //! against 5.32 kB; 2,000 listeners join at 10,783 a second against 17,456; and 16 clients that speak without a pause
-//! are served 61,259 times a second against 92,278. If you have tens of thousands of listeners that rarely hear anything,
-//! take the evented one. No table shows this: a backtrace here says who waits for what, and the whole server reads from
-//! top to bottom.
+//! are served 61,259 times a second against 92,278. If you have tens of thousands of listeners that rarely hear
+//! anything, take the evented one. No table shows this: a backtrace here says who waits for what, and the whole server
+//! reads from top to bottom.
 //!
 //! **... one thread per core for everything?** That is nginx: a loop that never blocks, all state in it, no lock at
 //! all. With nchan on top a listener costs 10.4 kB, and listeners join at 38,835 a second against 10,783. But
@@ -425,10 +426,10 @@
 //!
 //! # Ten exercises
 //!
-//! `scripts/lesson/exercises` has ten small parts of a server, each with one fault and a test that is red until you have
-//! mended it. In that folder, `cargo test e01` runs the first. They grow: prune the dead; never wait; look and act; two
-//! locks; tell the gap; ring the bell; bound the head; one deadline; stop everyone; find the lost wake-up. None is left
-//! to luck: if threads have to meet in an evil moment, the test makes them.
+//! `scripts/lesson/exercises` has ten small parts of a server, each with one fault and a test that is red until you
+//! have mended it. In that folder, `cargo test e01` runs the first. They grow: prune the dead; never wait; look and
+//! act; two locks; tell the gap; ring the bell; bound the head; one deadline; stop everyone; find the lost wake-up.
+//! None is left to luck: if threads have to meet in an evil moment, the test makes them.
 //!
 //! [How to teach with it](crate::manual::teaching) makes three lessons of this page.
 //!

@@ -40,11 +40,15 @@
 //! speaker is answered. Until then the speaker's connection waits there without a thread. With Redis many servers are
 //! one conversation: each reads there the messages of all.
 //!
+//! A message that has a key is the newest word on a thing: a host, a pipeline, an alert, a number. The hub keeps the
+//! newest word on each thing under the same lock ([`things`](room::things)), for longer than the history. All that
+//! tells how things stand reads it there: [`now`](api::now), the metrics, the page, and the hosts after a restart.
+//!
 //! A forge or a monitor speaks too: [`hook`] makes a message of what it delivers, and from the hub on it goes the same
 //! way. Beside the journey: [`hosts`] knows which hosts are alive, and says their changes as messages like any other;
-//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`] is the log,
-//! [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are ready,
-//! [`check`] asks a server how it is.
+//! [`page`] is the dashboard, a listener in a browser. Around it all: [`config`] holds the user's settings, [`journal`]
+//! is the log, [`clock`] tells the time, [`service_manager`](os::service_manager) tells a service manager that we are
+//! ready, [`check`] asks a server how it is.
 //!
 //! # The house
 //!
@@ -64,8 +68,8 @@
 //!
 //! To read the heart in an evening: [`message`](room::message), [`subscription`](room::subscription),
 //! [`frame`](room::frame), [`wire`](room::wire), [`letterbox`](room::letterbox), [`carriers`](room::carriers),
-//! [`history`](room::history), [`hub`](room::hub), [`listener`](room::listener), [`commit_queue`](room::commit_queue).
-//! Then the threads: [`watch`](net::watch), [`pool`](serve::pool).
+//! [`history`](room::history), [`things`](room::things), [`hub`](room::hub), [`listener`](room::listener),
+//! [`commit_queue`](room::commit_queue). Then the threads: [`watch`](net::watch), [`pool`](serve::pool).
 //!
 //! # The threads
 //!
@@ -90,8 +94,8 @@
 //!
 //! Two kinds lie on the path of a message, and nobody waits for a socket under either:
 //!
-//! * the hub's, one (`Hub::room`): the listeners, the history, the last id. Held while a message is posted, and while a
-//!   listener joins or leaves, or a walk starts.
+//! * the hub's, one (`Hub::room`): the listeners, the history, the things, the last id. Held while a message is posted,
+//!   and while a listener joins or leaves, or a walk starts.
 //! * the pens, one for each listener (`Letterbox::pen`): the bytes that are half sent. Only its holder writes to that
 //!   listener. A speaker that finds a pen taken goes on, because the holder looks again afterwards.
 //!
@@ -108,10 +112,10 @@
 //! # Stopping, in order
 //!
 //! Newcomers are refused (the listening socket is shut down, or left to the service manager it is from). The hub is
-//! closed: speakers are refused from now on, messages that lie on the commit queue are kept, every listener delivers
-//! what its letterbox holds and ends its stream with the last chunk. Every thread that waits is woken to end. Parked
-//! connections are closed. Then main waits for the last thread, at most 5 s, and exits 0. A second signal exits 130 at
-//! once.
+//! closed: speakers are refused from now on. Messages that lie on the commit queue are kept, posted and answered, for
+//! which main waits. Then every listener delivers what its letterbox holds and ends its stream with the last chunk.
+//! Every thread that waits is woken to end. Parked connections are closed. Then main waits for the last thread, at most
+//! 5 s, and exits 0. A second signal exits 130 at once.
 //!
 //! # Absent
 //!
@@ -121,10 +125,10 @@
 //!   and there six lines.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
-//! * No queue without a bound: listeners, connections and what each of them has on the commit queue, descriptors, letters
-//!   waiting, history by count and by bytes, head, body and fields of a request and the time for them, deliveries and
-//!   pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to stop, log lines
-//!   that wait and those about the same trouble.
+//! * No queue without a bound: listeners, connections and what each of them has on the commit queue, descriptors,
+//!   letters waiting, history by count and by bytes, head, body and fields of a request and the time for them,
+//!   deliveries and pipelines remembered, hosts and their figures, the time a listener may take nothing, the time to
+//!   stop, log lines that wait and those about the same trouble.
 //! * No order but one: all listeners hear the order of ids.
 //!
 //! # Known flaws
@@ -134,8 +138,9 @@
 //!   event.
 //! * After a crash, with `--store`, a listener that heard a host's beat last is told of a gap that is none: beats are
 //!   not kept, and the newest id is noted when the server stops.
-//! * With `--store`, a refused message is written over before its speaker is told. If the disk has taken the message, but
-//!   could not sync it, and then does not take that write either, the message is there if the server is killed next.
+//! * With `--store`, a refused message is written over before its speaker is told. If the disk has taken the message,
+//!   but could not sync it, and then does not take that write either, the message is there if the server is killed
+//!   next.
 //! * With `--redis`, a message that Redis was sent in the moment it went away may be heard although it was refused. And
 //!   each server remembers for itself how pipelines stand (`hook::Memory`).
 //! * A listener whose machine vanishes in silence is missed at the second heartbeat (30 s), not at once.

@@ -1,5 +1,5 @@
-//! Promise: `scripts/hear.sh` runs a command once for each message, in order, whatever becomes of the server, and a text
-//! stays a text whatever is said. Each recipe of the manual does what it says, at stand-ins on this machine.
+//! Promise: `scripts/hear.sh` runs a command once for each message, in order, whatever becomes of the server, and a
+//! text stays a text whatever is said. Each recipe of the manual does what it says, at stand-ins on this machine.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -21,7 +21,8 @@ const MANY: usize = 1000;
 /// How long the attack goes on once it is at its height.
 const HEIGHT: Duration = Duration::from_secs(1);
 
-/// Connects from `address` to the server. The kernel holds little for the client, and no call waits once it is connected.
+/// Connects from `address` to the server. The kernel holds little for the client, and no call waits once it is
+/// connected.
 pub fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -31,8 +32,8 @@ pub fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Option<TcpStream> {
     Some(socket.into())
 }
 
-/// Has as many connections from 127.0.0.2 as it gets, each of which has sent `start` and reads nothing. Renews each that the
-/// server closes.
+/// Has as many connections from 127.0.0.2 as it gets, each of which has sent `start` and reads nothing. Renews each
+/// that the server closes.
 fn attack(server: SocketAddr, start: &[u8], over: &AtomicBool) {
     let renew = || {
         let mut connection = connect_from([127, 0, 0, 2].into(), server)?;

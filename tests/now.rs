@@ -73,6 +73,8 @@ fn filters_heads_and_refusals_are_those_of_listen() {
     let head = server.request("HEAD", "/now", &[], b"");
     assert!(head.status == 200 && head.body.is_empty() && head.header("Aloud-Id").is_some());
     assert_eq!(server.request("HEAD", "/status", &[], b"").status, 503);
+    assert_eq!(server.request("GET", "/status?status=ok", &[], b"").status, 503, "no filter hides what is bad");
+    assert_eq!(server.request("GET", "/status?event=number", &[], b"").status, 200);
     assert_eq!(server.request("GET", "/now?event=a+b", &[], b"").status, 400);
     assert_eq!(server.request("POST", "/now", &[], b"").header("Allow"), Some("GET, HEAD, DELETE, OPTIONS"));
     let badge = server.request("GET", "/status.svg", &[], b"");

@@ -1,6 +1,6 @@
-//! Promise: with `--redis`, the edges hold too. Foreign entries in Redis harm nobody; a gap is told at every server where
-//! Redis has lost something, and nothing is told twice; every speaker has its answer in time; beats push out nothing
-//! that was said; and Redis has the newest word on each thing.
+//! Promise: with `--redis`, the edges hold too. Foreign entries in Redis harm nobody; a gap is told at every server
+//! where Redis has lost something, and nothing is told twice; every speaker has its answer in time; beats push out
+//! nothing that was said; and Redis has the newest word on each thing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Promise: whatever posts JSON becomes a readable line, by a template in the query or without; an alert is a thing that
-//! fires and is resolved. Nothing that is delivered is refused but for a bad secret.
+//! Promise: whatever posts JSON becomes a readable line, by a template in the query or without; an alert is a thing
+//! that fires and is resolved. Nothing that is delivered is refused but for a bad secret.
 //!
 //! `tests/hooks/json/SENDER.json` are payloads written by us after the senders' documentation; the table of
 //! `src/manual/webhooks.md` says how each is set up and heard.

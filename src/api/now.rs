@@ -116,6 +116,9 @@ fn read<'a>(
     if exchange.query_value("event").is_none() {
         ask.wants.events = Events::All;
     }
+    if !exchange.path().starts_with("/now") {
+        ask.wants.statuses.clear(); // what is bad is not hidden by asking for what is well
+    }
     let (id, mut things) = hub.now(&ask.wants);
     things.sort_by_key(|thing| (rank(&thing.message.status), Reverse(thing.message.id)));
     Ok((exchange, ask.format, id, things))

@@ -1,5 +1,5 @@
-//! Alerts, as Prometheus' Alertmanager posts them (its page "Webhook config"), and Grafana in the same shape. Each alert
-//! of a delivery is a thing of its own, which fires until it is resolved.
+//! Alerts, as Prometheus' Alertmanager posts them (its page "Webhook config"), and Grafana in the same shape. Each
+//! alert of a delivery is a thing of its own, which fires until it is resolved.
 
 use crate::hook::notice::{Notice, around, key_of, kind};
 use crate::hook::payload::{Payload, readable};

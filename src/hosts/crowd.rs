@@ -1,8 +1,8 @@
 //! Many hosts that change to one state in one moment, because a network fails or a server comes back: they are said
 //! together in one line. Each host's own message has a field, `among`, and is heard only by those who ask for it.
 //!
-//! All servers follow those messages, so all know which hosts are [untold](Crowd::note). The line says up to which id it
-//! speaks of them. So servers that make a line at once say one, and no host is left out.
+//! All servers follow those messages, so all know which hosts are [untold](Crowd::note). The line says up to which id
+//! it speaks of them. So servers that make a line at once say one, and no host is left out.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -9,9 +9,9 @@
 //! transaction back. It may lie in the log all the same, whole, so a small transaction is written over it before the
 //! speakers are told.
 //!
-//! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it says.
-//! A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours does,
-//! so a foreign one stays as it is.
+//! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it
+//! says. A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours
+//! does, so a foreign one stays as it is.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read};

@@ -12,8 +12,8 @@
 //! | know what it can and cannot do | [`limits`], [`questions`] |
 //! | change it, or have a newer one | [`contributing`], [`teaching`], [`changes`] |
 
-/// Each page is a file beside this one, readable as it is. Its links lead to files, at its end. Here other targets stand
-/// before those, and of two targets for one link the first counts; `tests/readme.rs` compares them.
+/// Each page is a file beside this one, readable as it is. Its links lead to files, at its end. Here other targets
+/// stand before those, and of two targets for one link the first counts; `tests/readme.rs` compares them.
 macro_rules! pages {
     ($($page:ident)*) => {$(
         #[doc = concat!(include_str!("links.txt"), "\n", include_str!(concat!(stringify!($page), ".md")))]

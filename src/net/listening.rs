@@ -52,7 +52,8 @@ pub struct Listening {
 
 impl Listening {
     /// Listens at `bind`. Accepted sockets inherit the options: no delay, a limit on how long data may stay
-    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets `mode`.
+    /// unacknowledged, keepalive, small buffers, and a limit on the wait for a read or write. A socket file gets
+    /// `mode`.
     ///
     /// # Errors
     /// The system's: the address is in use, is not this machine's, or may not be bound.
@@ -135,8 +136,8 @@ fn take_over() -> io::Result<Listening> {
     Ok(Listening { name, handed_over: true, ..listening })
 }
 
-/// Sets the options that every TCP connection has, as far as the kernel knows them: old ones, gVisor and qemu lack some.
-/// Connections inherit them from the socket that accepts them.
+/// Sets the options that every TCP connection has, as far as the kernel knows them: old ones, gVisor and qemu lack
+/// some. Connections inherit them from the socket that accepts them.
 pub(super) fn prepare(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
     let _ = socket.set_tcp_nodelay(true);

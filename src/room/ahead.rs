@@ -1,7 +1,7 @@
 //! Ids that clients have heard at another server and that were not posted here yet. With Redis, one server may be ahead
 //! of another one, also for long if this one cannot reach Redis. No clock tells such an id from one that Redis does not
-//! have, because it has lost it, or because it is from somewhere else. Redis itself tells, as soon as everything that it
-//! has is posted here.
+//! have, because it has lost it, or because it is from somewhere else. Redis itself tells, as soon as everything that
+//! it has is posted here.
 
 use std::collections::VecDeque;
 
@@ -29,8 +29,8 @@ impl Ahead {
         may_come
     }
 
-    /// Notes that everything is posted, up to the id `last`, that Redis had when it was last asked. Returns the ids that
-    /// will not come: a client had heard them before Redis was asked.
+    /// Notes that everything is posted, up to the id `last`, that Redis had when it was last asked. Returns the ids
+    /// that will not come: a client had heard them before Redis was asked.
     pub fn confirm(&mut self, last: u64) -> Vec<u64> {
         let mut unknown = std::mem::replace(&mut self.doubted, std::mem::take(&mut self.asked));
         unknown.retain(|id| *id > last);
