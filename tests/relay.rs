@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::stop::{check_stop, stops};
 use crate::support::{Answer, Listener, PATIENCE, Server, set_clock, wait_until};
 
 /// Messages said at three servers at once; `ALOUD_TEST_RELAYED` says otherwise.
@@ -186,6 +187,12 @@ pub fn health(server: &Server) -> String {
 
 pub fn try_say(server: &Server, text: &str) -> u16 {
     server.request("POST", "/say", &[], text.as_bytes()).status
+}
+
+#[test]
+fn a_stop_amid_messages_delivers_what_was_accepted() {
+    let redis = Redis::start(&[]);
+    (0..stops()).for_each(|_| check_stop(&["--redis", &redis.url()], 10, 100));
 }
 
 #[test]

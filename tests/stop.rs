@@ -10,13 +10,19 @@ use crate::support::{Answer, Folder, Server, wait_until};
 #[test]
 fn a_stop_amid_messages_delivers_what_was_accepted_to_a_hundred_curls() {
     check_stop(&[], 100, 500);
+    (1..stops()).for_each(|_| check_stop(&[], 10, 100));
 }
 
 #[test]
 fn a_stop_with_a_store_delivers_what_was_accepted_too() {
     let folder = Folder::new("stop");
     let store = folder.0.join("store");
-    (0..10).for_each(|_| check_stop(&["--store", store.to_str().unwrap()], 10, 100));
+    (0..stops()).for_each(|_| check_stop(&["--store", store.to_str().unwrap()], 10, 100));
+}
+
+/// How often the server is stopped in each test; `ALOUD_TEST_STOPS` says otherwise.
+pub fn stops() -> usize {
+    std::env::var("ALOUD_TEST_STOPS").map_or(10, |text| text.parse().unwrap())
 }
 
 /// Stops a server with `flags` to which so many curls listen, after so many messages were said and while more are.
