@@ -113,6 +113,7 @@ mod model {
         capacity: usize,
     }
 
+    #[derive(Clone)]
     pub struct Sender<T>(Arc<Channel<T>>);
     pub struct Receiver<T>(Arc<Channel<T>>);
 
