@@ -3,8 +3,8 @@
 #
 #   scripts/build-static.sh [TARGET] [CARGO FLAGS]
 #
-# Without a TARGET it is built for x86_64: with musl, where Rust has its library (1.25 MB), else with what every Debian
-# with Rust has, glibc (1.56 MB; 2 MB with a glibc that scripts/static/without-stdio.c does not know). For another
+# Without a TARGET it is built for x86_64: with musl, where Rust has its library (1.5 MB), else with what every Debian
+# with Rust has, glibc (1.75 MB; 2.3 MB with a glibc that scripts/static/without-stdio.c does not know). For another
 # target its Rust library and Debian's cross compiler have to be there, and this script names what is not:
 #
 #   x86_64-unknown-linux-musl       rustup target add x86_64-unknown-linux-musl
