@@ -39,7 +39,7 @@ impl Subscription {
 
     /// Whether a message on `channel` with this `event` is wanted, if its status is.
     pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
-        self.channels.split(',').any(|top| is_within(channel, top))
+        (self.channels.is_empty() || self.channels.split(',').any(|top| is_within(channel, top)))
             && match &self.events {
                 Events::All => true,
                 Events::AllButQuiet => !QUIET_EVENTS.contains(&event),
