@@ -42,6 +42,11 @@ pub fn time_of(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros.min(LAST))
 }
 
+/// `micros` microseconds after 1970 as people and programs write it (RFC 3339, UTC), to the microsecond.
+pub fn rfc3339(micros: u64) -> String {
+    humantime::format_rfc3339_micros(time_of(micros)).to_string()
+}
+
 /// A length of time in microseconds.
 pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
@@ -70,7 +75,7 @@ mod tests {
             (LAST + 1, "9999-12-31T23:59:59.999999Z"),
             (u64::MAX, "9999-12-31T23:59:59.999999Z"),
         ] {
-            assert_eq!(humantime::format_rfc3339_micros(time_of(micros)).to_string(), expected);
+            assert_eq!(rfc3339(micros), expected);
             httpdate::fmt_http_date(time_of(micros)); // panics outside of these years
         }
     }

@@ -31,6 +31,12 @@ pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
     text
 }
 
+/// A number as JSON writes it: the standard library's own way to write a float would make the binary 17 kB larger.
+pub fn decimal(number: f64) -> String {
+    let text = serde_json::Value::from(number).to_string();
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
 /// Rows of equally many cells as a table, one line each. All but the last column are as wide as their widest cell.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let last = rows.first().map_or(0, |row| row.len().saturating_sub(1));

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::api::listen;
-use crate::clock::{now_micros, time_of};
+use crate::clock::{now_micros, rfc3339};
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::listen_query::Ask;
@@ -195,7 +195,7 @@ fn array(things: &[Thing]) -> String {
             encode(&thing.message, Format::Json, &mut object);
             let mut object = String::from_utf8_lossy(&object).into_owned();
             object.truncate(object.trim_end().len() - 1); // the brace
-            let since = humantime::format_rfc3339_micros(time_of(thing.since));
+            let since = rfc3339(thing.since);
             let recent: Vec<String> = thing.recent.iter().map(|brief| brief_array(&thing.message, brief)).collect();
             let _ = write!(object, ",\"since\":\"{since}\",\"recent\":[{}]}}", recent.join(","));
             object

@@ -10,6 +10,7 @@ use crate::room::hub::Hub;
 use crate::room::message::{HOST_STATE_EVENT, NUMBER_EVENT};
 use crate::room::subscription::{Events, Subscription};
 use crate::room::things::{MOST_NUMBERS, Thing};
+use crate::text::decimal;
 
 /// The text format of Prometheus, version 0.0.4
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
@@ -70,9 +71,10 @@ fn exposition(hub: &Hub) -> String {
     family(&mut text, "aloud_hosts", "Hosts by their state, those that are among the things.", hosts);
     let numbers = things.iter().filter(|thing| thing.message.event == NUMBER_EVENT).rev().take(MOST_NUMBERS);
     let numbers = numbers.filter_map(|thing| {
+        let figure = thing.recent.back()?.figure;
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let (channel, key) = (quoted(&thing.message.channel), quoted(&thing.message.key));
-        Some((format!("{{channel={channel},key={key}}}"), thing.recent.back()?.figure))
+        Some((format!("{{channel={channel},key={key}}}"), decimal(figure)))
     });
     family(&mut text, "aloud_number", "The newest value of each number.", numbers);
     if let Some(queue) = hub.commit_queue() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::http::form::{Pairs, checked};
 use crate::http::refusal::Refusal;
 use crate::room::standing::{BAD, standing};
-use crate::text::{shown, spoken};
+use crate::text::{decimal, shown, spoken};
 
 /// The most bytes of figures one host sends along: names, numbers and a note of a few sentences.
 pub const FIGURES_BYTES: usize = 2048;
@@ -23,7 +23,7 @@ const GRACE_FLOOR: f64 = 1.0;
 /// Nor can it promise less: a host heard once a month is not monitored.
 const CEILING: f64 = 31.0 * 86_400.0;
 
-/// The largest figure: an exabyte.
+/// The largest figure: an exabyte. The line that refuses a larger one names it.
 const MOST: f64 = 1e18;
 
 /// The longest text of a figure that is carried along as it was written.
@@ -135,7 +135,7 @@ impl Beat {
                 }
                 "every" | "grace" if positive(&value).is_some() => continue,
                 "exit" if value.parse::<i64>().is_err() => "send a whole number".to_owned(),
-                name if NUMBERS.contains(&name) && number.is_none() => format!("send a number from 0 to {MOST:e}"),
+                name if NUMBERS.contains(&name) && number.is_none() => "send a number from 0 to 1e18".to_owned(),
                 name => {
                     let number = number.filter(|_| NUMBERS.contains(&name));
                     beat.figures.push((key, number.map_or(value.clone(), |number| plain(&value, number))));
@@ -191,12 +191,6 @@ fn number(text: &str) -> Option<f64> {
 fn plain(text: &str, number: f64) -> String {
     let is_plain = text.len() <= DIGITS && text.parse::<serde_json::Number>().is_ok();
     if is_plain { text.to_owned() } else { decimal(number) }
-}
-
-/// A number as JSON writes it: the standard library's own way to write a float would make the binary 17 kB larger.
-fn decimal(number: f64) -> String {
-    let text = serde_json::Value::from(number).to_string();
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
 /// `1.5`, `30`.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use crate::clock::rfc3339;
 use crate::keep::store_error::StoreError;
+use crate::room::frame::write_fields;
 use crate::room::message::{Message, digest_of};
 use crate::room::replay::Restored;
 use crate::room::standing::{GONE, standing};
@@ -90,7 +92,9 @@ fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Resu
 pub fn insert(writing: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
     let Message { id, event, channel, name, message: text, key, status, .. } = message;
     let (id, time) = (*id as i64, rfc3339(message.time));
-    let fields = json(&message.fields);
+    let mut fields = vec![];
+    write_fields(&mut fields, &message.fields);
+    let fields = String::from_utf8_lossy(&fields).into_owned();
     let parts = [&time, event.as_ref(), channel, name, text, key, status, &fields];
     if message.is_kept() {
         let sql = "insert into messages values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -123,13 +127,7 @@ pub fn insert(writing: &Transaction<'_>, message: &Message) -> rusqlite::Result<
     writing.prepare_cached(sql)?.execute(row).map(drop)
 }
 
-/// The fields of a message as a JSON object, for people who query them.
-fn json(fields: &[(String, String)]) -> String {
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    let members: Vec<_> = fields.iter().map(|(key, value)| format!("{}:{}", text(key), text(value))).collect();
-    format!("{{{}}}", members.join(","))
-}
-
+/// Sets the mark of this `name` to an id.
 pub fn mark(writing: &Transaction<'_>, name: &str, id: u64) -> rusqlite::Result<()> {
     let sum = sum(&[name, &id.to_string()]);
     writing
@@ -149,10 +147,6 @@ pub fn sum(parts: &[&str]) -> i64 {
     let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
     let [a, b, c, d, e, f, g, h, ..] = digest_of(&parts);
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn rfc3339(time: u64) -> String {
-    humantime::format_rfc3339_micros(crate::clock::time_of(time)).to_string()
 }
 
 fn micros(time: &str) -> Option<u64> {

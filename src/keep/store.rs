@@ -291,8 +291,7 @@ fn begin(database: &mut Connection) -> rusqlite::Result<()> {
 
 /// A new file is there after a power cut only if its folder was synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn id_of(file: &Metadata) -> FileId {

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::clock::rfc3339;
 use crate::names::is_invisible;
 use crate::room::message::Message;
 use crate::room::replay::{Gap, Replay};
@@ -192,7 +193,7 @@ fn write_line(into: &mut Vec<u8>, message: &Message) {
 
 /// Writes `ID TIME EVENT CHANNEL NAME MESSAGE STATUS\n` with tabs between. Empty columns stay empty.
 fn write_columns(into: &mut Vec<u8>, message: &Message) {
-    let _ = write!(into, "{}\t{}\t{}", message.id, rfc3339(message), message.event); // a Vec takes every byte
+    let _ = write!(into, "{}\t{}\t{}", message.id, rfc3339(message.time), message.event); // a Vec takes every byte
     for part in [&message.channel, &message.name, &message.message, &message.status] {
         into.push(b'\t');
         write_plain(into, part);
@@ -216,7 +217,7 @@ fn write_plain(into: &mut Vec<u8>, text: &str) {
 fn write_whole(into: &mut Vec<u8>, message: &Message) {
     let mut object = Object::open(into);
     object.text("id", &message.id.to_string());
-    object.text("time", &rfc3339(message));
+    object.text("time", &rfc3339(message.time));
     object.text("event", &message.event);
     object.text_if_any("channel", &message.channel);
     object.text_if_any("name", &message.name);
@@ -231,7 +232,7 @@ fn write_data(into: &mut Vec<u8>, message: &Message) {
     let mut object = Object::open(into);
     object.text("name", &message.name);
     object.text("message", &message.message);
-    object.text("time", &rfc3339(message));
+    object.text("time", &rfc3339(message.time));
     object.text_if_any("channel", &message.channel);
     object.standing_and_fields(message);
     object.close();
@@ -269,9 +270,7 @@ impl Object<'_> {
         self.text_if_any("status", &message.status);
         if !message.fields.is_empty() {
             self.key("fields");
-            let mut fields = Object::open(self.into);
-            message.fields.iter().for_each(|(key, value)| fields.text(key, value));
-            fields.close();
+            write_fields(self.into, &message.fields);
         }
     }
 
@@ -283,6 +282,13 @@ impl Object<'_> {
         json_text(self.into, key);
         self.into.push(b':');
     }
+}
+
+/// Writes the further fields of a message as a JSON object.
+pub fn write_fields(into: &mut Vec<u8>, fields: &[(String, String)]) {
+    let mut object = Object::open(into);
+    fields.iter().for_each(|(key, value)| object.text(key, value));
+    object.close();
 }
 
 /// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line
@@ -297,11 +303,6 @@ fn json_text(into: &mut Vec<u8>, text: &str) {
             written.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
         into.extend_from_slice(escaped.as_bytes());
     }
-}
-
-/// The message's time in UTC, to the microsecond (RFC 3339).
-fn rfc3339(message: &Message) -> String {
-    humantime::format_rfc3339_micros(message.said_at()).to_string()
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! A message and its id. A message knows no wire format; `room/frame.rs` does.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
-
-use crate::clock;
 
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
@@ -96,11 +93,6 @@ impl Message {
     /// The field of this name.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// [`time`](Self::time) as a point in time.
-    pub fn said_at(&self) -> SystemTime {
-        clock::time_of(self.time)
     }
 }
 

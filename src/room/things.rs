@@ -81,7 +81,8 @@ impl Things {
 
     /// Takes in a thing that was kept from before the process began: its newest message, and since when it stands so.
     pub fn restore(&mut self, message: Arc<Message>, since: u64) {
-        self.insert(Thing { recent: Arc::new(VecDeque::from([Brief::of(&message)])), message, since });
+        let recent = Arc::new(VecDeque::from([Brief::of(&message)]));
+        self.insert(name(&message), Thing { recent, message, since });
         self.evict();
     }
 
@@ -90,12 +91,13 @@ impl Things {
     pub fn renew(&mut self, kept: &[(Arc<Message>, u64)]) {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
-            let known = before.ids.get(&name(message)).copied().and_then(|id| before.remove(id));
+            let name = name(message);
+            let known = before.ids.get(&name).copied().and_then(|id| before.remove(id));
             let mut recent = known.map(|thing| thing.recent).unwrap_or_default();
             if recent.back().is_none_or(|newest| newest.time != message.time) {
                 Arc::make_mut(&mut recent).push_back(Brief::of(message));
             }
-            self.insert(Thing { message: message.clone(), since: *since, recent });
+            self.insert(name, Thing { message: message.clone(), since: *since, recent });
             self.evict();
         }
     }
@@ -113,12 +115,18 @@ impl Things {
     /// Notes that `message` was said. If it has a key, it becomes the newest word on its thing. Returns the id of the
     /// word before it, and whether another thing had to go.
     pub fn note(&mut self, message: &Arc<Message>) -> (Option<u64>, bool) {
-        if message.key.is_empty() || self.ids.get(&name(message)).is_some_and(|known| *known >= message.id) {
-            return (None, false); // or a newer word is known already
+        if message.key.is_empty() {
+            return (None, false);
         }
-        let before = self.ids.remove(&name(message)).and_then(|id| self.remove(id));
+        let name = name(message);
+        let known = self.ids.get(&name).copied();
+        if known.is_some_and(|known| known >= message.id) {
+            return (None, false); // a newer word is known already
+        }
+        let before = known.and_then(|id| self.remove(id));
         let superseded = before.as_ref().map(|before| before.message.id);
         if standing(&message.status) == GONE {
+            self.ids.remove(&name);
             return (superseded, false);
         }
         let mut thing =
@@ -130,14 +138,14 @@ impl Things {
         recent.push_back(Brief::of(message));
         bound(recent, if message.event == NUMBER_EVENT { MOST_VALUES } else { MOST_RECENT });
         thing.message = message.clone();
-        self.insert(thing);
+        self.insert(name, thing);
         (superseded, self.evict())
     }
 
-    fn insert(&mut self, thing: Thing) {
+    fn insert(&mut self, name: String, thing: Thing) {
         self.bytes += thing.message.weight();
         self.numbers += usize::from(has_values(&thing));
-        self.ids.insert(name(&thing.message), thing.message.id);
+        self.ids.insert(name, thing.message.id);
         self.newest.insert(thing.message.id, thing);
     }
 
