@@ -96,7 +96,7 @@ pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let (name, message, status) = (key.clone(), "is forgotten".to_owned(), GONE.to_owned());
     let channel = channel.to_owned();
     let message = Message { event: event.into(), channel, name, message, key, status, ..Message::default() };
-    exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::new(200, TEXT, "ok."))))
+    exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::ok())))
 }
 
 /// Reads the request. Gives it back with the format, the newest id, and the things that it asks for, the worst and then

@@ -1,6 +1,6 @@
 //! `/say`: one request becomes one message for everyone it concerns.
 
-use crate::http::answer::{Answer, TEXT};
+use crate::http::answer::Answer;
 use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
 use crate::http::refusal::Refusal;
@@ -23,7 +23,7 @@ fn answer(exchange: &Exchange<'_>, receipt: Receipt) -> Answer {
         let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}\n", receipt.id, receipt.listeners);
         Answer::new(200, "application/json", body)
     } else {
-        Answer::new(200, TEXT, "ok.")
+        Answer::ok()
     };
     answer
         .with("Aloud-Id", receipt.id)

@@ -14,7 +14,7 @@ use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::{Message, Receipt, Refused};
+use crate::room::message::Message;
 use crate::text::{columns, shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
@@ -49,7 +49,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<
             Answer::new(200, "application/json", body.to_string() + "\n")
         }
         (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
-        (false, None) => Answer::new(200, TEXT, "ok."),
+        (false, None) => Answer::ok(),
     };
     exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|_| answer(exchange))))
 }
@@ -57,11 +57,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<
 /// Forgets `host` and tells those who follow the beats.
 pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> Outcome {
     match hosts.forget(host) {
-        Some(message) => {
-            let answering =
-                |_: &Exchange<'_>, said: Result<Receipt, Refused>| said.map(|_| Answer::new(200, TEXT, "ok."));
-            exchange.publish(hub, message, None, Box::new(answering))
-        }
+        Some(message) => exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::ok()))),
         None => {
             let line = format!("no host {} is known; GET /hosts lists them", shown(host));
             exchange.refuse(&Refusal::new(404, line)).into()

@@ -28,6 +28,11 @@ impl Answer {
         Answer { body: body.into(), ..answer }
     }
 
+    /// The answer of the seed program, `ok.`: it was done.
+    pub fn ok() -> Answer {
+        Answer::new(200, TEXT, "ok.")
+    }
+
     /// An answer without a body.
     pub fn empty(status: u16) -> Answer {
         Answer { status, headers: String::new(), caching: "no-store", body: String::new() }

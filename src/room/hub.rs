@@ -328,8 +328,8 @@ impl Hub {
         (room.history.take_dropped(), room.things.evicted())
     }
 
-    /// The newest id, and the things that `wants` takes, the one that is longest without a word first. A
-    /// client that listens from that id on misses nothing.
+    /// The newest id, and the things that `wants` takes, the one that is longest without a word first. A client that
+    /// listens from that id on misses nothing.
     pub fn now(&self, wants: &Subscription) -> (u64, Vec<Thing>) {
         let room = lock(&self.room);
         (room.last_id, room.things.all().filter(|thing| wants.takes(&thing.message)).cloned().collect())

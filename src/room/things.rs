@@ -68,8 +68,8 @@ impl Brief {
     }
 }
 
-/// The name of the thing that `message` is about.
-fn name(message: &Message) -> String {
+/// The name of the thing that `message` is about: unlike that of any other thing.
+pub fn name(message: &Message) -> String {
     [&message.event, message.channel.as_str(), &message.key].join("\0")
 }
 

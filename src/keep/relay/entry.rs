@@ -8,6 +8,7 @@ use redis::{Cmd, Value, cmd};
 use crate::keep::record;
 use crate::room::message::{Digest, Message};
 use crate::room::standing::standing;
+use crate::room::things::name;
 
 /// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
 /// `redis://host/1`.
@@ -71,8 +72,7 @@ impl Addition<'_> {
         command.arg(self.message.map_or(vec![], record::write));
         command.arg(u8::from(self.message.is_none() && self.once.is_some())).arg(ONCE_SECONDS);
         if let Some(message) = self.message.filter(|message| !message.key.is_empty()) {
-            let name = [&message.event, message.channel.as_str(), &message.key].join("\0");
-            command.arg(name).arg(standing(&message.status)).arg(message.time).arg(self.things);
+            command.arg(name(message)).arg(standing(&message.status)).arg(message.time).arg(self.things);
         }
         command
     }
