@@ -46,7 +46,7 @@ if command -v valkey-server >/dev/null; then
     ALOUD_TEST_REDIS=valkey-server cargo test --quiet --release --test tests relay
 fi
 
-step 'the twins of the lesson'
+step 'the lesson: twins, a naive program, exercises'
 CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
 
 step 'the static files, alone in a folder and for ARM'

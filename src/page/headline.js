@@ -7,16 +7,16 @@ export const FULL = 95; // percent of a disk
 
 // What is wrong in `known`, the worst first: [how it stands, names, whether it is bad].
 function troubles({ hosts, runs, things }) {
-  const named = (list, state) => list.filter((each) => each.state === state && !each.seen);
+  const named = (list, state) => list.filter((each) => each.state === state);
   const hostNames = (state) => named(hosts, state).map(({ name }) => shortened(name));
-  const others = things.filter(({ event, seen }) => event !== 'number' && !seen);
+  const others = things.filter(({ event }) => event !== 'number');
   const alerts = (wanted) => others.filter(({ status }) => standing(status) === wanted);
   const word = (wanted, usual) => {
     const words = new Set(alerts(wanted).map(({ status }) => status));
     return words.size === 1 ? [...words][0].replace(/^./, (letter) => letter.toUpperCase()) : usual;
   };
-  const full = hosts.filter(({ figures, state, seen }) => state !== 'down' && !seen && share(figures, 'disk') >= FULL);
-  const numbers = things.filter(({ event, status, seen }) => event === 'number' && !seen && /bad|warn/.test(standing(status)));
+  const full = hosts.filter(({ figures, state }) => state !== 'down' && share(figures, 'disk') >= FULL);
+  const numbers = things.filter(({ event, status }) => event === 'number' && /bad|warn/.test(standing(status)));
   const title = ({ key, name, channel }) => shortened(key || name || channel);
   return [
     ['Down', hostNames('down'), true],

@@ -58,7 +58,7 @@ class Rows {
     shown.forEach((item, place) => {
       const row = Object.assign(rows[place], { ariaSetSize: items.length, ariaPosInSet: first + place + 1, item });
       const state = this.fill(row.parts, item, this.now);
-      const name = `row ${state}${item.seen ? ' seen' : ''}`;
+      const name = `row ${state}`;
       if (row.className !== name) row.className = name;
       if (row.parts.mark) set(row.parts.mark, 'href', `#${state}`);
     });
