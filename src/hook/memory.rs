@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use crate::hook::notice::{Notice, status};
+use crate::hook::notice::{Notice, is_over};
 use crate::hook::sender::Sender;
 use crate::room::message::{Digest, digest_of};
 use crate::sync::lock;
@@ -57,7 +57,7 @@ pub type State = (Digest, &'static str);
 
 /// The thing whose state `notice` tells in `channel`, if it can change.
 pub fn state(sender: Sender, channel: &str, notice: &Notice) -> Option<State> {
-    let (project, thing) = (notice.project.as_deref().unwrap_or(""), notice.thing.as_deref()?);
+    let (project, thing) = (notice.field("project").unwrap_or(""), notice.thing.as_deref()?);
     let names = [sender.name(), channel, notice.kind, project, thing];
     Some((digest_of(&names.map(str::as_bytes)), notice.status))
 }
@@ -90,7 +90,7 @@ impl Memory {
         let Some((thing, status)) = state else { return quiet };
         let things = &mut lock(&self.known).things;
         let before = things.get(&thing);
-        if notice.ends_once && before.is_some_and(status::is_over) && !status::is_over(status) {
+        if notice.ends_once && before.is_some_and(is_over) && !is_over(status) {
             return Worth::Late;
         }
         if notice.quiet || before == Some(status) {

@@ -2,8 +2,9 @@
 //! fields for the dashboard.
 //!
 //! ```text
-//!   delivery ─▶ proof ─▶ payload ─▶ gitlab | github | gitea | alert ─▶ notice ─▶ memory ─▶ hub
-//!               secret    JSON   └▶ template                         a line    said already?
+//!   delivery ─▶ proof ─▶ payload ─▶ telling, alert ─▶ notice ─▶ memory ─▶ hub
+//!               secret    JSON      by tables        a line    said already?
+//!                               └▶ template, by the query
 //! ```
 //!
 //! A sender cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery gets an
@@ -16,15 +17,12 @@
 //! again.
 
 mod alert;
-mod gitea;
-mod github;
-mod gitlab;
 mod memory;
 pub mod notice;
 mod payload;
 mod proof;
-mod push;
 mod sender;
+mod telling;
 pub mod template;
 
 use std::sync::{Arc, OnceLock};
@@ -57,14 +55,11 @@ pub const BODY_LIMIT: usize = 1024 * 1024;
 /// as with a recorded delivery sent by hand, the payload tells.
 pub fn read(sender: Sender, event: &str, payload: &Value) -> Vec<Notice> {
     let payload = Payload::new(payload);
-    let notice = match sender {
-        Sender::GitLab => gitlab::read(event, payload),
-        Sender::GitHub => github::read(event, payload),
-        Sender::Gitea | Sender::Forgejo => gitea::read(event, payload),
-        Sender::Alertmanager | Sender::Grafana => return alert::read(payload),
-        Sender::Json => None,
-    };
-    notice.into_iter().collect()
+    match sender {
+        Sender::Alertmanager | Sender::Grafana => alert::read(sender, payload),
+        Sender::Json => vec![],
+        forge => telling::forge(forge, event, payload).into_iter().collect(),
+    }
 }
 
 /// A message, and the state that is news by it.

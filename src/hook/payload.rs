@@ -1,5 +1,5 @@
 //! A forge's JSON, read without trust: a member that is missing, null or of another type than expected counts as
-//! absent. JSON pointers (RFC 6901) name the members.
+//! absent.
 
 use serde_json::Value;
 
@@ -23,81 +23,92 @@ impl<'a> Payload<'a> {
         Payload(value)
     }
 
-    /// The value at `pointer`; null if there is none.
-    pub fn at(self, pointer: &str) -> Payload<'a> {
-        static NOTHING: Value = Value::Null;
-        Payload(self.0.pointer(pointer).unwrap_or(&NOTHING))
+    /// The value itself.
+    pub fn value(self) -> &'a Value {
+        self.0
     }
 
-    /// Whether there is an object at `pointer`.
-    pub fn has(self, pointer: &str) -> bool {
-        self.at(pointer).0.is_object()
+    /// The value at `path`: names of members, and numbers of elements or `last`, joined with dots. Null if there is none.
+    pub fn at(self, path: &str) -> Payload<'a> {
+        Payload(path.split('.').try_fold(self.0, member).unwrap_or(&Value::Null))
     }
 
-    /// The text at `pointer` as it was sent, for comparisons; empty if there is none.
-    pub fn word(self, pointer: &str) -> &'a str {
-        self.at(pointer).0.as_str().unwrap_or("")
+    /// Whether this is an object.
+    pub fn is_object(self) -> bool {
+        self.0.is_object()
     }
 
-    /// The first text among `pointers` that is not empty, made readable: one line, no control characters, not too long.
-    pub fn text<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
-        pointers.iter().find_map(|pointer| readable(self.word(pointer)))
+    /// Whether something is here: an object, a text that is not empty, a number or `true`.
+    pub fn is_there(self) -> bool {
+        self.is_object() || !self.word().is_empty() || self.0.is_number() || self.flag()
     }
 
-    /// The first whole number among `pointers`.
-    pub fn number<const N: usize>(self, pointers: [&str; N]) -> Option<u64> {
-        pointers.iter().find_map(|pointer| self.at(pointer).0.as_u64())
+    /// The text as it was sent, for comparisons; empty if there is none.
+    pub fn word(self) -> &'a str {
+        self.0.as_str().unwrap_or("")
     }
 
-    /// Whether `true` is at `pointer`.
-    pub fn flag(self, pointer: &str) -> bool {
-        self.at(pointer).0.as_bool().unwrap_or(false)
+    /// The text made readable: one line, no control characters, not too long.
+    pub fn text(self) -> Option<String> {
+        readable(self.word())
     }
 
-    /// The elements of the array at `pointer`; empty if there is none.
-    pub fn list(self, pointer: &str) -> &'a [Value] {
-        self.at(pointer).0.as_array().map_or(&[], Vec::as_slice)
+    /// The whole number here.
+    pub fn number(self) -> Option<u64> {
+        self.0.as_u64()
     }
 
-    /// The members of the object at `pointer` that are texts.
-    pub fn members(self, pointer: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let members = self.at(pointer).0.as_object().into_iter().flatten();
+    /// Whether this is `true`.
+    pub fn flag(self) -> bool {
+        self.0.as_bool().unwrap_or(false)
+    }
+
+    /// The elements of this array; empty if it is none.
+    pub fn list(self) -> &'a [Value] {
+        self.0.as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The members of this object that are texts.
+    pub fn members(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let members = self.0.as_object().into_iter().flatten();
         members.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
     }
 
-    /// The last element of the array at `pointer`.
-    pub fn last(self, pointer: &str) -> Payload<'a> {
-        self.list(pointer).last().map_or(self.at("/-"), Payload)
+    /// The link here, if it is http or https and holds nothing that could mislead a reader.
+    pub fn url(self) -> Option<String> {
+        let url = self.word();
+        let is_link = (url.starts_with("https://") || url.starts_with("http://"))
+            && url.len() <= URL_LIMIT
+            && !url.chars().any(|char| char.is_whitespace() || is_unseen(char));
+        is_link.then(|| url.to_owned())
     }
 
-    /// The first link among `pointers` that is http or https and holds nothing that could mislead a reader.
-    pub fn url<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
-        pointers.iter().find_map(|pointer| {
-            let url = self.word(pointer);
-            let is_link = (url.starts_with("https://") || url.starts_with("http://"))
-                && url.len() <= URL_LIMIT
-                && !url.chars().any(|char| char.is_whitespace() || is_unseen(char));
-            is_link.then(|| url.to_owned())
-        })
+    /// The name of the person here: the full name, else the login name.
+    pub fn person(self) -> Option<String> {
+        let names = ["full_name", "name", "login", "username"];
+        self.text().or_else(|| names.iter().find_map(|name| self.at(name).text()))
     }
 
-    /// The name of the first person among `pointers`: the full name, else the login name.
-    pub fn person<const N: usize>(self, pointers: [&str; N]) -> Option<String> {
-        pointers.iter().find_map(|pointer| self.at(pointer).text(["/full_name", "/name", "/login", "/username"]))
-    }
-
-    /// The number of seconds at `pointer`, rounded; `None` below one.
-    pub fn seconds(self, pointer: &str) -> Option<u64> {
-        let seconds = self.at(pointer).0.as_f64()?;
+    /// The number of seconds here, rounded; `None` below one.
+    pub fn seconds(self) -> Option<u64> {
+        let seconds = self.0.as_f64()?;
         (1.0..LONGEST).contains(&seconds).then_some(seconds.round() as u64)
     }
+}
 
-    /// The seconds from the time at `from` to the one at `to`, if any.
-    pub fn seconds_between(self, from: &str, to: &str) -> Option<u64> {
-        let (from, to) = (unix_time(self.word(from))?, unix_time(self.word(to))?);
-        let seconds = to.checked_sub(from)?;
-        (1..LONGEST as i64).contains(&seconds).then_some(seconds as u64)
-    }
+/// The member of `value` with this name, or the element with this number; `last` is the last one.
+pub fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let element = || match name {
+        "last" => value.as_array()?.last(),
+        number => value.get(number.parse::<usize>().ok()?),
+    };
+    value.get(name).or_else(element)
+}
+
+/// The seconds between two times, if any.
+pub fn seconds_between(from: Payload<'_>, to: Payload<'_>) -> Option<u64> {
+    let seconds = unix_time(to.word())?.checked_sub(unix_time(from.word())?)?;
+    (1..LONGEST as i64).contains(&seconds).then_some(seconds as u64)
 }
 
 /// Parses a time to seconds since 1970: `2016-08-12T15:23:28Z`, with a fraction, an offset, or as GitLab writes it,
@@ -185,19 +196,15 @@ mod tests {
         let value = serde_json::json!({
             "text": 5, "number": "5", "negative": -5, "half": 1.5, "huge": 1e300, "flag": "true", "list": {},
             "script": "javascript:alert(1)", "link": "https://example.org/a b", "good": "https://example.org/a?b#c",
+            "deep": [0, {"x": "y"}, ["z"]],
         });
-        let payload = Payload::new(&value);
-        assert_eq!(payload.text(["/text", "/list", "/nothing"]), None);
-        assert_eq!(payload.number(["/number", "/negative", "/half"]), None);
-        assert_eq!(payload.seconds("/half"), Some(2));
-        assert_eq!(
-            (payload.seconds("/huge"), payload.seconds("/negative"), payload.seconds("/text")),
-            (None, None, Some(5))
-        );
-        assert!(!payload.flag("/flag"));
-        assert!(payload.list("/list").is_empty());
-        assert_eq!(payload.last("/list").word("/x"), "");
-        assert_eq!(payload.url(["/script", "/link"]), None);
-        assert_eq!(payload.url(["/script", "/good"]).as_deref(), Some("https://example.org/a?b#c"));
+        let at = |path: &str| Payload::new(&value).at(path);
+        assert_eq!(["text", "list", "nothing"].map(|path| at(path).text()), [const { None }; 3]);
+        assert_eq!(["number", "negative", "half"].map(|path| at(path).number()), [None; 3]);
+        assert_eq!(["half", "huge", "negative", "text"].map(|path| at(path).seconds()), [Some(2), None, None, Some(5)]);
+        assert!(!at("flag").flag() && at("list").list().is_empty());
+        assert_eq!(["list.last.x", "deep.last.0", "deep.1.x"].map(|path| at(path).word()), ["", "z", "y"]);
+        assert_eq!(["script", "link"].map(|path| at(path).url()), [None, None]);
+        assert_eq!(at("good").url().as_deref(), Some("https://example.org/a?b#c"));
     }
 }

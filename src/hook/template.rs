@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::hook::notice::key_of;
-use crate::hook::payload::in_one_line;
+use crate::hook::payload::{in_one_line, member};
 use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::names::is_invisible;
@@ -26,10 +26,10 @@ pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Mes
     let mut pairs = form::pairs(query, None, b"")?;
     let has_message = pairs.iter().any(|(key, _)| key == "message");
     for (key, text) in &mut pairs {
-        *text = in_one_line(&fill(text, payload), TEXT_LIMIT).unwrap_or_default();
+        *text = in_one_line(&fill(text, |path| at(payload, path)), TEXT_LIMIT).unwrap_or_default();
         match key.as_str() {
-            "key" => *text = key_of([text.as_str()].into_iter()),
-            "status" => *text = key_of([status(text).as_str()].into_iter()),
+            "key" => *text = key_of(text),
+            "status" => *text = key_of(&status(text)),
             _ => {}
         }
     }
@@ -56,30 +56,32 @@ fn status(text: &str) -> String {
     known.to_owned()
 }
 
-/// `template` with the values of `payload` in place of each `{path.to.value}`.
-fn fill(template: &str, payload: &Value) -> String {
+/// `template` with what `value` says of it in place of each `{name}`.
+pub fn fill(template: &str, mut value: impl FnMut(&str) -> String) -> String {
     let mut filled = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
-        let Some((path, behind)) = after.split_once('}') else { break };
-        let mut found = vec![];
-        find(payload, path, &mut found);
-        filled.extend([before, &found.join(", ")]);
+        let Some((name, behind)) = after.split_once('}') else { break };
+        filled.extend([before, &value(name)]);
         rest = behind;
     }
     filled + rest
 }
 
-/// Finds the texts at `path` below `value`: names of members, numbers of elements or `*` for all, joined with dots.
+/// The texts at `path` in `payload`.
+fn at(payload: &Value, path: &str) -> String {
+    let mut found = vec![];
+    find(payload, path, &mut found);
+    found.join(", ")
+}
+
+/// Finds the texts at `path` below `value`: names of members, numbers of elements, `last` or `*` for all, joined with dots.
 fn find(value: &Value, path: &str, found: &mut Vec<String>) {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     match name {
         "" => found.extend(text(value)),
         "*" => children(value).for_each(|one| find(one, rest, found)),
-        name => {
-            let element = || value.get(name.parse::<usize>().ok()?);
-            value.get(name).or_else(element).into_iter().for_each(|one| find(one, rest, found));
-        }
+        name => member(value, name).into_iter().for_each(|one| find(one, rest, found)),
     }
 }
 
@@ -111,7 +113,7 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 /// The text of a value that is one; `None` for JSON in a text too, which nobody reads.
-fn text(value: &Value) -> Option<String> {
+pub fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.trim() == "null" => None,
         Value::String(text) if text.trim_start().starts_with(['{', '[']) && is_json(text) => None,
@@ -138,10 +140,10 @@ mod tests {
             "a": {"b": [{"c": "x"}, {"c": 5}, {"d": true}]},
             "none": null, "text": "two\nlines", "number": 1.5, "json": "{\"a\":1}", "null": "null", "list": ["p", null, "q"]
         });
-        let check = |template: &str, expected: &str| assert_eq!(fill(template, &payload), expected, "{template}");
+        let check = |template: &str, expected: &str| assert_eq!(fill(template, |path| at(&payload, path)), expected);
         check("<{a.b.0.c}>", "<x>");
         check("{a.b.*.c} {a.b.2.d}", "x, 5 true");
-        check("{list.*}", "p, q");
+        check("{list.*} {list.last} {a.b.last.d}", "p, q q true");
         check("{a}{a.b}{none}{missing}{a.b.9.c}{a.b.x}{text.x}{json}{null}{}", "");
         check("{number} {text}", "1.5 two\nlines");
         check("a } b { c", "a } b { c");

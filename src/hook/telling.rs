@@ -1,0 +1,476 @@
+//! Deliveries become notices by tables: `github.txt`, `gitlab.txt` and `alerts.txt`. A table has sections of rows, with
+//! empty lines between them:
+//!
+//! ```text
+//! event release                                      where the facts of this event stand
+//!     kind         "release"
+//!     object       release                           `.name` is a member of this object, `action` one of the whole
+//!     title        .name .tag_name                   the first of these that is known
+//!     it           ?.prerelease~true "pre-release"   only if that member contains this text; `?.draft`: if it is there
+//!     it           "release"                         if the row above knows nothing
+//!     state        action
+//!
+//! kind release                                       how this kind of notice is said
+//!     say          "{by} {does} {it} {ref}[: {title}]"
+//!     +published   published released                "published"
+//!     ~updated     edited                            "updated"
+//! ```
+//!
+//! A text is filled with facts, or with members of the payload. A part in brackets is left out if something in it is not
+//! known; if something else is not, there is no text. A row with a sign is an outcome: of the first one that lists the
+//! word of `state`, the name becomes the status, and the text the fact `does`. `+` is said, `~` changes the dashboard
+//! only. Rows of `any delivery` complete every event. All facts but the [`HELPERS`] become fields of the message.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::hook::notice::{Notice, SHORT_SHA, is_over, key_of};
+use crate::hook::payload::{self, Payload, readable};
+use crate::hook::sender::Sender;
+use crate::hook::template;
+use crate::text::spoken_in_minutes;
+
+type Table = LazyLock<Vec<Section>>;
+
+static GITHUB: Table = LazyLock::new(|| sections(include_str!("github.txt")));
+
+static GITLAB: Table = LazyLock::new(|| sections(include_str!("gitlab.txt")));
+
+static ALERTS: Table = LazyLock::new(|| sections(include_str!("alerts.txt")));
+
+/// Facts that are no fields: of these a notice is made.
+const HELPERS: [&str; 25] = [
+    "known",
+    "kind",
+    "object",
+    "commit",
+    "state",
+    "status",
+    "say",
+    "it",
+    "by",
+    "what",
+    "thing",
+    "key",
+    "once",
+    "stands",
+    "quiet",
+    "page",
+    "home",
+    "base",
+    "branch",
+    "request",
+    "file",
+    "nanoseconds",
+    "iid",
+    "day",
+    "zen",
+];
+
+/// The fields that come first, in this order.
+const FIRST: [&str; 11] =
+    ["project", "ref", "status", "id", "number", "title", "who", "duration", "seconds", "url", "sha"];
+
+/// How many failed jobs of a pipeline are named.
+const MOST_JOBS: usize = 3;
+
+/// Reads a forge's delivery. The payload names its event, or `header` does; if neither does, a member that only one event
+/// has tells it.
+pub fn forge(sender: Sender, header: &str, payload: Payload<'_>) -> Option<Notice> {
+    let sections = if sender == Sender::GitLab { &GITLAB } else { &GITHUB };
+    let named = [payload.at("object_kind").word(), payload.at("event_name").word(), header];
+    let event = match named.into_iter().find(|name| !name.is_empty()) {
+        Some(name) => name.replace(' ', "-"),
+        None => sections.iter().find(|section| section.is_known_by(payload))?.names[0].to_owned(),
+    };
+    Telling::new(sender, sections, &event, payload, payload)?.notice()
+}
+
+/// Reads an alert, which is one of those in `all`.
+pub fn alert(sender: Sender, all: Payload<'_>, alert: Payload<'_>) -> Option<Notice> {
+    Telling::new(sender, &ALERTS, "alert", all, alert)?.notice()
+}
+
+/// A section of a table.
+struct Section {
+    /// `event`, `kind` or `any`.
+    sort: &'static str,
+    /// The events or kinds that it is for.
+    names: Vec<&'static str>,
+    rows: Vec<Row>,
+}
+
+/// A row of a section.
+struct Row {
+    name: &'static str,
+    conditions: Vec<&'static str>,
+    paths: Vec<&'static str>,
+    texts: Vec<&'static str>,
+}
+
+fn sections(table: &'static str) -> Vec<Section> {
+    let lines = |text: &'static str| text.lines().filter(|line| !line.starts_with('#'));
+    let section = |text| {
+        let mut lines = lines(text);
+        let mut head = lines.next()?.split(' ');
+        Some(Section { sort: head.next()?, names: head.collect(), rows: lines.filter_map(Row::read).collect() })
+    };
+    table.split("\n\n").filter_map(section).collect()
+}
+
+impl Section {
+    /// Whether `payload` has a member that only this event has.
+    fn is_known_by(&self, payload: Payload<'_>) -> bool {
+        let has = |path: &&str| payload.at(path.trim_start_matches('?')).is_there();
+        let mut known = self.rows.iter().filter(|row| row.name == "known");
+        known.any(|row| row.conditions.iter().all(has) && row.paths.iter().any(has))
+    }
+}
+
+impl Row {
+    fn read(line: &'static str) -> Option<Row> {
+        let (name, rest) = line.trim().split_once(' ')?;
+        let (mut conditions, mut paths, mut texts) = (vec![], vec![], vec![]);
+        for (place, part) in rest.split('"').enumerate() {
+            match place % 2 {
+                0 => part.split_whitespace().for_each(|word| match word.strip_prefix('?') {
+                    Some(condition) => conditions.push(condition),
+                    None => paths.push(word),
+                }),
+                _ => texts.push(part),
+            }
+        }
+        Some(Row { name, conditions, paths, texts })
+    }
+
+    fn is_outcome(&self) -> bool {
+        self.name.starts_with(['+', '~'])
+    }
+}
+
+/// The reading of one delivery.
+struct Telling<'a> {
+    sender: Sender,
+    event: &'a str,
+    whole: Payload<'a>,
+    object: Payload<'a>,
+    rows: Vec<&'static Row>,
+    kind: &'static str,
+    outcome: Option<&'static Row>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(
+        sender: Sender,
+        sections: &'static [Section],
+        event: &'a str,
+        whole: Payload<'a>,
+        object: Payload<'a>,
+    ) -> Option<Telling<'a>> {
+        let rows = |sort: &'static str, name: &'a str| {
+            let meant = sections.iter().filter(move |section| section.sort == sort && section.names.contains(&name));
+            meant.flat_map(|section| &section.rows)
+        };
+        let known = rows("event", event).chain(rows("any", "delivery")).collect();
+        let mut telling = Telling { sender, event, whole, object, rows: known, kind: "", outcome: None };
+        let paths: Vec<_> = telling.named("object").flat_map(|row| &row.paths).collect();
+        let mut objects = paths.into_iter().map(|path| whole.at(path));
+        telling.object = objects.find(|object| object.is_object()).unwrap_or(object);
+        telling.kind = telling.constant("kind")?;
+        telling.rows.extend(rows("kind", telling.kind));
+        if telling.named("state").next().is_some() {
+            let word = telling.fact("state")?;
+            let mut outcomes = telling.rows.iter().filter(|row| row.is_outcome() && row.paths.contains(&&*word));
+            telling.outcome = Some(outcomes.find(|row| telling.applies(row))?);
+        }
+        Some(telling)
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &'static Row> {
+        self.rows.iter().copied().filter(move |row| row.name == name)
+    }
+
+    fn at(&self, path: &str) -> Payload<'a> {
+        path.strip_prefix('.').map_or_else(|| self.whole.at(path), |path| self.object.at(path))
+    }
+
+    fn applies(&self, row: &Row) -> bool {
+        row.conditions.iter().all(|condition| match condition.split_once('~') {
+            Some((name, text)) => {
+                let value = self.fact(name).or_else(|| template::text(self.at(name).value()));
+                value.is_some_and(|value| value.contains(text))
+            }
+            None => self.fact(condition).is_some() || self.at(condition).is_there(),
+        })
+    }
+
+    /// The text that a row gives, whatever the payload holds.
+    fn constant(&self, name: &str) -> Option<&'static str> {
+        self.named(name).find(|row| self.applies(row))?.texts.first().copied()
+    }
+
+    /// The fact of this name, if it is known.
+    fn fact(&self, name: &str) -> Option<String> {
+        match name {
+            "event" => Some(self.event.to_owned()),
+            "kind" => Some(self.kind.to_owned()),
+            "forge" => Some(self.sender.name().to_owned()),
+            "duration" if !self.outcome?.texts[0].contains("{duration}") => None,
+            "does" => self.outcome?.texts.iter().find_map(|text| self.fill(text)),
+            "owner" => foreign_owner(&self.fact("base")?, self.fact("home")?),
+            "branch_of_status" => branch_of_status(self.whole),
+            "failed_jobs" => failed_jobs(self.whole),
+            _ => self.named(name).filter(|row| self.applies(row)).find_map(|row| {
+                let read = row.paths.iter().find_map(|path| self.read(name, path));
+                read.or_else(|| row.texts.iter().find_map(|text| self.fill(text)))
+            }),
+        }
+    }
+
+    /// The value at `path`, read as what a fact of this name is.
+    fn read(&self, name: &str, path: &str) -> Option<String> {
+        let value = self.at(path);
+        let number = |number: u64| number.to_string();
+        match name {
+            "id" | "iid" | "number" | "request" | "attempt" | "pipeline" | "merge_request" => {
+                value.number().map(number)
+            }
+            "commits" => value.number().or(Some(value.list().len() as u64)).filter(|count| *count > 0).map(number),
+            "nanoseconds" => {
+                value.number().map(|number| number / 1_000_000_000).filter(|seconds| *seconds > 0).map(number)
+            }
+            "duration" => match path.split_once('-') {
+                Some((from, to)) => payload::seconds_between(self.at(from), self.at(to)),
+                None => value.seconds(),
+            }
+            .map(number),
+            "url" | "page" => value.url(),
+            "project" | "home" | "base" if path.ends_with("url") || path.ends_with("homepage") => {
+                path_of(&value.url()?)
+            }
+            "project" | "home" | "base" => value.text().map(|name| name.replace(" / ", "/")),
+            "who" => value.person(),
+            "ref" | "branch" => readable(&short_ref(value.word())),
+            "sha" => Some(value.word().to_owned()).filter(|sha| is_hash(sha)),
+            "state" => Some(value.word().to_owned()).filter(|word| !["", "completed"].contains(&word.as_str())),
+            "reason" => reason(value.word()),
+            "file" => Some(file_name(&value.text()?).to_owned()),
+            "day" => value.text().map(|time| time.chars().take(10).collect()),
+            "severity" => value.text().filter(|severity| severity != "none"),
+            _ => value.text(),
+        }
+    }
+
+    /// `text` with facts in it.
+    fn fill(&self, text: &str) -> Option<String> {
+        let mut filled = String::new();
+        for (place, part) in text.split(['[', ']']).enumerate() {
+            let mut is_whole = true;
+            let part = template::fill(part, |name| {
+                self.spoken(name).unwrap_or_else(|| {
+                    is_whole = false;
+                    String::new()
+                })
+            });
+            match place % 2 {
+                _ if is_whole => filled += &part,
+                0 => return None,
+                _ => {}
+            }
+        }
+        Some(filled)
+    }
+
+    /// A fact as a sentence has it. A title that only repeats the branch or tag says nothing.
+    fn spoken(&self, name: &str) -> Option<String> {
+        let fact = self.fact(name)?;
+        match name {
+            "duration" => Some(spoken_in_minutes(Duration::from_secs(fact.parse().ok()?), 60)),
+            "sha" => Some(fact.chars().take(SHORT_SHA).collect()),
+            "commits" if fact == "1" => Some("1 commit".to_owned()),
+            "commits" => Some(fact + " commits"),
+            "title" => Some(fact).filter(|title| Some(title) != self.fact("ref").as_ref()),
+            _ => Some(fact),
+        }
+    }
+
+    fn notice(&self) -> Option<Notice> {
+        let (sign, status) = match self.outcome {
+            Some(row) => row.name.split_at(1),
+            None => ("+", self.constant("status")?),
+        };
+        let quiet = sign == "~" || self.fact("quiet").is_some();
+        let stands = self.fact("stands").is_some();
+        Some(Notice {
+            kind: self.kind,
+            status,
+            sentence: self.fact("say")?,
+            quiet,
+            thing: self.fact("thing"),
+            ends_once: self.fact("once").is_some(),
+            key: self.fact("key").filter(|_| stands && !quiet && is_over(status)).map(|key| key_of(&key)),
+            fields: self.fields(status, stands),
+        })
+    }
+
+    fn fields(&self, status: &str, stands: bool) -> Vec<(&'static str, String)> {
+        let mut fields = vec![("status", status.to_owned())];
+        for row in self.rows.iter().filter(|row| !row.is_outcome() && !HELPERS.contains(&row.name)) {
+            if let Some(fact) = self.fact(row.name)
+                && fields.iter().all(|(name, _)| *name != row.name)
+            {
+                fields.push((row.name, fact));
+            }
+        }
+        fields.extend(self.fact("duration").filter(|_| stands).map(|seconds| ("seconds", seconds)));
+        fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+        fields
+    }
+}
+
+/// The owner of the project `home`, if it is not the project `base`.
+fn foreign_owner(base: &str, home: String) -> Option<String> {
+    let owner = home.rsplit_once('/').map_or(&*home, |(owner, _)| owner);
+    (home != base).then(|| owner.to_owned())
+}
+
+/// The branch of a commit's status: the commit may be part of several.
+fn branch_of_status(status: Payload<'_>) -> Option<String> {
+    let main = status.at("repository.default_branch").text();
+    let branches = status.at("branches").list().iter().map(Payload::new);
+    let names: Vec<_> = branches.filter_map(|branch| branch.at("name").text()).collect();
+    names.iter().find(|name| Some(*name) == main.as_ref()).or(names.first()).map(|name| short_ref(name))
+}
+
+/// The jobs because of which a pipeline has failed, and why: the first few, then how many more.
+fn failed_jobs(pipeline: Payload<'_>) -> Option<String> {
+    let jobs = pipeline.at("builds").list().iter().map(Payload::new);
+    let failed = jobs.filter(|job| job.at("status").word() == "failed" && !job.at("allow_failure").flag());
+    let names = failed.filter_map(|job| {
+        let reason = reason(job.at("failure_reason").word()).map(|reason| format!(" ({reason})"));
+        Some(job.at("name").text()? + &reason.unwrap_or_default())
+    });
+    let names: Vec<_> = names.collect();
+    let named = names[..names.len().min(MOST_JOBS)].join(", ");
+    match names.len().saturating_sub(MOST_JOBS) {
+        0 => Some(named).filter(|named| !named.is_empty()),
+        more => Some(format!("{named} and {more} more")),
+    }
+}
+
+/// The reason of a job's failure, in words.
+fn reason(reason: &str) -> Option<String> {
+    readable(&reason.replace('_', " ")).filter(|_| reason != "unknown_failure")
+}
+
+/// The path of the project to which the page `url` belongs.
+fn path_of(url: &str) -> Option<String> {
+    let path = url.splitn(4, '/').nth(3)?.split("/-/").next()?;
+    Some(path.trim_end_matches(".git").to_owned()).filter(|path| path.contains('/'))
+}
+
+/// The file's name out of `.github/workflows/ci.yml@refs/heads/main`.
+fn file_name(path: &str) -> &str {
+    let path = path.split_once('@').map_or(path, |(path, _)| path);
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+/// Whether `sha` is a commit's hash; that of no commit is all zeros.
+fn is_hash(sha: &str) -> bool {
+    sha.bytes().all(|byte| byte.is_ascii_hexdigit()) && sha.bytes().any(|byte| byte != b'0')
+}
+
+/// The short name of a branch, a tag or a request, out of the full name in git.
+fn short_ref(reference: &str) -> String {
+    let numbered = |rest: &str, sign: &str| rest.split_once('/').map(|(number, _)| format!("{sign}{number}"));
+    if let Some(name) = reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")) {
+        return name.to_owned();
+    }
+    let merge = reference.strip_prefix("refs/merge-requests/").and_then(|rest| numbered(rest, "!"));
+    let pull = || reference.strip_prefix("refs/pull/").and_then(|rest| numbered(rest, "#"));
+    merge.or_else(pull).unwrap_or_else(|| reference.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn references_are_named_as_people_do() {
+        let check = |reference: &str, expected: &str| assert_eq!(short_ref(reference), expected);
+        check("main", "main");
+        check("refs/heads/feature/x", "feature/x");
+        check("refs/tags/v1", "v1");
+        check("refs/merge-requests/12/head", "!12");
+        check("refs/pull/12/merge", "#12");
+        check("refs/notes/commits", "refs/notes/commits");
+        check("refs/pull/12", "refs/pull/12");
+    }
+
+    #[test]
+    fn a_foreign_project_is_called_by_its_owner() {
+        let check = |home: &str, expected: Option<&str>| {
+            assert_eq!(foreign_owner("group/app", home.to_owned()).as_deref(), expected);
+        };
+        check("eve/app", Some("eve"));
+        check("group/app", None);
+        check("a/b/app", Some("a/b"));
+    }
+
+    #[test]
+    fn a_push_is_told_by_what_it_does() {
+        let zero = "0".repeat(40);
+        let check = |changes: Value, expected: &str| {
+            let mut push = json!({"ref": "refs/heads/main", "before": "a1", "after": "b2", "sender": {"name": "Ana"}});
+            push.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            assert_eq!(forge(Sender::GitHub, "push", Payload::new(&push)).unwrap().sentence, expected);
+        };
+        check(json!({}), "Ana pushed to main");
+        check(json!({"commits": [{"message": "Fix"}]}), "Ana pushed 1 commit to main: Fix");
+        check(json!({"commits": [{"message": "main"}]}), "Ana pushed 1 commit to main");
+        check(json!({"total_commits": 2, "forced": true}), "Ana force-pushed 2 commits to main");
+        check(json!({"forced": true, "sender": null}), "Somebody force-pushed main");
+        check(json!({"before": zero, "commits": [{}]}), "Ana pushed new branch main");
+        check(json!({"after": zero}), "Ana deleted branch main");
+        check(json!({"ref": "refs/tags/v1"}), "Ana moved tag v1");
+        check(json!({"ref": "refs/tags/v1", "created": true}), "Ana pushed new tag v1");
+        check(json!({"ref": "refs/tags/v1", "deleted": true}), "Ana deleted tag v1");
+        assert_eq!(forge(Sender::GitHub, "push", Payload::new(&json!({"after": "b2"}))), None);
+    }
+
+    /// A name in the tables that nobody knows would silently say nothing.
+    #[test]
+    fn the_tables_name_only_what_there_is() {
+        let read_in_rust = ["event", "kind", "forge", "does", "owner", "branch_of_status", "failed_jobs"];
+        for (sections, name) in [(&GITHUB, "github"), (&GITLAB, "gitlab"), (&ALERTS, "alerts")] {
+            let rows = || sections.iter().flat_map(|section| &section.rows);
+            let names: Vec<_> = rows().map(|row| row.name).chain(read_in_rust).collect();
+            for row in rows() {
+                let what = format!("{name}: {} {:?}", row.name, row.texts);
+                assert!(!row.paths.is_empty() || !row.texts.is_empty(), "{what}");
+                assert!(!row.is_outcome() || (!row.paths.is_empty() && !row.texts.is_empty()), "{what}");
+                assert!(row.is_outcome() || crate::names::is_plain_name(row.name), "{what}");
+                for text in &row.texts {
+                    assert_eq!(text.matches('[').count(), text.matches(']').count(), "{what}");
+                    template::fill(text, |fact| {
+                        assert!(names.contains(&fact), "{what}: {fact}");
+                        String::new()
+                    });
+                }
+            }
+            for section in sections.iter() {
+                assert!(["any", "event", "kind"].contains(&section.sort) && !section.names.is_empty(), "{name}");
+                let kinds = section.rows.iter().filter(|row| row.name == "kind").flat_map(|row| &row.texts);
+                for kind in kinds {
+                    let is_said = section.rows.iter().any(|row| row.name == "say");
+                    let said = sections.iter().any(|section| section.sort == "kind" && section.names.contains(kind));
+                    assert!(said || is_said, "{name}: {kind}");
+                }
+                let fields = section.rows.iter().filter(|row| !HELPERS.contains(&row.name)).count();
+                assert!(fields + 5 <= crate::config::FIELDS_LIMIT || section.sort == "kind", "{name} {fields}");
+            }
+        }
+    }
+}
