@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! event release                                      where the facts of this event stand
+//!     known        release                           a delivery with this member is one, if no header tells
 //!     kind         "release"
-//!     object       release                           `.name` is a member of this object, `action` one of the whole
+//!     object       release                           `.name` is a member of it, `action` is one of the whole
 //!     title        .name .tag_name                   the first of these that is known
 //!     it           ?.prerelease~true "pre-release"   only if that member contains this text; `?.draft`: if it is there
-//!     it           "release"                         if the row above knows nothing
+//!     it           "release"                         if the row above tells nothing
 //!     state        action
 //!
 //! kind release                                       how this kind of notice is said
@@ -16,10 +17,11 @@
 //!     ~updated     edited                            "updated"
 //! ```
 //!
-//! A text is filled with facts, or with members of the payload. A part in brackets is left out if something in it is not
-//! known; if something else is not, there is no text. A row with a sign is an outcome: of the first one that lists the
-//! word of `state`, the name becomes the status, and the text the fact `does`. `+` is said, `~` changes the dashboard
-//! only. Rows of `any delivery` complete every event. All facts but the [`HELPERS`] become fields of the message.
+//! A text is filled with facts. A part in brackets is left out if a fact in it is not known; if another one is not known,
+//! there is no text. A row with a sign is an outcome: of the first one that lists the word of `state`, the name becomes
+//! the status, and the text becomes the fact `does`. `+` is said, `~` changes the dashboard only. Without an outcome, an
+//! event is ignored. The rows of `any delivery` complete every event. All facts but the [`HELPERS`] become fields of the
+//! message. The name of a fact tells how it is read: `ref` is shortened, `url` is a link, and so on.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -39,33 +41,8 @@ static GITLAB: Table = LazyLock::new(|| sections(include_str!("gitlab.txt")));
 static ALERTS: Table = LazyLock::new(|| sections(include_str!("alerts.txt")));
 
 /// Facts that are no fields: of these a notice is made.
-const HELPERS: [&str; 25] = [
-    "known",
-    "kind",
-    "object",
-    "commit",
-    "state",
-    "status",
-    "say",
-    "it",
-    "by",
-    "what",
-    "thing",
-    "key",
-    "once",
-    "stands",
-    "quiet",
-    "page",
-    "home",
-    "base",
-    "branch",
-    "request",
-    "file",
-    "nanoseconds",
-    "iid",
-    "day",
-    "zen",
-];
+const HELPERS: &str = "known kind object state status say it by what thing key once stands quiet page home base branch \
+    request file nanoseconds iid commit day zen";
 
 /// The fields that come first, in this order.
 const FIRST: [&str; 11] =
@@ -89,6 +66,10 @@ pub fn forge(sender: Sender, header: &str, payload: Payload<'_>) -> Option<Notic
 /// Reads an alert, which is one of those in `all`.
 pub fn alert(sender: Sender, all: Payload<'_>, alert: Payload<'_>) -> Option<Notice> {
     Telling::new(sender, &ALERTS, "alert", all, alert)?.notice()
+}
+
+fn is_helper(name: &str) -> bool {
+    HELPERS.split(' ').any(|helper| helper == name)
 }
 
 /// A section of a table.
@@ -121,7 +102,7 @@ fn sections(table: &'static str) -> Vec<Section> {
 impl Section {
     /// Whether `payload` has a member that only this event has.
     fn is_known_by(&self, payload: Payload<'_>) -> bool {
-        let has = |path: &&str| payload.at(path.trim_start_matches('?')).is_there();
+        let has = |path: &&str| payload.at(path).is_there();
         let mut known = self.rows.iter().filter(|row| row.name == "known");
         known.any(|row| row.conditions.iter().all(has) && row.paths.iter().any(has))
     }
@@ -315,7 +296,7 @@ impl<'a> Telling<'a> {
 
     fn fields(&self, status: &str, stands: bool) -> Vec<(&'static str, String)> {
         let mut fields = vec![("status", status.to_owned())];
-        for row in self.rows.iter().filter(|row| !row.is_outcome() && !HELPERS.contains(&row.name)) {
+        for row in self.rows.iter().filter(|row| !row.is_outcome() && !is_helper(row.name)) {
             if let Some(fact) = self.fact(row.name)
                 && fields.iter().all(|(name, _)| *name != row.name)
             {
@@ -468,7 +449,7 @@ mod tests {
                     let said = sections.iter().any(|section| section.sort == "kind" && section.names.contains(kind));
                     assert!(said || is_said, "{name}: {kind}");
                 }
-                let fields = section.rows.iter().filter(|row| !HELPERS.contains(&row.name)).count();
+                let fields = section.rows.iter().filter(|row| !is_helper(row.name)).count();
                 assert!(fields + 5 <= crate::config::FIELDS_LIMIT || section.sort == "kind", "{name} {fields}");
             }
         }
