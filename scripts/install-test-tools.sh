@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests run beside the server: from Debian's packages (as root) curl and its like, proxies, Redis,
-# Alertmanager, browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers lists; Rust's libraries
-# for ARM; and what builds the fuzzers. Where everything is there it does nothing, at once.
+# Prometheus and its Alertmanager, browsers, shells, qemu and compilers for ARM; from npm and PyPI what tests/readers
+# lists; Rust's libraries for ARM; and what builds the fuzzers. Where everything is there it does nothing, at once.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/readers"
 
@@ -18,6 +18,7 @@ command -v jq >/dev/null || missing+=(jq)
 # Debian's newer releases have Valkey too, on which the tests of Redis run once more.
 [ -x /usr/bin/valkey-server ] || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
 command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
+command -v prometheus >/dev/null || missing+=(prometheus)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v man >/dev/null || missing+=(man-db groff-base)
 command -v sqlite3 >/dev/null || missing+=(sqlite3)
@@ -39,6 +40,12 @@ if [ ${#missing[@]} -gt 0 ]; then
         exit 1
     fi
     export DEBIAN_FRONTEND=noninteractive
+    # No service is started: Debian's maintainer scripts ask this file first, and 101 forbids it.
+    if ! [ -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod +x /usr/sbin/policy-rc.d
+    fi
     apt-get update
     apt-get install --yes --no-install-recommends ca-certificates "${missing[@]}"
 fi

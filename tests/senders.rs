@@ -245,6 +245,74 @@ impl Drop for Alertmanager {
     }
 }
 
+/// A running Prometheus that asks `server` for its figures each second, and tells `alertmanager` when there is little
+/// left of a disk; killed when dropped.
+struct Prometheus {
+    process: Child,
+    _folder: Folder,
+}
+
+impl Prometheus {
+    fn start(server: &Server, alertmanager: &Alertmanager) -> Prometheus {
+        let folder = Folder::new("prometheus");
+        let alertmanager = alertmanager.url.trim_start_matches("http://");
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: [rules.yml]\n\
+             scrape_configs: [{{job_name: aloud, static_configs: [{{targets: ['{}']}}]}}]\n\
+             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n",
+            server.address()
+        );
+        let rules = "groups:\n- name: disks\n  rules:\n  - alert: DiskFull\n    expr: aloud_number{key=\"left\"} < 5\n    \
+                     labels: {severity: critical}\n    annotations: {summary: 'There are {{ $value }} MB left'}\n";
+        std::fs::write(folder.0.join("prometheus.yml"), config).unwrap();
+        std::fs::write(folder.0.join("rules.yml"), rules).unwrap();
+        let process = Command::new("prometheus")
+            .arg(format!("--config.file={}", folder.0.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.0.join("data").display()))
+            .args(["--web.listen-address=127.0.0.1:0", "--log.level=error"])
+            .spawn()
+            .expect("prometheus is installed; else run scripts/install-test-tools.sh");
+        Prometheus { process, _folder: folder }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_alert_of_a_real_prometheus_about_a_number_of_ours_fires_is_heard_stands_and_is_resolved() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen/ops?as=json");
+    let disk = |left: u32| {
+        let target = format!("/say?event=number&name=left&value={left}");
+        assert_eq!(server.request("POST", &target, &[], b"").status, 200);
+    };
+    let standing = || -> Vec<Value> {
+        serde_json::from_str(&server.curl(&[&server.url("/now/ops?as=json&event=alert")])).unwrap()
+    };
+    let alertmanager = Alertmanager::start(&server.url("/hook/alertmanager/ops"));
+    let _prometheus = Prometheus::start(&server, &alertmanager);
+    disk(3);
+    let instance = server.address();
+    let (firing, resolved) = ("firing (critical): There are 3 MB left", "resolved: There are 3 MB left");
+    for (status, says, code) in [("firing", firing, 503), ("resolved", resolved, 200)] {
+        let object = heard(&mut listener);
+        assert_eq!(object["message"], format!("DiskFull on {instance} is {says}"));
+        assert_eq!((&object["event"], &object["status"]), (&json!("alert"), &json!(status)));
+        assert_eq!(object["key"], format!("DiskFull instance={instance} job=aloud key=left severity=critical"));
+        let things = standing();
+        assert_eq!(things.len(), 1, "one thing, whatever becomes of it: {things:?}");
+        assert_eq!((&things[0]["key"], &things[0]["status"]), (&object["key"], &json!(status)));
+        assert_eq!(server.request("GET", "/status", &[], b"").status, code);
+        disk(50);
+    }
+}
+
 #[test]
 fn an_alert_of_a_real_alertmanager_stands_as_bad_until_it_is_resolved() {
     let server = Server::start(&["--hook-secret", "hush"]);
