@@ -73,10 +73,11 @@ case $server/ in
 esac
 server=$scheme$server
 
-# The place: an id, or at the start what --since says. Written in place and in one piece, as all ids are of one length.
+# The place: an id, or at the start what --since says. Written in place and in one piece, as all ids are of one length;
+# by `echo`, as mksh has no `printf` of its own and would start a process for each message.
 remember() {
     place=$1
-    [ -z "$state" ] || printf '%s\n' "$place" 1<>"$state" || say "$state cannot be written; after a restart this comes again"
+    [ -z "$state" ] || echo "$place" 1<>"$state" || say "$state cannot be written; after a restart this comes again"
 }
 if [ -n "$state" ] && [ -s "$state" ]; then
     IFS= read -r place <"$state" || place=''
@@ -88,13 +89,13 @@ fi
 # What comes from curl is read from a pipe with a name, so that the commands are run by this very process and end with
 # it. Beside it lies the pulse: which curl is listened to, and how many lines have come.
 folder=$(mktemp -d) || exit 1
-curl='' watcher='' lines=0
+curl='' watcher='' sleeper='' lines=0 busy='' stopped=''
 mkfifo "$folder/stream" || exit 1
 tab=$(printf '\t')
 carriage_return=$(printf '\r')
 
 pulse() {
-    printf '%s\n' "$1" 1<>"$folder/pulse"
+    echo "$1" 1<>"$folder/pulse"
 }
 pulse ''
 
@@ -103,7 +104,25 @@ hang_up() {
     [ -z "$curl" ] || { kill "$curl" && wait "$curl"; } 2>/dev/null
     curl=''
 }
-trap 'hang_up; kill $watcher; rm -rf "$folder"' EXIT
+tidy() {
+    trap - EXIT
+    hang_up
+    kill "$watcher" ${sleeper:+"$sleeper"} 2>/dev/null
+    rm -rf "$folder"
+}
+trap tidy EXIT
+
+# At a signal the command that runs may end first, and its message is remembered unless it failed. Then this ends too.
+stop() {
+    stopped=$1
+    [ -z "$busy" ] || return 0
+    tidy
+    trap - "$1"
+    kill -s "$1" $$
+}
+trap 'stop HUP' HUP
+trap 'stop INT' INT
+trap 'stop TERM' TERM
 
 # Kills a curl that is silent for too long, and tidies up when this process has been killed. curl's own --speed-limit
 # cannot: to it a sign of life, one byte every 15 seconds, is no byte a second.
@@ -126,12 +145,14 @@ watch >/dev/null 2>&1 </dev/null &
 watcher=$!
 
 quoted() {
-    rest=$1
+    rest=$1 text=''
     while [ -n "$rest" ]; do
         char=${rest%"${rest#?}"}
         rest=${rest#?}
-        case $char in [\"\\]) printf '\\%s' "$char" ;; *) printf '%s' "$char" ;; esac
+        case $char in [\"\\]) text=$text\\ ;; esac
+        text=$text$char
     done
+    printf '%s' "$text"
 }
 
 # Asks for a URL, with arguments for curl, and reads the head of the answer: its code, its type and its id. The token
@@ -194,9 +215,16 @@ hear() {
             ;;
         esac
         split "$line"
+        busy=yes
         pulse "$curl busy" # the command may take its time
-        run "$@" || say "the command for message $id has failed with $?"
-        remember "$id"
+        if run "$@"; then
+            remember "$id"
+        else
+            failure=$?
+            [ -n "$stopped" ] || { say "the command for message $id has failed with $failure" && remember "$id"; }
+        fi
+        busy=''
+        [ -z "$stopped" ] || stop "$stopped"
         newest=''
         pulse "$curl $lines"
     done
@@ -253,7 +281,10 @@ while :; do
     pulse ''
     case $code in '') why='gives no answer' ;; 200) why='has ended the stream' ;; *) why="answers $code" ;; esac
     say "$server $why; comes back in $wait s"
-    sleep $wait
+    sleep $wait >/dev/null 2>&1 &
+    sleeper=$!
+    wait $sleeper # unlike sleep itself, this ends at a signal
+    sleeper=''
     wait=$((wait * 2))
     [ $wait -le 30 ] || wait=30
 done

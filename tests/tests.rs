@@ -26,6 +26,7 @@ mod proxy;
 mod readers;
 #[cfg(all(feature = "store", feature = "redis"))] // it shows every flag
 mod readme;
+mod recipes;
 #[cfg(feature = "redis")]
 mod relay;
 #[cfg(feature = "redis")]

@@ -1,0 +1,149 @@
+//! Promise: each recipe of the manual, and the unit that runs one, does what it says, at stand-ins on this machine; and
+//! what is said stays a text in all of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use crate::hear::{SCRIPT, say};
+use crate::support::{Folder, Server, wait_until};
+
+/// The shell blocks of a page of the manual.
+fn blocks(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("src/manual/{page}.md")).unwrap();
+    text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Takes whatever is posted, one request a connection; tells the path and the body of each.
+fn stand_in() -> (String, mpsc::Receiver<(String, String)>) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in socket.incoming() {
+            let mut reader = BufReader::new(connection.unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                reader.read_line(&mut head).unwrap();
+            }
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let mut body = vec![0; length.unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            if tell.send((path, String::from_utf8(body).unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+/// Runs a recipe and says something hostile of a thing that has each `status` in turn. Returns what `stand_in` was told
+/// of each, or a program in its place.
+fn cook(recipe: &str, name: &str, message: &str, statuses: &[&str]) -> Vec<String> {
+    let server = Server::start(&["--log", "debug"]);
+    let folder = Folder::new("recipe");
+    for program in ["notify-send", "sendmail", "pinctrl"] {
+        let path = folder.0.join(program);
+        let input = if program == "sendmail" { "cat; " } else { "" };
+        let script = format!("#!/bin/sh\n{{ printf '%s|' {program} \"$@\"; {input}}} >told.new\nmv told.new told\n");
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (url, told) = stand_in();
+    let recipe = ["https://ntfy.sh", "https://api.telegram.org", "https://chat.example"]
+        .iter()
+        .fold(recipe.replace("scripts/hear.sh", &format!("exec {SCRIPT} --silence 4")), |text, site| {
+            text.replace(site, &url)
+        })
+        .replace("localhost:4000", &server.address().to_string());
+    let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &recipe]).current_dir(&folder.0).env("PATH", path).env("TMPDIR", &folder.0);
+    let mut hearer = command.stdin(Stdio::null()).spawn().unwrap();
+    server.wait_for_log(" listens");
+    let tell = |status: &&str| {
+        say(&server, "/say", &[("name", name), ("message", message), ("status", status), ("key", "k")]);
+        let file = folder.0.join("told");
+        let mut said = None;
+        wait_until(&format!("it is told by {recipe}"), || {
+            said = fs::read_to_string(&file).ok().inspect(|_| fs::remove_file(&file).unwrap());
+            said = said.take().or_else(|| told.try_recv().ok().map(|(path, body)| format!("{path}|{body}")));
+            said.is_some()
+        });
+        said.unwrap()
+    };
+    let all = statuses.iter().map(tell).collect();
+    hearer.kill().unwrap();
+    hearer.wait().unwrap();
+    assert!(!folder.0.join("x").exists(), "{recipe}");
+    all
+}
+
+#[test]
+fn every_recipe_tells_what_was_said_and_runs_nothing_of_it() {
+    let (name, message) = ("-x $(touch x)", "~!touch x \"'`touch x`; é");
+    let line = format!("{name} {message}\n");
+    let recipes = blocks("recipes");
+    assert_eq!(recipes.len(), 6);
+    let statuses = |recipe: &str| if recipe.contains("pinctrl") { vec!["down", "ok", "warn"] } else { vec!["down"] };
+    let told = recipes.iter().flat_map(|recipe| cook(recipe, name, message, &statuses(recipe)));
+    let told: Vec<String> = told.collect();
+    assert_eq!(told[0], format!("notify-send|--|{name}|{message}|"));
+    assert_eq!(told[1], format!("sendmail|-i|root|Subject: aloud\nContent-Type: text/plain; charset=utf-8\n\n{line}"));
+    assert_eq!(told[2], format!("/TOPIC|{line}"));
+    let form = told[3].strip_prefix("/botTOKEN/sendMessage|").unwrap();
+    let form: Vec<_> = form_urlencoded::parse(form.as_bytes()).map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(form, ["chat_id=CHAT".to_owned(), format!("text={line}")]);
+    let json = serde_json::json!({ "text": line.trim_end() });
+    assert_eq!(told[4], format!("/hook|{json}\n"));
+    assert_eq!(told[5..], ["dh", "dl", "dl"].map(|level| format!("pinctrl|set|17|op|{level}|")));
+}
+
+#[test]
+fn every_line_of_a_log_is_said_as_it_stands() {
+    let server = Server::start(&[]);
+    let folder = Folder::new("tail");
+    let lines = ["$(touch x)", "  a & b=c + 100 %  ", "@file", "-n", "back\\slash \"'", "", "end"];
+    fs::write(folder.0.join("app.log"), lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    let block = blocks("speaking").into_iter().find(|block| block.contains("tail ")).unwrap();
+    let script = block.replace("-n 0", "-n +1").replace("localhost:4000", &server.address().to_string());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(&folder.0).stdin(Stdio::null()).process_group(0);
+    let mut tail = command.spawn().unwrap();
+    let said = || server.curl(&["/said/log"]);
+    wait_until("all is said", || said().ends_with("app end\r\n"));
+    let expected: String = lines.iter().map(|line| format!("app {line}\r\n")).collect();
+    assert_eq!(said(), expected.replace("app \r\n", "app\r\n"));
+    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{}", tail.id())]).status().unwrap();
+    assert!(killed.success());
+    tail.wait().unwrap();
+    assert!(!folder.0.join("x").exists());
+}
+
+#[test]
+fn the_unit_starts_hear_sh_as_it_is_used() {
+    let server = Server::start(&["--log", "debug"]);
+    let unit = fs::read_to_string("scripts/systemd/aloud-hear@.service").unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/aloud-hear ")).unwrap();
+    // systemd splits `$NAME` into words as a shell does.
+    let folder = Folder::new("unit");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {SCRIPT} {start}")]).current_dir(&folder.0).stdin(Stdio::null());
+    command.env("STATE_DIRECTORY", &folder.0).env("TMPDIR", &folder.0).env("ALOUD_COMMAND", "sh -c env>heard");
+    command.env("ALOUD_HEAR", format!("--silence 4 --event ci {}/build", server.address()));
+    let mut hearer = command.spawn().unwrap();
+    server.wait_for_log(" listens");
+    say(&server, "/say/build", &[("message", "done"), ("event", "ci")]);
+    let heard = || fs::read_to_string(folder.0.join("heard")).unwrap_or_default();
+    wait_until("the command runs", || heard().contains("\nALOUD_MESSAGE=done\n"));
+    wait_until("its place is kept", || folder.0.join("place").exists());
+    hearer.kill().unwrap();
+    hearer.wait().unwrap();
+}
