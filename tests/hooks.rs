@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 use crate::support::Server;
 
 /// A delivery of `tests/hooks`.
-struct Delivery {
+pub struct Delivery {
     name: String,
-    sender: Sender,
+    pub sender: Sender,
     /// As the forge's header names it.
     event: String,
-    payload: Value,
+    pub payload: Value,
 }
 
-fn deliveries() -> Vec<Delivery> {
+pub fn deliveries() -> Vec<Delivery> {
     let mut names: Vec<String> = std::fs::read_dir("tests/hooks")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

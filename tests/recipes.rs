@@ -9,7 +9,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use crate::hear::{SCRIPT, say};
+use serde_json::Value;
+
+use crate::hear::{Hearer, SCRIPT, say};
+use crate::senders::{Recipe, recipes};
 use crate::support::{Folder, Server, wait_until};
 
 /// The shell blocks of a page of the manual.
@@ -84,6 +87,90 @@ fn cook(recipe: &str, name: &str, message: &str, statuses: &[&str]) -> Vec<Strin
     hearer.wait().unwrap();
     assert!(!folder.0.join("x").exists(), "{recipe}");
     all
+}
+
+/// What ten services post: the delivery of a forge or of an alert manager and what is heard, or a sender of the
+/// manual's table; the channel; then the event, the key and the status.
+const POSTED: [[&str; 6]; 10] = [
+    [
+        "gitlab.Pipeline-Hook.failed",
+        "group/app: Pipeline #123 of main by Ana has failed in 2 min 3 s: unit",
+        "build",
+        "ci",
+        "group/app main",
+        "failed",
+    ],
+    [
+        "github.workflow_run.completed-success",
+        "group/app: Workflow CI #42 of main by ana has succeeded in 2 min 3 s",
+        "build",
+        "ci",
+        "group/app main CI",
+        "passed",
+    ],
+    [
+        "alertmanager.alerts.firing",
+        "InstanceDown on web1:9100 is firing (critical): web1:9100 has not answered for 5 minutes",
+        "ops",
+        "alert",
+        "InstanceDown instance=web1:9100 job=node severity=critical",
+        "firing",
+    ],
+    [
+        "grafana.alerts.firing",
+        "High memory usage is firing: Memory of zone us-1 is used up",
+        "ops/memory",
+        "alert",
+        "High memory usage grafana_folder=Machines team=blue zone=us-1 c6eadffa33fcdf37",
+        "firing",
+    ],
+    ["uptime-kuma", "", "ops", "alert", "Website", "down"],
+    ["healthchecks", "", "", "alert", "Nightly backup", "down"],
+    ["jenkins", "", "build", "ci", "app", "failed"],
+    ["sentry", "", "", "alert", "APP-7", "firing"],
+    ["docker-hub", "", "build", "message", "", ""],
+    ["slack", "", "chat", "message", "", ""],
+];
+
+#[test]
+fn what_ten_services_post_is_heard_stands_and_runs_a_command() {
+    let server = Server::start(&[]);
+    let mut listener = server.listen("/listen?as=json");
+    let hearer = Hearer::ready(&["sh"], &server, &["--silence", "8"]);
+    let recipes = recipes();
+    for (count, [name, line, channel, event, key, status]) in POSTED.into_iter().enumerate() {
+        let recipe = recipes.iter().find(|recipe| recipe.file.ends_with(&format!("/{name}.json")));
+        let (file, url, line) = match recipe {
+            Some(Recipe { file, url, heard }) => (file.clone(), url.clone(), heard.as_str()),
+            None => {
+                let sender = name.split('.').next().unwrap();
+                (format!("tests/hooks/{name}.json"), format!("/hook/{sender}"), line)
+            }
+        };
+        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        let below = |path: &str| if channel.is_empty() { path.to_owned() } else { format!("{path}/{channel}") };
+        let file = format!("@{file}");
+        let url = server.url(&format!("{}?{query}", below(path)));
+        let posted = server.curl(&["-g", &url, "-H", "Content-Type: application/json", "--data-binary", &file]);
+        assert_eq!(posted, "", "{name}");
+
+        let heard: Value = serde_json::from_str(&listener.line().unwrap()).unwrap();
+        let member = |object: &Value, name: &str| object[name].as_str().unwrap_or("").to_owned();
+        let members = |object: &Value, names: [&str; 5]| names.map(|name| member(object, name));
+        let names = ["channel", "event", "key", "status", "message"];
+        assert_eq!(members(&heard, names), [channel, event, key, status, line], "{name}");
+
+        let now = server.curl(&[&server.url(&format!("{}?as=json&event={event}", below("/now")))]);
+        let now: Vec<Value> = serde_json::from_str(&now).unwrap();
+        let stands = now.iter().find(|thing| member(thing, "id") == member(&heard, "id"));
+        let stands = stands.map(|thing| members(thing, names));
+        let expected = [channel, event, key, status, line].map(str::to_owned);
+        assert_eq!(stands, (!key.is_empty()).then_some(expected), "{name}");
+
+        let given = hearer.wait_for(count + 1).pop().unwrap();
+        let id = member(&heard, "id");
+        assert_eq!(given, [&id, event, channel, "", line, status, &format!("{line}\n")], "{name}");
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! `tests/hooks/json/SENDER.json` are payloads written by us after the senders' documentation; the table of
 //! `src/manual/webhooks.md` says how each is set up and heard.
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use aloud::hook::template;
@@ -12,17 +13,17 @@ use aloud::names::is_plain_name;
 use aloud::room::message::Message;
 use serde_json::{Value, json};
 
-use crate::hooks::{others, pointers, without};
-use crate::support::{Folder, Listener, Server};
+use crate::hooks::{deliveries, others, pointers, without};
+use crate::support::{Answer, Folder, Listener, Server};
 
 /// A row of the manual's table: the name of the sender's payload, the URL to give to it, and what is heard.
-struct Recipe {
-    file: String,
-    url: String,
-    heard: String,
+pub struct Recipe {
+    pub file: String,
+    pub url: String,
+    pub heard: String,
 }
 
-fn recipes() -> Vec<Recipe> {
+pub fn recipes() -> Vec<Recipe> {
     let manual = std::fs::read_to_string("src/manual/webhooks.md").unwrap();
     let rows = manual.lines().filter(|line| line.contains("`/hook/json"));
     let recipe = |row: &str| {
@@ -84,11 +85,15 @@ fn senders_keys_and_words_become_things_that_stand() {
     check("sentry", "alert APP-7: firing");
 }
 
-fn check_readable(message: &Message, what: &str) {
-    let line = &message.message;
+fn check_line(line: &str, what: &str) {
     assert!(!line.is_empty() && line.chars().count() <= 1000, "{what}: {line:?}");
     assert!(!line.contains(char::is_control) && !line.contains("  ") && !line.contains('\u{202e}'), "{what}: {line:?}");
     assert!(!["null", "{\"", "\":", "[]", "{}"].iter().any(|raw| line.contains(raw)), "{what}: {line:?}");
+    assert!(!line.contains("could not be read"), "{what}: {line:?}");
+}
+
+fn check_readable(message: &Message, what: &str) {
+    check_line(&message.message, what);
     assert!(message.fields.iter().all(|(key, text)| is_plain_name(key) && !text.is_empty()), "{what}");
 }
 
@@ -118,6 +123,63 @@ fn whatever_is_missing_or_of_another_type_json_becomes_a_readable_line_or_none()
         }
     }
     assert!(tried > 2_000, "{tried}");
+}
+
+/// The texts of `payload` with what is at `pointer` null, missing, nested deeper, in a list, and there twice.
+fn mutants(payload: &Value, pointer: &str) -> Vec<String> {
+    const MARK: &str = "what is changed stands here";
+    let mut marked = payload.clone();
+    let own = std::mem::replace(marked.pointer_mut(pointer).unwrap(), json!(MARK)).to_string();
+    let marked = marked.to_string();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let key = key.replace("~1", "/").replace("~0", "~");
+    let key = if payload.pointer(parent).unwrap().is_object() { format!("{}:", json!(key)) } else { String::new() };
+    let mark = format!("{key}\"{MARK}\"");
+    let forms = ["null", &format!("{{\"it\":{{\"is\":{own}}}}}"), &format!("[{own},null,{own}]")];
+    let changed = forms.map(|form| marked.replace(&mark, &format!("{key}{form}")));
+    let twice = [[&own, "null"], ["{}", &own], [&own, &own]].map(|[first, last]| {
+        let both = format!("{key}{first},{key}{last}");
+        marked.replace(&mark, &both)
+    });
+    let all: Vec<_> = changed.into_iter().chain(twice).chain([without(payload, pointer).to_string()]).collect();
+    assert!(all.iter().all(|text| !text.contains(MARK)));
+    all
+}
+
+/// Posts every payload of the manual's senders and of `tests/hooks` with each member changed.
+#[test]
+fn whatever_becomes_of_a_member_it_is_answered_200_and_what_is_heard_is_readable() {
+    let server = Server::start(&["--queue", "100000"]);
+    let mut listener = server.listen("/listen?event=*&as=json");
+    let mut all: Vec<(String, Value)> = recipes().iter().map(|recipe| (recipe.url.clone(), payload(recipe))).collect();
+    all.extend(
+        deliveries().into_iter().map(|delivery| (format!("/hook/{}", delivery.sender.name()), delivery.payload)),
+    );
+    let (mut seen, mut tried) = (HashSet::new(), 0);
+    let mut connection = BufReader::new(server.connect());
+    let mut post = |target: &str, body: &str| {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        connection.get_mut().write_all(request.as_bytes()).unwrap();
+        let answer = Answer::read(&mut connection, false);
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{target} {body}");
+        tried += 1;
+    };
+    let heard = std::thread::spawn(move || {
+        let lines = (0..).map(|_| heard(&mut listener)).take_while(|line| line["event"] != "end");
+        lines.map(|line| check_line(line["message"].as_str().unwrap(), &line.to_string())).count()
+    });
+    for (target, payload) in &all {
+        for pointer in pointers(payload) {
+            // Deliveries of one sender share most of what is in them.
+            if seen.insert((target, pointer.clone())) {
+                mutants(payload, &pointer).iter().for_each(|body| post(target, body));
+            }
+        }
+    }
+    assert_eq!(server.request("GET", "/say?event=end&message=x", &[], b"").status, 200);
+    let heard = heard.join().unwrap();
+    assert!(tried > 10_000 && heard > 2_000, "{heard} of {tried}");
 }
 
 #[test]
