@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a command for each message that an aloud server is told, one at a time and in order. Comes back by itself and
-# misses nothing that the server keeps. Needs a POSIX shell and curl: it runs under dash, bash and busybox (OpenWrt).
+# misses nothing that the server keeps. Needs a POSIX shell and curl: dash, bash, mksh and busybox (OpenWrt) run it.
 set -u
 
 usage() {
@@ -21,7 +21,7 @@ usage: hear.sh [OPTIONS] HOST[/CHANNEL] -- COMMAND [ARGUMENT...]
 
 COMMAND gets the line NAME MESSAGE on its standard input, and in its environment ALOUD_ID, ALOUD_TIME, ALOUD_EVENT,
 ALOUD_CHANNEL, ALOUD_NAME, ALOUD_MESSAGE and ALOUD_STATUS. A command that fails is told, and the next one runs.
-Ends by a signal; exits 1 when the server refuses it for good, 2 on bad usage.
+Ends by a signal, after the command that runs; exits 1 when the server refuses it for good, 2 on bad usage.
 END
 }
 

@@ -90,6 +90,14 @@ impl Hearer {
         }
     }
 
+    /// Sends it a signal, if it still runs.
+    fn signal(&mut self, signal: &str) {
+        if self.process.try_wait().unwrap().is_none() {
+            let pid = self.process.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        }
+    }
+
     /// The exit code.
     fn end(&mut self) -> Option<i32> {
         let mut status = None;
@@ -103,7 +111,11 @@ impl Hearer {
 
 impl Drop for Hearer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // At a signal it tidies up at once; after a kill its watcher does, which takes seconds.
+        match std::thread::panicking() {
+            false => self.signal("TERM"),
+            true => _ = self.process.kill(),
+        }
         let _ = self.process.wait();
         wait_until_within(4 * PATIENCE, "its helpers are gone", || {
             fs::read_dir(self.folder.0.join("tmp")).unwrap().count() == 0
@@ -401,10 +413,6 @@ fn hear_sh_lets_a_command_end_and_remembers_it_when_it_is_told_to_end() {
             Hearer::start(shell, folder, &["--state", "place", "--silence", "40", &address], script)
         };
         let text = |text: &str| say(&server, "/say", &[("message", text)]);
-        let end = |hearer: &mut Hearer, signal: &str| {
-            let pid = hearer.process.id().to_string();
-            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-        };
         let moved = |hearer: &mut Hearer| {
             let code = hearer.end(); // mksh gives a code
             assert!(code.is_none_or(|code| code > 128), "{shell:?} ends by the signal: {code:?}");
@@ -419,27 +427,27 @@ fn hear_sh_lets_a_command_end_and_remembers_it_when_it_is_told_to_end() {
         wait_until("it listens", || listening() == 1);
         text("one");
         hearer.wait_for(1);
-        end(&mut hearer, "TERM");
+        hearer.signal("TERM");
         fs::write(hearer.folder.0.join("go"), "").unwrap();
-        // What has ended well is not run again; what has failed at the signal is.
+        // A command that has ended well is not run again; one that has failed at the signal is.
         let mut hearer = start(moved(&mut hearer), &waits);
         wait_until("it listens", || listening() == 2);
         fs::remove_file(hearer.folder.0.join("go")).unwrap();
         text("two");
         hearer.wait_for(2);
-        end(&mut hearer, "INT");
+        hearer.signal("INT");
         fs::write(hearer.folder.0.join("go"), "").unwrap();
         let mut hearer = start(moved(&mut hearer), NOTE);
         text("three");
         let heard: Vec<_> = hearer.wait_for(4).iter().map(|columns| columns[4].clone()).collect();
         assert_eq!(heard, ["one", "two", "two", "three"], "{shell:?}");
-        // Where it waits for a message, and where it waits to come back.
-        end(&mut hearer, "HUP");
+        // It ends while it waits for a message, and while it waits to come back.
+        hearer.signal("HUP");
         let mut hearer = start(moved(&mut hearer), NOTE);
         wait_until("it listens", || listening() == 4);
         drop(server);
         wait_until("it has lost the server", || hearer.errors().contains("gives no answer; comes back in 2 s"));
-        end(&mut hearer, "TERM");
+        hearer.signal("TERM");
         moved(&mut hearer);
     }
 }

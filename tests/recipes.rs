@@ -89,8 +89,8 @@ fn cook(recipe: &str, name: &str, message: &str, statuses: &[&str]) -> Vec<Strin
     all
 }
 
-/// What ten services post: the delivery of a forge or of an alert manager and what is heard, or a sender of the
-/// manual's table; the channel; then the event, the key and the status.
+/// Ten services: a delivery of a forge or of an alert manager and what is heard of it, or a sender of the manual's
+/// table; the channel it posts to; then the event, the key and the status.
 const POSTED: [[&str; 6]; 10] = [
     [
         "gitlab.Pipeline-Hook.failed",
