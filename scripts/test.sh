@@ -62,12 +62,15 @@ wait $builds || {
 step 'model checks of the hand-over'
 RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release --no-default-features --lib model
 
+# Most of these tests wait for something most of the time, so there are more of them at once than cores.
+threads=$((2 * $(nproc)))
+
 step 'end to end'
-cargo test --quiet --release --test tests
+cargo test --quiet --release --test tests -- --test-threads $threads
 
 if command -v valkey-server >/dev/null; then
     step 'the tests of Redis, with Valkey'
-    ALOUD_TEST_REDIS=valkey-server cargo test --quiet --release --test tests relay
+    ALOUD_TEST_REDIS=valkey-server cargo test --quiet --release --test tests relay -- --test-threads $threads
 fi
 
 step 'the lesson: twins, a naive program, exercises'
