@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::support::{Answer, Folder, Server};
 
+/// How often `/now` is read and listened on from; `ALOUD_TEST_ROUNDS` says otherwise, for example 1000.
+const ROUNDS: usize = 20;
+
 /// The things at `path`, as JSON, and the id to listen on from.
 fn things(server: &Server, path: &str) -> (Vec<Value>, String) {
     let answer = server.request("GET", path, &["Accept: application/json"], b"");
@@ -117,6 +120,7 @@ fn fold(known: &mut HashMap<String, String>, message: &Value) {
 #[test]
 fn who_reads_now_and_listens_on_from_its_id_knows_what_the_server_knows() {
     const KEYS: usize = 500;
+    let rounds = std::env::var("ALOUD_TEST_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
     let server = Server::start(&["--history", "100000"]);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -133,11 +137,11 @@ fn who_reads_now_and_listens_on_from_its_id_knows_what_the_server_knows() {
                 }
             });
         }
-        for round in 0..20 {
+        for round in 1..=rounds {
             let (now, id) = things(&server, "/now");
             let mut known = HashMap::new();
             now.iter().for_each(|thing| fold(&mut known, thing));
-            if round == 19 {
+            if round == rounds {
                 stop.store(true, Ordering::Relaxed);
             }
             let (later, last) = things(&server, "/now");
