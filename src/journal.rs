@@ -9,19 +9,19 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::clock;
 use crate::sync::lock;
 
 /// Lines written about one kind of trouble in one [`SPAN`].
-const LINES: u32 = 5;
+const LINES: u64 = 5;
 
 /// The time after which a kind of trouble is news again.
 const SPAN: Duration = Duration::from_secs(10);
@@ -32,28 +32,25 @@ const MOST_WAITING: usize = 500;
 /// The stack of the thread that writes.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// The lines on their way to stderr, once the log is started.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// The lines on their way to stderr.
+static QUEUE: LazyLock<Queue> = LazyLock::new(Queue::default);
 
 /// Starts a thread that writes log lines of `level` or graver to stderr, a panic's message among them.
 ///
 /// # Errors
 /// The system's, if no thread can be started.
 pub fn start(level: LevelFilter) -> io::Result<()> {
-    let (queue, lines) = Queue::new();
-    let lost = queue.lost.clone();
-    thread::Builder::new()
-        .name("log".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || write_to(io::stderr(), &lines, &lost))?;
-    let queue = QUEUE.get_or_init(|| queue);
-    log::set_max_level(level);
+    let write = || QUEUE.write_to(io::stderr());
+    thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES).spawn(write)?;
+    let mut config = ConfigBuilder::new();
+    config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off).set_target_level(LevelFilter::Off);
+    config.set_location_level(LevelFilter::Off);
     // An embedding program may have a log already.
-    let _ = log::set_boxed_logger(Box::new(Journal::new(level, queue)));
+    let _ = WriteLogger::init(level, config.build(), Pieces { queue: &QUEUE, line: vec![] });
     // Not through the log: the panic may be in the middle of a log line.
     std::panic::set_hook(Box::new(|panic| {
         if log::max_level() >= LevelFilter::Error {
-            queue.put(format!("{} [ERROR] {}\n", now(), panic.to_string().replace(char::is_control, " ")).into());
+            QUEUE.put(format!("{} [ERROR] {}\n", now(), panic.to_string().replace(char::is_control, " ")).into());
         }
     }));
     Ok(())
@@ -61,49 +58,18 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
 
 /// Writes `line` as it is, whatever the level.
 pub fn say(line: &str) {
-    if let Some(queue) = QUEUE.get() {
-        queue.put(format!("{line}\n").into());
-    }
+    QUEUE.put(format!("{line}\n").into());
 }
 
-/// Waits until all lines are written, but no longer than `limit`, and ends the thread.
+/// Waits until all lines are written, but no longer than `limit`.
 pub fn finish(limit: Duration) {
-    if let Some(queue) = QUEUE.get() {
-        let deadline = Instant::now() + limit;
-        let (tell, told) = bounded(1);
-        let _ = queue.lines.send_deadline(Entry::End(tell), deadline);
-        let _ = told.recv_deadline(deadline);
-    }
+    let deadline = Instant::now() + limit;
+    let (tell, told) = bounded(0);
+    let _ = QUEUE.lines.0.send_deadline((vec![], Some(tell)), deadline);
+    let _ = told.recv_deadline(deadline);
 }
 
-/// simplelog's logger, under whose lock nothing is done that can panic.
-struct Journal(Box<WriteLogger<Pieces>>);
-
-impl Journal {
-    fn new(level: LevelFilter, queue: &'static Queue) -> Journal {
-        let mut config = ConfigBuilder::new();
-        config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off).set_target_level(LevelFilter::Off);
-        config.set_location_level(LevelFilter::Off);
-        Journal(WriteLogger::new(level, config.build(), Pieces { queue, line: vec![] }))
-    }
-}
-
-impl Log for Journal {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let text = record.args().to_string();
-            self.0.log(&Record::builder().metadata(record.metadata().clone()).args(format_args!("{text}")).build());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// Gathers the pieces of a line, behind the time.
+/// Gathers the pieces in which simplelog writes a line, behind the time.
 struct Pieces {
     queue: &'static Queue,
     line: Vec<u8>,
@@ -126,64 +92,52 @@ impl Write for Pieces {
     }
 }
 
-/// An entry for the thread that writes.
-enum Entry {
-    Line(Vec<u8>),
-    /// The last one. The sender tells that all is written.
-    End(Sender<()>),
-}
+/// A line for the thread that writes, and a sender that it drops when the line is written.
+type Entry = (Vec<u8>, Option<Sender<()>>);
 
 /// Lines that wait to be written.
 struct Queue {
-    /// To the thread that writes. Bounded; whatever does not fit is lost.
-    lines: Sender<Entry>,
+    /// To the thread that writes, which lives as long as the process. Bounded; a line that does not fit is lost.
+    lines: (Sender<Entry>, Receiver<Entry>),
     /// How many lines were lost and not told of yet.
-    lost: Arc<AtomicU64>,
+    lost: AtomicU64,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { lines: bounded(MOST_WAITING), lost: AtomicU64::new(0) }
+    }
 }
 
 impl Queue {
-    fn new() -> (Queue, Receiver<Entry>) {
-        let (lines, receiver) = bounded(MOST_WAITING);
-        (Queue { lines, lost: Arc::default() }, receiver)
-    }
-
     /// Puts a line. Never waits for the writer. After a lost line none is put until all are written, so that the count
     /// stands in the place of the lost lines.
     fn put(&self, line: Vec<u8>) {
-        let is_behind = self.lost.load(Ordering::SeqCst) > 0 && !self.lines.is_empty();
-        if is_behind || self.lines.try_send(Entry::Line(line)).is_err() {
+        let is_behind = self.lost.load(Ordering::SeqCst) > 0 && !self.lines.0.is_empty();
+        if is_behind || self.lines.0.try_send((line, None)).is_err() {
             self.lost.fetch_add(1, Ordering::SeqCst);
         }
     }
-}
 
-/// The life of the thread that writes: each line in one write, which a pipe takes whole, and behind the last one how
-/// many were lost.
-fn write_to(mut out: impl Write, lines: &Receiver<Entry>, lost: &AtomicU64) {
-    for entry in lines {
-        let written = match &entry {
-            Entry::Line(line) => out.write_all(line),
-            Entry::End(_) => Ok(()),
-        };
-        if written.is_err() {
-            lost.fetch_add(1, Ordering::SeqCst);
-        } else if lines.is_empty() {
-            let count = lost.swap(0, Ordering::SeqCst);
-            let told = format!("{} [WARN] {count} log lines were lost; nobody read them\n", now());
-            if count > 0 && out.write_all(told.as_bytes()).is_err() {
-                lost.fetch_add(count, Ordering::SeqCst);
+    /// The life of the thread that writes: each line in one write, which a pipe takes whole, and behind the last one
+    /// how many were lost.
+    fn write_to(&self, mut out: impl Write) {
+        for (line, _told) in &self.lines.1 {
+            if out.write_all(&line).is_err() {
+                self.lost.fetch_add(1, Ordering::SeqCst);
+            } else if self.lines.1.is_empty() {
+                let count = self.lost.swap(0, Ordering::SeqCst);
+                let line = format!("{} [WARN] {count} log lines were lost; nobody read them\n", now());
+                if count > 0 && out.write_all(line.as_bytes()).is_err() {
+                    self.lost.fetch_add(count, Ordering::SeqCst);
+                }
             }
-        }
-        if let Entry::End(told) = entry {
-            let _ = told.send(());
-            return;
         }
     }
 }
 
-/// The time, as in a message.
 fn now() -> String {
-    humantime::format_rfc3339_micros(clock::machine_time()).to_string()
+    clock::rfc3339(clock::machine_micros())
 }
 
 /// New connections that fail: no thread could be started, or descriptors ran out.
@@ -200,18 +154,13 @@ pub static KEEPING: RateLimited = RateLimited::new("trouble with keeping message
 /// One kind of trouble.
 pub struct RateLimited {
     what: &'static str,
-    state: Mutex<State>,
-}
-
-struct State {
-    since: Option<Instant>,
-    lines: u32,
-    unsaid: u64,
+    /// How often it came since its first line, and when that was written; `None` if it is news.
+    lately: Mutex<Option<(Instant, u64)>>,
 }
 
 impl RateLimited {
     const fn new(what: &'static str) -> RateLimited {
-        RateLimited { what, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
+        RateLimited { what, lately: Mutex::new(None) }
     }
 
     /// Logs `line` as a warning, or only counts it if enough like it were logged lately.
@@ -223,24 +172,17 @@ impl RateLimited {
 
     fn is_news(&self, now: Instant) -> bool {
         self.settle(now);
-        let mut state = lock(&self.state);
-        state.since.get_or_insert(now);
-        if state.lines < LINES {
-            state.lines += 1;
-            return true;
-        }
-        state.unsaid += 1;
-        false
+        let mut lately = lock(&self.lately);
+        let (_, count) = lately.get_or_insert((now, 0));
+        *count += 1;
+        *count <= LINES
     }
 
     /// Logs how many lines were only counted, once their span is over.
     fn settle(&self, now: Instant) {
-        let mut state = lock(&self.state);
-        if state.since.is_some_and(|since| now.duration_since(since) >= SPAN) {
-            if state.unsaid > 0 {
-                log::warn!("{}: {} more in {} s", self.what, state.unsaid, SPAN.as_secs());
-            }
-            *state = State { since: None, lines: 0, unsaid: 0 };
+        let over = lock(&self.lately).take_if(|(since, _)| now.duration_since(*since) >= SPAN);
+        if let Some((_, count)) = over.filter(|(_, count)| *count > LINES) {
+            log::warn!("{}: {} more in {} s", self.what, count - LINES, SPAN.as_secs());
         }
     }
 }
@@ -253,18 +195,19 @@ pub fn settle_all() {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crossbeam_channel::unbounded;
+
+    use super::*;
 
     #[test]
     fn repeated_trouble_is_counted_and_news_again_later() {
         let trouble = RateLimited::new("test");
         let start = Instant::now();
         let said = (0..100).filter(|_| trouble.is_news(start)).count();
-        assert_eq!(said as u32, LINES);
-        assert_eq!(trouble.state.lock().unwrap().unsaid, 100 - u64::from(LINES));
+        assert_eq!(said as u64, LINES);
+        assert_eq!(*trouble.lately.lock().unwrap(), Some((start, 100)));
         assert!(trouble.is_news(start + SPAN), "news again after the span");
-        assert_eq!(trouble.state.lock().unwrap().unsaid, 0, "what was counted has been said");
+        assert_eq!(*trouble.lately.lock().unwrap(), Some((start + SPAN, 1)), "what was counted has been said");
     }
 
     /// A stderr that takes nothing before it is allowed to, then all.
@@ -286,10 +229,9 @@ mod tests {
     }
 
     fn queue_and_writer(out: impl Write + Send + 'static) -> &'static Queue {
-        let (queue, lines) = Queue::new();
-        let lost = queue.lost.clone();
-        thread::spawn(move || write_to(out, &lines, &lost));
-        Box::leak(Box::new(queue))
+        let queue: &Queue = Box::leak(Box::default());
+        thread::spawn(|| queue.write_to(out));
+        queue
     }
 
     fn writer_that_is_stuck() -> (&'static Queue, Sender<()>, Receiver<Vec<u8>>) {
@@ -346,26 +288,5 @@ mod tests {
         assert_eq!(text.recv().unwrap(), b"three\n");
         let count = String::from_utf8(text.recv().unwrap()).unwrap();
         assert!(count.ends_with(" [WARN] 2 log lines were lost; nobody read them\n"), "{count}");
-    }
-
-    #[test]
-    fn a_panic_in_the_middle_of_a_line_hinders_no_other_line() {
-        struct Panics;
-        impl Display for Panics {
-            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                panic!("in the middle of a line");
-            }
-        }
-        let (queue, allow, text) = writer_that_is_stuck();
-        drop(allow);
-        let journal = Journal::new(LevelFilter::Info, queue);
-        let log = |text: std::fmt::Arguments<'_>| {
-            journal.log(&Record::builder().level(log::Level::Info).args(text).build());
-        };
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| log(format_args!("{Panics}"))));
-        assert!(panicked.is_err());
-        log(format_args!("goes on"));
-        let line = String::from_utf8(text.recv().unwrap()).unwrap();
-        assert!(line.ends_with("Z [INFO] goes on\n"), "{line}");
     }
 }

@@ -51,22 +51,20 @@ fn run(config: Config) -> Exit {
             return complain(&line, Exit::CannotStart);
         }
     };
-    let end = serve(config, signals);
+    let served = serve(config, signals).inspect_err(|line| journal::say(&format!("aloud: {line}")));
     journal::finish(LOG_LIMIT);
-    end
+    if served.is_ok() { Exit::Stopped } else { Exit::CannotStart }
 }
 
-fn serve(config: Config, signals: Receiver<()>) -> Exit {
+/// Serves until the first signal.
+///
+/// # Errors
+/// Why the server cannot start.
+fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
     for line in environment::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");
     }
-    let pool = match Pool::start(config.clone()) {
-        Ok(pool) => pool,
-        Err(line) => {
-            journal::say(&format!("aloud: {line}"));
-            return Exit::CannotStart;
-        }
-    };
+    let pool = Pool::start(config.clone())?;
     log::info!("Running at {}", pool.name());
     if let Some(line) = auth::warning(&config, pool.address()) {
         log::warn!("{line}");
@@ -78,7 +76,7 @@ fn serve(config: Config, signals: Receiver<()>) -> Exit {
     log::info!("Stopping");
     let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
-    Exit::Stopped
+    Ok(())
 }
 
 /// Asks a server whether it is well. If it is not, the reason goes to stderr.

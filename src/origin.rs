@@ -1,6 +1,6 @@
 //! The web pages that may use the server (`--allow-origin`), told by the origins that browsers send (RFC 6454).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use url::Url;
 
 /// The origins whose pages may use the server; none means every page.
 #[derive(Debug, Clone, Default)]
@@ -36,51 +36,18 @@ impl Origins {
 /// Whether a page of `origin` is one of the server's own. `host` is the name by which the server was reached. A browser
 /// leaves out the default port in `origin`; a proxy may write it in `host`.
 pub fn is_own(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let port = format!(":{}", default_port(scheme).unwrap_or(""));
-    host.strip_suffix(&port).unwrap_or(host).eq_ignore_ascii_case(authority)
-}
-
-fn default_port(scheme: &str) -> Option<&'static str> {
-    match scheme {
-        "http" => Some("80"),
-        "https" => Some("443"),
-        _ => None,
-    }
+    let scheme = origin.split("://").next().unwrap_or("");
+    let origin_of = |address: &str| Url::parse(address).ok().map(|address| address.origin());
+    origin_of(origin).is_some_and(|page| origin_of(&format!("{scheme}://{host}")) == Some(page))
 }
 
 /// Whether a browser may send `text` as `Origin` (WHATWG HTML section 7.1.1): scheme, host, and the port unless it is
 /// the scheme's own, all in lower case, and nothing else. For a page without an address it sends `null`.
 fn is_origin(text: &str) -> bool {
-    let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
-    let end = authority.find(']').map_or(0, |end| end + 1);
-    let (host, port) = match authority[end..].split_once(':') {
-        Some((rest, port)) => (&authority[..end + rest.len()], Some(port)),
-        None => (authority, None),
-    };
-    let is_port = |port: &str| {
-        port.parse::<u16>().is_ok_and(|number| number.to_string() == port) && default_port(scheme) != Some(port)
-    };
-    let is_plain = |text: &str, more: &[u8]| {
-        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
-    };
-    scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && is_plain(scheme, b"+-.")
-        && (is_address(host) || (is_plain(host, b"-._") && !ends_in_a_number(host)))
-        && port.is_none_or(is_port)
-}
-
-/// Whether `host` is an IP address, written as browsers write it.
-fn is_address(host: &str) -> bool {
-    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|text| text.parse().ok());
-    let v4 = host.parse::<Ipv4Addr>().is_ok_and(|address| address.to_string() == host);
-    v4 || v6.is_some_and(|address: Ipv6Addr| format!("[{address}]") == host)
-}
-
-/// Whether `host` is empty, or a browser takes it for an IPv4 address, which it then writes in another way.
-fn ends_in_a_number(host: &str) -> bool {
-    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or("");
-    last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x")
+    let Ok(page) = Url::parse(text) else { return text == "null" };
+    let port = page.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let written = page.host_str().map(|host| format!("{}://{host}{port}", page.scheme()));
+    written.as_deref() == Some(text) && !text.contains(|char: char| char.is_ascii_uppercase() || char == '*')
 }
 
 #[cfg(test)]

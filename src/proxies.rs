@@ -5,11 +5,13 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// The proxies that are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// Addresses of networks, and how many bits of each count.
-    networks: Vec<(IpAddr, u32)>,
+    /// Networks; a single address is one too.
+    networks: Vec<IpNet>,
     /// Whether clients of a socket file are trusted.
     unix: bool,
 }
@@ -19,15 +21,11 @@ impl Proxies {
     pub fn read(list: &str) -> Option<Proxies> {
         let mut proxies = Proxies::default();
         for item in list.split(',').map(str::trim) {
-            if item == "unix" {
-                proxies.unix = true;
-                continue;
+            match item.parse::<IpAddr>() {
+                Ok(address) => proxies.networks.push(address.into()),
+                Err(_) if item == "unix" => proxies.unix = true,
+                Err(_) => proxies.networks.push(item.parse().ok()?),
             }
-            let (address, bits) = item.split_once('/').map_or((item, None), |(address, bits)| (address, Some(bits)));
-            let address: IpAddr = address.parse().ok()?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|bits| *bits <= most))?;
-            proxies.networks.push((address, bits));
         }
         Some(proxies)
     }
@@ -35,7 +33,7 @@ impl Proxies {
     /// Whether `address` is a trusted proxy's; a client of a socket file has none.
     pub fn trust(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address else { return self.unix };
-        self.networks.iter().any(|network| covers(*network, address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// The client that a trusted proxy asks for. `None` if it names none: no header does, or the two headers name two.
@@ -61,15 +59,6 @@ impl Proxies {
         }
         client
     }
-}
-
-fn covers((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
-    let all = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    let differing = all(network) ^ all(address);
-    network.is_ipv4() == address.is_ipv4() && differing.checked_shr(128 - bits).unwrap_or(0) == 0
 }
 
 /// The parts of `text` between separators, of which those between quotes are none. `None` where a quote does not end:
