@@ -181,6 +181,7 @@ pub mod flags;
 pub mod journal;
 pub mod names;
 pub mod origin;
+pub mod parameters;
 pub mod proxies;
 pub mod secret;
 pub mod sync;

@@ -3,10 +3,13 @@
 /// The longest channel segment, event name or field key, in characters.
 pub const NAME_LIMIT: usize = 64;
 
+/// The rule for plain names, for an error line.
+pub const PLAIN_NAME: &str = "1 to 64 of A-Z a-z 0-9 _ . -";
+
 /// The deepest channel, in segments.
 pub const CHANNEL_DEPTH: usize = 8;
 
-/// True for 1 to 64 characters out of `A-Z a-z 0-9 _ . -`: an event name, a field key, a channel segment.
+/// Whether `name` keeps to [`PLAIN_NAME`]: an event name, a field key, a channel segment.
 pub fn is_plain_name(name: &str) -> bool {
     (1..=NAME_LIMIT).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
@@ -39,6 +42,11 @@ pub fn is_channel(channel: &str) -> bool {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rule_states_the_limit_that_holds() {
+        assert!(PLAIN_NAME.starts_with(&format!("1 to {NAME_LIMIT} ")));
+    }
 
     #[test]
     fn channels_are_plain_names_joined_by_slashes() {

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::parameters;
+
 /// The proxies that are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
@@ -39,8 +41,11 @@ impl Proxies {
     /// The client that a trusted proxy asks for. `None` if it names none: no header does, or the two headers name two.
     /// Nearly every proxy writes one of them and passes the other on, so that one may be the client's own.
     pub fn client(&self, forwarded: Option<&str>, x_forwarded_for: Option<&str>) -> Option<IpAddr> {
-        let forwarded = forwarded.map(|list| self.nearest(parts(list, ',')?.into_iter().map(node)));
-        let plain = x_forwarded_for.map(|list| self.nearest(list.split(',').map(Some)));
+        let forwarded = forwarded.map(|list| match parameters::parts(list, ',') {
+            (elements, true) => self.nearest(elements.into_iter().map(|element| parameters::value(element, "for"))),
+            (_, false) => None, // a quote that does not end would swallow what a proxy has added
+        });
+        let plain = x_forwarded_for.map(|list| self.nearest(list.split(',').map(|node| Some(node.to_owned()))));
         match (forwarded, plain) {
             (Some(one), Some(other)) => one.filter(|_| one == other),
             (one, other) => one.or(other).flatten(),
@@ -49,37 +54,16 @@ impl Proxies {
 
     /// The last of `nodes` that is no trusted proxy, or the first one where all are. `None` where it is no address, or
     /// one behind it is none: what stands before that is hearsay.
-    fn nearest<'a>(&self, nodes: impl DoubleEndedIterator<Item = Option<&'a str>>) -> Option<IpAddr> {
+    fn nearest(&self, nodes: impl DoubleEndedIterator<Item = Option<String>>) -> Option<IpAddr> {
         let mut client = None;
         for node in nodes.rev() {
-            client = Some(address_of(node?)?);
+            client = Some(address_of(&node?)?);
             if !self.trust(client) {
                 break;
             }
         }
         client
     }
-}
-
-/// The parts of `text` between separators, of which those between quotes are none. `None` where a quote does not end:
-/// it would swallow what a proxy has added.
-fn parts(text: &str, separator: char) -> Option<Vec<&str>> {
-    let (mut quoted, mut escaped) = (false, false);
-    let ends = |letter: char| {
-        quoted ^= letter == '"' && !escaped;
-        escaped = letter == '\\' && quoted && !escaped;
-        letter == separator && !quoted
-    };
-    let parts = text.split(ends).collect();
-    (!quoted).then_some(parts)
-}
-
-/// The value of `for` in an element of `Forwarded`, without quotes.
-fn node(element: &str) -> Option<&str> {
-    let pairs = parts(element, ';')?.into_iter().filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    let node = node.trim();
-    Some(node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node))
 }
 
 /// `ADDR`, `ADDR:PORT`, `[ADDR]` or `[ADDR]:PORT`; whatever else, `unknown` and `_names` for instance, is no address.

@@ -24,13 +24,15 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The longest file that is read, in bytes: ten thousand tokens.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The rights of a token.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rights {
-    /// To say something.
-    pub say: bool,
-    /// To hear or see messages.
-    pub listen: bool,
+pub enum Door {
+    /// Something that everybody may see.
+    Open,
+    /// To say something: `--say-token`.
+    Say,
+    /// To hear or see messages, or the hosts: `--listen-token`.
+    Listen,
 }
 
 /// A line of the file.
@@ -38,7 +40,8 @@ pub struct Rights {
 struct Grant {
     /// The digest of the token. All digests have one length, so every comparison takes equally long.
     digest: [u8; 32],
-    rights: Rights,
+    /// The door that it opens; `None` for both.
+    door: Option<Door>,
     /// This channel and those below it; empty for every channel.
     channel: String,
 }
@@ -73,15 +76,15 @@ impl Tokens {
         Ok(Tokens { path, state: Mutex::new(state) })
     }
 
-    /// Whether one of `offered` is a token with `rights` on `channel`, which may be several channels with commas
+    /// Whether one of `offered` is a token that opens `door` to `channel`, which may be several channels with commas
     /// between. Comparing takes equally long in both cases.
-    pub fn allow(&self, offered: &[&[u8]], rights: Rights, channel: &str) -> bool {
+    pub fn allow(&self, offered: &[&[u8]], door: Door, channel: &str) -> bool {
         let grants = self.current();
         let digests: Vec<[u8; 32]> = offered.iter().map(|token| Sha256::digest(token).into()).collect();
         let is_offered = |grant: &Grant| {
             digests.iter().fold(false, |found, digest| found | bool::from(grant.digest[..].ct_eq(&digest[..])))
         };
-        let suits = |grant: &Grant| grant.rights.say >= rights.say && grant.rights.listen >= rights.listen;
+        let suits = |grant: &Grant| grant.door.is_none_or(|opened| opened == door);
         let held: Vec<&Grant> = grants.iter().filter(|grant| is_offered(grant) & suits(grant)).collect();
         channel.split(',').all(|channel| held.iter().any(|grant| is_within(channel, &grant.channel)))
     }
@@ -155,16 +158,16 @@ fn grant(words: &[&str]) -> Result<Grant, &'static str> {
         [_, _, _] => return Err("ends in what is no channel"),
         _ => return Err("is not of two or three words"),
     };
-    let rights = match *rights {
-        "say" => Rights { say: true, listen: false },
-        "listen" => Rights { say: false, listen: true },
-        "both" => Rights { say: true, listen: true },
+    let door = match *rights {
+        "say" => Some(Door::Say),
+        "listen" => Some(Door::Listen),
+        "both" => None,
         _ => return Err("says neither say nor listen nor both"),
     };
     if !Secret::may_be_token(token.as_bytes()) {
         return Err("begins with what is no token (1 to 512 visible ASCII characters)");
     }
-    Ok(Grant { digest: Sha256::digest(token.as_bytes()).into(), rights, channel: channel.to_owned() })
+    Ok(Grant { digest: Sha256::digest(token.as_bytes()).into(), door, channel: channel.to_owned() })
 }
 
 impl Debug for Tokens {
@@ -177,9 +180,6 @@ impl Debug for Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SAY: Rights = Rights { say: true, listen: false };
-    const LISTEN: Rights = Rights { say: false, listen: true };
 
     /// The tokens in a file that holds `text`, and the file, which is removed by the test.
     fn tokens(name: &str, text: &str) -> (Result<Tokens, String>, PathBuf) {
@@ -195,28 +195,24 @@ mod tests {
         let (tokens, path) = tokens("rights", text);
         std::fs::remove_file(path).unwrap();
         let tokens = tokens.unwrap();
-        let check = |token: &str, rights: Rights, channel: &str, expected: bool| {
-            assert_eq!(
-                tokens.allow(&[b"", token.as_bytes()], rights, channel),
-                expected,
-                "{token} {rights:?} {channel}"
-            );
+        let check = |token: &str, door: Door, channel: &str, expected: bool| {
+            assert_eq!(tokens.allow(&[b"", token.as_bytes()], door, channel), expected, "{token} {door:?} {channel}");
         };
-        check("a", SAY, "", true);
-        check("a", LISTEN, "build", true);
-        check("b", SAY, "build", true);
-        check("b", SAY, "build/main", true);
-        check("b", SAY, "", false);
-        check("b", SAY, "builder", false);
-        check("b", LISTEN, "build", false);
-        check("c", LISTEN, "build/main/x", true);
-        check("c", LISTEN, "build", false);
-        check("c", SAY, "build/main", false);
-        check("d", SAY, "x,y/z", true);
-        check("d", SAY, "x,z", false);
-        check("e", SAY, "", false);
-        check("#e", SAY, "", false);
-        check("", SAY, "", false);
+        check("a", Door::Say, "", true);
+        check("a", Door::Listen, "build", true);
+        check("b", Door::Say, "build", true);
+        check("b", Door::Say, "build/main", true);
+        check("b", Door::Say, "", false);
+        check("b", Door::Say, "builder", false);
+        check("b", Door::Listen, "build", false);
+        check("c", Door::Listen, "build/main/x", true);
+        check("c", Door::Listen, "build", false);
+        check("c", Door::Say, "build/main", false);
+        check("d", Door::Say, "x,y/z", true);
+        check("d", Door::Say, "x,z", false);
+        check("e", Door::Say, "", false);
+        check("#e", Door::Say, "", false);
+        check("", Door::Say, "", false);
         assert_eq!(format!("{tokens:?}"), "Tokens(not shown)");
     }
 

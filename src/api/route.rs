@@ -11,7 +11,7 @@ use crate::http::auth::{self, Door};
 use crate::http::exchange::{Exchange, Outcome};
 use crate::http::head::BodyLimit;
 use crate::http::refusal::Refusal;
-use crate::names::{CHANNEL_DEPTH, NAME_LIMIT, is_channel, is_plain_name};
+use crate::names::{CHANNEL_DEPTH, PLAIN_NAME, is_channel, is_plain_name};
 use crate::page;
 use crate::text::shown;
 
@@ -81,8 +81,7 @@ impl Route<'_> {
                 if is_plain_name(host) {
                     return Ok(Route::Beat(host, report));
                 }
-                let line = format!("{} is no host name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(host));
-                Err(Refusal::new(400, line))
+                Err(Refusal::bad(format!("{} is no host name; send {PLAIN_NAME}", shown(host))))
             }
             ("hosts", None) => Ok(Route::Hosts),
             ("page", Some(name)) => page::file(name).map(Route::Page).ok_or_else(nowhere),
@@ -229,8 +228,8 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
         None => Ok(""),
         Some(channel) if is_channel(channel) => Ok(channel),
         Some(channel) => {
-            let rule = format!("up to {CHANNEL_DEPTH} names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . - joined by /");
-            Err(Refusal::new(400, format!("{} is no channel; send {rule}", shown(channel))))
+            let rule = format!("up to {CHANNEL_DEPTH} names of {PLAIN_NAME} joined by /");
+            Err(Refusal::bad(format!("{} is no channel; send {rule}", shown(channel))))
         }
     }
 }

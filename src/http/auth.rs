@@ -13,7 +13,7 @@ use crate::http::refusal::Refusal;
 use crate::origin;
 use crate::secret::Secret;
 use crate::text::shown;
-use crate::tokens::Rights;
+pub use crate::tokens::Door;
 
 /// The challenge for a request without a token (RFC 6750 section 3). Not `Basic`, though its password is taken: a
 /// browser that was asked for one would then send it by itself with every request that any web page makes it send, and
@@ -23,17 +23,6 @@ const CHALLENGE: &str = "Bearer realm=\"aloud\"";
 
 /// The challenge for a request with a token that is not good here.
 const WRONG_TOKEN: &str = "Bearer realm=\"aloud\", error=\"invalid_token\"";
-
-/// The purpose of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// Something that everybody may see.
-    Open,
-    /// To say something: `--say-token`.
-    Say,
-    /// To hear or see messages, or the hosts: `--listen-token`.
-    Listen,
-}
 
 /// Admits a request that may go through `door` to `channel`.
 ///
@@ -53,12 +42,16 @@ pub fn admit(door: Door, channel: &str, exchange: &Exchange<'_>) -> Result<(), R
 
 /// Whether `door` asks for a token. A file of tokens guards both doors, even while it holds none.
 pub fn is_guarded(door: Door, config: &Config) -> bool {
-    let token = match door {
-        Door::Open => return false,
-        Door::Say => &config.say_token,
-        Door::Listen => &config.listen_token,
-    };
-    token.is_some() || config.tokens.is_some()
+    door != Door::Open && (token(door, config).is_some() || config.tokens.is_some())
+}
+
+/// The token that a flag sets for `door`.
+fn token(door: Door, config: &Config) -> Option<&Secret> {
+    match door {
+        Door::Open => None,
+        Door::Say => config.say_token.as_ref(),
+        Door::Listen => config.listen_token.as_ref(),
+    }
 }
 
 /// Admits a request that no page sends, or whose page may use the server (`--allow-origin`). A page can make a browser
@@ -71,7 +64,7 @@ pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> 
     let origins = &exchange.config().allow_origin;
     let site = exchange.header("Sec-Fetch-Site").unwrap_or("");
     let is_own = |origin: &str| site == "same-origin" || origin::is_own(origin, exchange.header("Host").unwrap_or(""));
-    let page = match exchange.origin() {
+    let page = match exchange.header("Origin") {
         _ if origins.is_every() => return Ok(()),
         Some(origin) if origins.hold(origin) || is_own(origin) => return Ok(()),
         Some(origin) => format!("pages of {}", shown(origin)),
@@ -83,17 +76,12 @@ pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> 
 
 /// Whether a request shows a token for `door` and `channel`; false if the door has none.
 pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
-    let config = exchange.config();
-    let (token, rights) = match door {
-        Door::Open => return false,
-        Door::Say => (&config.say_token, Rights { say: true, listen: false }),
-        Door::Listen => (&config.listen_token, Rights { say: false, listen: true }),
-    };
     // All are compared, even if the request shows none: every refusal comes after equal work.
     let offered = offered(exchange);
     let offered = offered.each_ref().map(|token| &**token);
-    let is_listed = config.tokens.as_ref().is_some_and(|tokens| tokens.allow(&offered, rights, channel));
-    let is_flag = |offered: &[u8]| token.as_ref().is_some_and(|token| token.is(offered));
+    let (config, tokens) = (exchange.config(), exchange.config().tokens.as_ref());
+    let is_listed = door != Door::Open && tokens.is_some_and(|tokens| tokens.allow(&offered, door, channel));
+    let is_flag = |offered: &[u8]| token(door, config).is_some_and(|token| token.is(offered));
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
 }
 

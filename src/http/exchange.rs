@@ -106,12 +106,12 @@ impl<'a> Exchange<'a> {
 
     /// The method.
     pub fn method(&self) -> &str {
-        self.arrived.request.method()
+        &self.arrived.request.method
     }
 
     /// Path and query, also if the request names a whole URL.
     pub fn url(&self) -> &str {
-        self.arrived.request.url()
+        &self.arrived.request.url
     }
 
     /// The path, without the query.
@@ -129,11 +129,6 @@ impl<'a> Exchange<'a> {
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_passed_on(name), "{name} is not passed on");
         self.arrived.request.header(name)
-    }
-
-    /// The origin of the page that asks, as a browser tells it.
-    pub fn origin(&self) -> Option<&str> {
-        self.header("Origin")
     }
 
     /// The first value of `key` in the query, decoded.
@@ -155,7 +150,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the client speaks HTTP/1.1, which knows chunks.
     pub fn chunked(&self) -> bool {
-        self.arrived.http11
+        self.arrived.request.http11
     }
 
     /// The connection's socket.
@@ -220,20 +215,20 @@ impl<'a> Exchange<'a> {
 
     /// Sends `answer`, and the connection ends after it.
     pub fn answer_last(mut self, answer: Answer) -> After {
-        self.arrived.closes = true;
+        self.arrived.request.closes = true;
         self.answer(answer)
     }
 
     /// Sends `answer`.
     pub fn answer(self, answer: Answer) -> After {
-        let closes = self.arrived.closes;
+        let closes = self.arrived.request.closes;
         let connection = match (closes, self.chunked()) {
             (true, _) => "Connection: close\r\n",
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
         let head_only = self.method() == "HEAD";
-        let bytes = whole(self.config, self.origin(), &answer, &[self.vary(), connection], head_only);
+        let bytes = whole(self.config, self.header("Origin"), &answer, [self.vary(), connection], head_only);
         self.after(self.send_all(&bytes), closes)
     }
 
@@ -247,30 +242,22 @@ impl<'a> Exchange<'a> {
     /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already
     /// sent more behind this request, that will not be answered, so the head then says that the connection ends.
     pub fn endless_head(&self, headers: &str) -> Vec<u8> {
-        self.stream_head(headers, self.arrived.closes || self.arrived.more_behind)
+        self.stream_head(headers, self.arrived.request.closes || self.arrived.more_behind)
     }
 
     fn stream_head(&self, headers: &str, closes: bool) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(512);
         let framing = match (self.chunked(), closes) {
             (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
             (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
             (false, _) => "Connection: close\r\n",
         };
-        write_head(self.config, self.origin(), &mut bytes, 200, &[headers, self.vary(), framing]);
-        bytes.extend_from_slice(b"\r\n");
-        bytes
-    }
-
-    /// Answers HEAD with the head of a stream, without the stream.
-    pub fn answer_head(self, headers: &str) -> After {
-        self.answer_in_pieces(headers, iter::empty())
+        head(self.config, self.header("Origin"), 200, &[headers, self.vary(), framing])
     }
 
     /// Sends the head of a stream and then `pieces`. Each is made when the client has taken those before it. The caller
     /// frames them: for HTTP/1.1 as chunks, of which the last ends the answer.
     pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
-        let closes = self.arrived.closes;
+        let closes = self.arrived.request.closes;
         let head = self.stream_head(headers, closes);
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
         self.after(all_sent, closes || !self.chunked())
@@ -300,30 +287,32 @@ impl<'a> Exchange<'a> {
 /// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in
 /// an answer to HEAD.
 pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
-    whole(config, None, &refusal.answer(false), &["Connection: close\r\n"], head_only)
+    whole(config, None, &refusal.answer(false), ["Connection: close\r\n", ""], head_only)
 }
 
 /// The whole answer, or its head only. `asked` is the origin of the page that asks, if one does.
-fn whole(config: &Config, asked: Option<&str>, answer: &Answer, more: &[&str], head_only: bool) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512 + answer.body.len());
-    let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers];
-    write_head(config, asked, &mut bytes, answer.status, &[&headers, more].concat());
-    if !matches!(answer.status, 204 | 304) {
-        let _ = write!(bytes, "Content-Length: {}\r\n", answer.body.len());
-    }
-    bytes.extend_from_slice(b"\r\n");
+fn whole(config: &Config, asked: Option<&str>, answer: &Answer, more: [&str; 2], head_only: bool) -> Vec<u8> {
+    let length = match answer.status {
+        204 | 304 => String::new(),
+        _ => format!("Content-Length: {}\r\n", answer.body.len()),
+    };
+    let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, more[0], more[1], &length];
+    let mut bytes = head(config, asked, answer.status, &headers);
     if !head_only {
         bytes.extend_from_slice(answer.body.as_bytes());
     }
     bytes
 }
 
-/// Writes a head. `asked` is the origin of the page that asks, if one does.
-fn write_head(config: &Config, asked: Option<&str>, bytes: &mut Vec<u8>, status: u16, headers: &[&str]) {
+/// A whole head. `asked` is the origin of the page that asks, if one does.
+fn head(config: &Config, asked: Option<&str>, status: u16, headers: &[&str]) -> Vec<u8> {
     let reason = StatusCode(status).default_reason_phrase();
     let date = httpdate::HttpDate::from(clock::machine_time());
     let origin = config.allow_origin.answer_to(asked);
     let vary = if config.allow_origin.is_every() { "" } else { "Vary: Origin\r\n" };
+    let mut bytes = Vec::with_capacity(512);
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nAccess-Control-Allow-Origin: ");
-    [origin, "\r\n", vary].iter().chain(headers).for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+    let parts = [origin, "\r\n", vary].into_iter().chain(headers.iter().copied()).chain(["\r\n"]);
+    parts.for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+    bytes
 }

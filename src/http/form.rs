@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::config::FIELDS_LIMIT;
 use crate::http::refusal::Refusal;
-use crate::names::{NAME_LIMIT, is_invisible, is_plain_name};
+use crate::names::{PLAIN_NAME, is_invisible, is_plain_name};
+use crate::parameters;
 use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
 use crate::room::standing::{OK, WARN};
 use crate::text::shown;
@@ -37,34 +38,26 @@ pub fn message(query: &str, content_type: Option<&str>, body: &[u8], channel: &s
 ///
 /// # Errors
 /// 400 if a name breaks the rules or nothing is said.
-pub fn message_of(pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
-    let (mut name, mut text, mut event, mut thing, mut fields) = (None, None, None, [None, None], Pairs::new());
-    for (key, value) in pairs {
-        match key.as_str() {
-            "name" => name = Some(value),
-            "message" => text = Some(value),
-            "event" => event = Some(value),
-            "key" => thing[0] = Some(value),
-            "status" => thing[1] = Some(value),
-            _ => fields.push((key, value)),
-        }
-    }
-    let [key, status] = thing.map(Option::unwrap_or_default);
+pub fn message_of(mut pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
+    let mut take = |key: &str| {
+        let place = pairs.iter().position(|(found, _)| found == key)?;
+        Some(pairs.remove(place).1)
+    };
     let message = Message {
-        event: event_name(event)?,
+        event: event_name(take("event"))?,
         channel: channel.to_owned(),
-        name: name.unwrap_or_default(),
-        message: text.unwrap_or_default(),
-        key: short_text("key", key)?,
-        status: short_text("status", status)?,
-        fields: checked(fields)?,
+        name: take("name").unwrap_or_default(),
+        message: take("message").unwrap_or_default(),
+        key: short_text("key", take("key").unwrap_or_default())?,
+        status: short_text("status", take("status").unwrap_or_default())?,
+        fields: checked(pairs)?,
         ..Message::default()
     };
     if message.event == NUMBER_EVENT {
         return number(message);
     }
     if is_invisible(&message.name) && is_invisible(&message.message) {
-        return Err(Refusal::new(400, "nothing is said; send message=TEXT, name=TEXT or both"));
+        return Err(Refusal::bad("nothing is said; send message=TEXT, name=TEXT or both"));
     }
     Ok(message)
 }
@@ -75,22 +68,21 @@ pub fn message_of(pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
 /// # Errors
 /// 400 if the number has no name, or a figure is no finite decimal.
 fn number(mut message: Message) -> Result<Message, Refusal> {
-    let figure = |key: &str| match message.field(key) {
-        None => Ok(None),
-        Some(text) => match text.parse::<f64>() {
-            Ok(figure) if figure.is_finite() => Ok(Some(figure)),
-            _ => Err(Refusal::new(400, format!("{key}={} is no number; send a decimal, such as 21.5", shown(text)))),
-        },
+    let figure = |key: &str| {
+        let Some(text) = message.field(key) else { return Ok(None) };
+        let figure = text.parse().ok().filter(|figure: &f64| figure.is_finite());
+        let wrong = || Refusal::bad(format!("{key}={} is no number; send a decimal, such as 21.5", shown(text)));
+        figure.map(Some).ok_or_else(wrong)
     };
     let (value, above, below) = (figure("value")?, figure("above")?, figure("below")?);
-    let value = value.ok_or_else(|| Refusal::new(400, "the number has no value; send value=DECIMAL"))?;
+    let value = value.ok_or_else(|| Refusal::bad("the number has no value; send value=DECIMAL"))?;
     let is_beyond = above.is_some_and(|above| value > above) || below.is_some_and(|below| value < below);
     let words = [message.field("value"), message.field("unit")].map(Option::unwrap_or_default).join(" ");
     if message.key.is_empty() {
         message.key = short_text("name", message.name.clone())?;
     }
     if is_invisible(&message.key) {
-        return Err(Refusal::new(400, "the number has no name; send name=TEXT"));
+        return Err(Refusal::bad("the number has no name; send name=TEXT"));
     }
     if message.message.is_empty() {
         message.message = words.trim_end().to_owned();
@@ -105,7 +97,7 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
 fn short_text(what: &str, text: String) -> Result<String, Refusal> {
     if text.chars().count() > KEY_LIMIT || text.contains(char::is_control) {
         let rule = format!("send at most {KEY_LIMIT} characters, none of them a control character");
-        return Err(Refusal::new(400, format!("the {what} {} cannot be used; {rule}", shown(&text))));
+        return Err(Refusal::bad(format!("the {what} {} cannot be used; {rule}", shown(&text))));
     }
     Ok(text)
 }
@@ -128,7 +120,7 @@ pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pai
     for (key, value) in sent {
         if key.eq_ignore_ascii_case("token") {
             let line = "a token would be heard by all there; send Authorization: Bearer TOKEN, or ?token=TOKEN";
-            return Err(Refusal::new(400, line));
+            return Err(Refusal::bad(line));
         }
         // Past the most fields a request may have, nobody looks for repeated keys: the request is refused anyway.
         if pairs.len() > FIELDS_LIMIT + OWN_KEYS || !pairs.iter().any(|(known, _)| *known == key) {
@@ -140,12 +132,9 @@ pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pai
 
 fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
     match event {
-        None => Ok(Cow::Borrowed(DEFAULT_EVENT)),
-        Some(event) if is_plain_name(&event) => Ok(Cow::Owned(event)),
-        Some(event) => Err(Refusal::new(
-            400,
-            format!("{} is no event name; send 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -", shown(&event)),
-        )),
+        None => Ok(DEFAULT_EVENT.into()),
+        Some(event) if is_plain_name(&event) => Ok(event.into()),
+        Some(event) => Err(Refusal::bad(format!("{} is no event name; send {PLAIN_NAME}", shown(&event)))),
     }
 }
 
@@ -156,25 +145,14 @@ fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
 pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
     if fields.len() > FIELDS_LIMIT {
         let count = fields.len();
-        return Err(Refusal::new(400, format!("there are {count} further fields; send at most {FIELDS_LIMIT}")));
+        return Err(Refusal::bad(format!("there are {count} further fields; send at most {FIELDS_LIMIT}")));
     }
-    match fields.iter().find(|(key, _)| !is_plain_name(key)) {
-        None => Ok(fields),
-        Some((key, _)) if key.starts_with(' ') => Err(Refusal::new(
-            400,
-            format!(
-                "{} is no field name; send a text that holds & with curl --data-urlencode message=TEXT",
-                shown(key)
-            ),
-        )),
-        Some((key, _)) => Err(Refusal::new(
-            400,
-            format!(
-                "{} is no field name; send message=TEXT, and names of 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -",
-                shown(key)
-            ),
-        )),
-    }
+    let Some((key, _)) = fields.iter().find(|(key, _)| !is_plain_name(key)) else { return Ok(fields) };
+    let send = match key.starts_with(' ') {
+        true => "a text that holds & with curl --data-urlencode message=TEXT",
+        false => &format!("message=TEXT, and names of {PLAIN_NAME}"),
+    };
+    Err(Refusal::bad(format!("{} is no field name; send {send}", shown(key))))
 }
 
 /// The fields of a body, of which a text is the message.
@@ -189,25 +167,22 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
     let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     match essence.trim().to_ascii_lowercase().as_str() {
         "application/x-www-form-urlencoded" if members(&String::from_utf8_lossy(body)).is_ok() => {
-            Err(Refusal::new(400, "the body is JSON and called a form; send the header Content-Type: application/json"))
+            Err(Refusal::bad("the body is JSON and called a form; send the header Content-Type: application/json"))
         }
         "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
-        "multipart/form-data" => match parameter(parameters, "boundary") {
+        "multipart/form-data" => match parameters::value(parameters, "boundary") {
             Some(boundary) if !boundary.is_empty() => multipart(body, boundary.as_bytes()),
-            _ => Err(Refusal::new(
-                400,
-                "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does",
-            )),
+            _ => {
+                let send = "send multipart/form-data; boundary=..., as curl -F does";
+                Err(Refusal::bad(format!("the form has no boundary; {send}")))
+            }
         },
         "application/json" => json(body),
         "text/plain" | "" => Ok(vec![("message".to_owned(), String::from_utf8_lossy(body).into_owned())]),
-        other => Err(Refusal::new(
-            415,
-            format!(
-                "the body is {}; send application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain",
-                shown(other)
-            ),
-        )),
+        other => {
+            let send = "application/x-www-form-urlencoded, multipart/form-data, application/json or text/plain";
+            Err(Refusal::new(415, format!("the body is {}; send {send}", shown(other))))
+        }
     }
 }
 
@@ -222,10 +197,10 @@ fn urlencoded(text: &[u8]) -> Pairs {
 fn json(body: &[u8]) -> Result<Pairs, Refusal> {
     let example = r#"send one object, such as {"name":"Florian","message":"Hi"}"#;
     let text = without_lone_surrogates(&String::from_utf8_lossy(body));
-    let not_json = |error| Refusal::new(400, format!("the body is not JSON ({error}); {example}"));
+    let not_json = |error| Refusal::bad(format!("the body is not JSON ({error}); {example}"));
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if !serde_json::from_str::<&RawValue>(text).map_err(not_json)?.get().starts_with('{') {
-        return Err(Refusal::new(400, format!("the JSON is not an object; {example}")));
+        return Err(Refusal::bad(format!("the JSON is not an object; {example}")));
     }
     let mut pairs = vec![];
     for (key, value) in members(text).map_err(not_json)? {
@@ -270,13 +245,13 @@ pub fn without_lone_surrogates(text: &str) -> String {
 /// Reads a form as `curl -F` and browsers send it (RFC 7578, framed by RFC 2046 section 5.1.1). A file counts as its
 /// text; a part that is no field is skipped.
 fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
-    let malformed = || Refusal::new(400, "the form cannot be read; send multipart/form-data as curl -F does");
+    let malformed = || Refusal::bad("the form cannot be read; send multipart/form-data as curl -F does");
     let delimiter = [b"\r\n--", boundary].concat();
     let mut pairs = vec![];
     // The first delimiter need not stand on a line of its own. The text before it says nothing.
     let mut rest = match body.strip_prefix(&delimiter[2..]) {
         Some(rest) => rest,
-        None => after(body, &delimiter).ok_or_else(malformed)?,
+        None => split(body, &delimiter).ok_or_else(malformed)?.1,
     };
     while !rest.starts_with(b"--") {
         let (padding, part) = split(rest, b"\r\n").ok_or_else(malformed)?;
@@ -298,10 +273,6 @@ fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     memmem::find(bytes, at).map(|place| (&bytes[..place], &bytes[place + at.len()..]))
 }
 
-fn after<'a>(bytes: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
-    split(bytes, what).map(|(_, after)| after)
-}
-
 /// The form field's name out of a part's headers. Browsers and curl write `%22`, `%0D` and `%0A` for characters that
 /// would break the quotes (WHATWG HTML section 4.10.21.8), older ones `\"`.
 fn part_name(head: &str) -> Option<String> {
@@ -313,42 +284,8 @@ fn part_name(head: &str) -> Option<String> {
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return None;
     }
-    let name = parameter(parameters, "name")?;
+    let name = parameters::value(parameters, "name")?;
     Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
-}
-
-/// The value of `key` in `; key=value; key="quoted value"` (RFC 9110 section 5.6.6).
-fn parameter(parameters: &str, key: &str) -> Option<String> {
-    let mut rest = parameters;
-    loop {
-        rest = rest.trim_start_matches([';', ' ', '\t']);
-        let (name, after) = rest.split_once('=')?;
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)?,
-            None => {
-                let end = after.find(';').unwrap_or(after.len());
-                (after[..end].trim().to_owned(), &after[end..])
-            }
-        };
-        if name.trim().eq_ignore_ascii_case(key) {
-            return Some(value);
-        }
-        rest = after;
-    }
-}
-
-/// The text up to the closing quote with its backslashes resolved, and the rest after the quote.
-fn unquote(quoted: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((place, char)) = chars.next() {
-        match char {
-            '"' => return Some((value, &quoted[place + 1..])),
-            '\\' => value.push(chars.next()?.1),
-            other => value.push(other),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -16,10 +16,6 @@ pub struct Arrived {
     pub body: Vec<u8>,
     /// Whether the body was longer than what is kept of it.
     pub is_cut: bool,
-    /// Whether the client speaks HTTP/1.1 and so knows chunks.
-    pub http11: bool,
-    /// Whether the connection ends after the answer.
-    pub closes: bool,
     /// Whether the client has already sent more behind it. The gate notes that.
     pub more_behind: bool,
 }
@@ -112,12 +108,14 @@ impl Intake {
                 None => return Ok(Progress::NotYet(Stage::Head)),
             },
         };
-        let (taken, whole) = pending.take_body(&self.received)?;
+        let mut rest = &self.received[..];
+        let whole = pending.take_body(&mut rest)?;
+        let taken = self.received.len() - rest.len();
         self.received.drain(..taken);
         if whole {
-            let Pending { head: Head { request, http11, closes, .. }, came, content: body, .. } = pending;
+            let Pending { head: Head { request, .. }, came, content: body, .. } = pending;
             let is_cut = came > body.len();
-            return Ok(Progress::Whole(Arrived { request, body, is_cut, http11, closes, more_behind: false }));
+            return Ok(Progress::Whole(Arrived { request, body, is_cut, more_behind: false }));
         }
         self.pending = Some(Box::new(pending));
         Ok(Progress::NotYet(Stage::Body))
@@ -150,30 +148,25 @@ impl Intake {
 }
 
 impl Pending {
-    /// Takes the part of the body that `bytes` hold. Returns its length, and whether the body is whole.
-    fn take_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
+    /// Takes the part of the body that has come from `rest`. Returns whether the body is whole.
+    fn take_body(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
         match self.head.framing {
             Framing::Sized(length) => {
-                let taken = bytes.len().min(length - self.came);
-                if taken == length {
-                    self.content.reserve_exact(length.min(self.head.limit.kept));
-                }
-                self.keep(&bytes[..taken]);
-                Ok((taken, self.came == length))
+                self.keep(rest, length - self.came);
+                Ok(self.came == length)
             }
-            Framing::Chunked(most) => {
-                let mut rest = bytes;
-                let whole = self.take_chunks(&mut rest, most)?;
-                Ok((bytes.len() - rest.len(), whole))
-            }
+            Framing::Chunked(most) => self.take_chunks(rest, most),
         }
     }
 
-    /// Notes that `bytes` of the body have come, and keeps what is within the limit.
-    fn keep(&mut self, bytes: &[u8]) {
-        self.came += bytes.len();
+    /// Takes up to `most` bytes of the body from `rest`, and keeps those within the limit. Returns how many it took.
+    fn keep(&mut self, rest: &mut &[u8], most: usize) -> usize {
+        let (content, behind) = rest.split_at(rest.len().min(most));
         let room = self.head.limit.kept - self.content.len();
-        self.content.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.content.extend_from_slice(&content[..content.len().min(room)]);
+        self.came += content.len();
+        *rest = behind;
+        content.len()
     }
 
     /// Takes the part of a chunked body that has come from `rest`. Returns whether the body is whole.
@@ -189,17 +182,11 @@ impl Pending {
                     self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
                 }
                 Chunk::Content(0) => {
-                    let Some(line) = take_line(rest, 0)? else { return Ok(false) };
-                    debug_assert!(line.is_empty());
+                    let Some(_) = take_line(rest, 0)? else { return Ok(false) };
                     self.chunk = Chunk::Size;
                 }
                 Chunk::Content(_) if rest.is_empty() => return Ok(false),
-                Chunk::Content(left) => {
-                    let (content, behind) = rest.split_at(rest.len().min(left));
-                    self.keep(content);
-                    self.chunk = Chunk::Content(left - content.len());
-                    *rest = behind;
-                }
+                Chunk::Content(left) => self.chunk = Chunk::Content(left - self.keep(rest, left)),
                 Chunk::Trailers(before) => {
                     let Some(line) = take_line(rest, HEADERS_LIMIT - before)? else { return Ok(false) };
                     if line.is_empty() {
@@ -236,8 +223,8 @@ fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     if digits.is_empty() || !is_extension || !is_text {
         return Err(bad_chunk());
     }
-    let value = |digit: &u8| (*digit as char).to_digit(16).unwrap_or(0) as usize;
-    Ok(digits.iter().fold(0, |size: usize, digit| size.saturating_mul(16).saturating_add(value(digit))))
+    let digits = String::from_utf8_lossy(digits);
+    Ok(usize::from_str_radix(&digits, 16).unwrap_or(usize::MAX)) // too large for any body
 }
 
 /// Checks a trailer line. Trailers are read and left out (RFC 9110 section 6.5.1). A line that is no trailer is
@@ -251,8 +238,7 @@ fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
 }
 
 fn bad_chunk() -> Refusal {
-    Refusal::new(
-        400,
+    Refusal::bad(
         "a chunk is malformed; send LENGTH in hexadecimal, CR LF, that many bytes, CR LF, and an empty chunk at the end",
     )
 }

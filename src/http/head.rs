@@ -63,11 +63,6 @@ pub struct Head {
     pub length: usize,
     /// The part of it that a handler reads.
     pub request: Request,
-    /// Whether the client speaks HTTP/1.1 and so knows chunks.
-    pub http11: bool,
-    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
-    /// and does not say `keep-alive`.
-    pub closes: bool,
     /// How its body is framed.
     pub framing: Framing,
     /// How long its body may be.
@@ -107,13 +102,19 @@ impl Head {
             return Err(Refusal::new(501, line));
         }
         let path = path_of(method, target)?;
-        let mut request = Request::new(method, path);
-        let fields = Fields::read(head.headers, head.version == Some(1), &mut request)?;
+        let (headers, http11) = (&*head.headers, head.version == Some(1));
+        check_hosts(headers, http11)?;
         let limit = most_body(path);
-        let framing = fields.framing(limit.most)?;
-        let Fields { http11, expects, .. } = fields;
-        let closes = fields.close || (!http11 && !fields.keep_alive);
-        Ok(Some(Head { length, request, http11, closes, framing, limit, expects }))
+        let framing = framing(headers, http11, limit.most)?;
+        let expects = expects(headers, http11)?;
+        let says = |option: &[u8]| {
+            let mut options = values(headers, "Connection").flat_map(|list| list.split(|byte| *byte == b','));
+            options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
+        };
+        let closes = says(b"close") || (!http11 && !says(b"keep-alive"));
+        let mut request = Request::new(method, path, http11, closes);
+        add_headers(headers, &mut request);
+        Ok(Some(Head { length, request, framing, limit, expects }))
     }
 }
 
@@ -183,12 +184,12 @@ pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
 /// the choice, so two readers may differ.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
-        return Err(Refusal::new(400, "the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
+        return Err(Refusal::bad("the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
     }
     let mut before = 0;
     for end in memchr::memchr_iter(b'\n', head) {
         if end == before || head[end - 1] != b'\r' {
-            return Err(Refusal::new(400, "a line of the head ends with LF alone; end each with CR LF"));
+            return Err(Refusal::bad("a line of the head ends with LF alone; end each with CR LF"));
         }
         before = end + 1;
     }
@@ -203,14 +204,14 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
     match (version, error) {
         (_, Grammar::TooManyHeaders) => headers_too_long(),
         ("HTTP/1.1" | "HTTP/1.0", Grammar::HeaderName | Grammar::HeaderValue | Grammar::NewLine) => {
-            Refusal::new(400, "a header is malformed; send each as NAME: VALUE on a line of its own")
+            Refusal::bad("a header is malformed; send each as NAME: VALUE on a line of its own")
         }
         (version, Grammar::Version | Grammar::NewLine) if version.starts_with("HTTP/") => {
             Refusal::new(505, "this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does")
         }
         _ => {
             let line = format!("{} is no request line; send METHOD /PATH HTTP/1.1", shown(before_query(&line)));
-            Refusal::new(400, line)
+            Refusal::bad(line)
         }
     }
 }
@@ -233,7 +234,7 @@ fn path_of<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok(target);
     }
-    Err(Refusal::new(400, format!("{} is no path; send one that begins with /", shown(before_query(target)))))
+    Err(Refusal::bad(format!("{} is no path; send one that begins with /", shown(before_query(target)))))
 }
 
 /// The part of `text` that may be shown: the query may hold a token.
@@ -241,79 +242,62 @@ fn before_query(text: &str) -> &str {
     text.split('?').next().unwrap_or(text)
 }
 
-/// The headers' statements about framing and the connection.
-#[derive(Default)]
-struct Fields {
-    http11: bool,
-    hosts: usize,
-    length: Option<u64>,
-    chunked: bool,
-    expects: bool,
-    close: bool,
-    keep_alive: bool,
+/// The values of all headers `name`, whatever its case.
+fn values<'a>(headers: &'a [Header<'_>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.trim_ascii())
 }
 
-impl Fields {
-    /// Reads `headers`, and adds those that handlers may read to `request`.
-    fn read(headers: &[Header<'_>], http11: bool, request: &mut Request) -> Result<Fields, Refusal> {
-        let mut fields = Fields { http11, ..Fields::default() };
-        for (place, header) in headers.iter().enumerate() {
-            fields.take(header)?;
-            let is_same = |other: &&Header<'_>| other.name.eq_ignore_ascii_case(header.name);
-            let is_list = is_one_of(&LISTS, header.name);
-            let was_added = is_list && headers[..place].iter().any(|other| is_same(&other));
-            if is_passed_on(header.name) && !was_added {
-                let more = headers[place + 1..].iter().filter(is_same).filter(|_| is_list);
-                request.add(header.name, [header].into_iter().chain(more).map(|header| header.value));
-            }
+/// Adds the headers that handlers may read to `request`.
+fn add_headers(headers: &[Header<'_>], request: &mut Request) {
+    for (place, header) in headers.iter().enumerate().filter(|(_, header)| is_passed_on(header.name)) {
+        if !is_one_of(&LISTS, header.name) {
+            request.add(header.name, values(&headers[place..=place], header.name));
+        } else if values(&headers[..place], header.name).next().is_none() {
+            request.add(header.name, values(headers, header.name));
         }
-        Ok(fields)
     }
+}
 
-    fn take(&mut self, header: &Header<'_>) -> Result<(), Refusal> {
-        let value = header.value.trim_ascii();
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        if is("Host") {
-            self.hosts += 1;
-            check_host(value)?;
-        } else if is("Content-Length") {
-            if self.length.replace(content_length(value)?).is_some() {
-                return Err(Refusal::new(400, "Content-Length comes twice; send it once"));
-            }
-        } else if is("Transfer-Encoding") {
-            if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
-                let line = format!("the transfer encoding is {}; send chunked or Content-Length", shown(value));
-                return Err(Refusal::new(501, line));
-            }
-            self.chunked = true;
-        } else if is("Expect") && self.http11 {
-            if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Refusal::new(417, "only Expect: 100-continue is understood; leave others out"));
-            }
-            self.expects = true;
-        } else if is("Connection") {
-            for option in value.split(|byte| *byte == b',') {
-                self.close |= option.trim_ascii().eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
-            }
-        }
-        Ok(())
+fn check_hosts(headers: &[Header<'_>], http11: bool) -> Result<(), Refusal> {
+    values(headers, "Host").try_for_each(check_host)?;
+    match values(headers, "Host").count() {
+        1 => Ok(()),
+        0 if !http11 => Ok(()),
+        hosts => Err(Refusal::bad(format!("there are {hosts} Host headers; send Host: NAME once"))),
     }
+}
 
-    /// The framing of the body, by all headers together. The body may have at most `most` bytes.
-    fn framing(&self, most: usize) -> Result<Framing, Refusal> {
-        let hosts = self.hosts;
-        if hosts > 1 || (hosts == 0 && self.http11) {
-            return Err(Refusal::new(400, format!("there are {hosts} Host headers; send Host: NAME once")));
+/// The framing of the body, by all headers together. The body may have at most `most` bytes.
+fn framing(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Framing, Refusal> {
+    let (mut length, mut chunked) = (None, false);
+    for value in values(headers, "Content-Length") {
+        if length.replace(content_length(value)?).is_some() {
+            return Err(Refusal::bad("Content-Length comes twice; send it once"));
         }
-        if self.chunked && (self.length.is_some() || !self.http11) {
-            return Err(Refusal::new(400, "chunked does not go with Content-Length or HTTP/1.0; send one of them"));
+    }
+    for value in values(headers, "Transfer-Encoding") {
+        if std::mem::replace(&mut chunked, true) || !value.eq_ignore_ascii_case(b"chunked") {
+            let line = format!("the transfer encoding is {}; send chunked or Content-Length", shown(value));
+            return Err(Refusal::new(501, line));
         }
-        match self.length.unwrap_or(0) {
-            _ if self.chunked => Ok(Framing::Chunked(most)),
-            length if length > most as u64 => Err(body_too_long(most)),
-            length => Ok(Framing::Sized(length as usize)),
+    }
+    match length {
+        _ if chunked && (length.is_some() || !http11) => {
+            Err(Refusal::bad("chunked does not go with Content-Length or HTTP/1.0; send one of them"))
         }
+        _ if chunked => Ok(Framing::Chunked(most)),
+        Some(length) if length > most as u64 => Err(body_too_long(most)),
+        _ => Ok(Framing::Sized(length.unwrap_or(0) as usize)),
+    }
+}
+
+/// Whether the client waits to be asked for the body. HTTP/1.0 does not know that (RFC 9110 section 10.1.1).
+fn expects(headers: &[Header<'_>], http11: bool) -> Result<bool, Refusal> {
+    let mut expected = values(headers, "Expect").filter(|_| http11).peekable();
+    let expects = expected.peek().is_some();
+    match expected.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(expects),
+        false => Err(Refusal::new(417, "only Expect: 100-continue is understood; leave others out")),
     }
 }
 
@@ -333,14 +317,14 @@ fn check_host(value: &[u8]) -> Result<(), Refusal> {
 }
 
 fn no_host(value: &[u8]) -> Refusal {
-    Refusal::new(400, format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
+    Refusal::bad(format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
 }
 
 /// Reads one decimal number, digits alone (RFC 9110 section 8.6). A number too large for any body stays too large.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     let text = std::str::from_utf8(value).unwrap_or("");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refusal::new(400, format!("Content-Length is {}; send one whole number", shown(value))));
+        return Err(Refusal::bad(format!("Content-Length is {}; send one whole number", shown(value))));
     }
     Ok(text.parse().unwrap_or(u64::MAX))
 }

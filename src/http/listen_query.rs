@@ -1,6 +1,7 @@
 //! Reads the query and the headers of `/listen` and `/said`: which format, which channels, events and
 //! statuses, and from when on.
 
+use std::iter;
 use std::time::Duration;
 
 use crate::http::answer::TEXT;
@@ -15,8 +16,8 @@ use crate::text::shown;
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// The type of columns with tabs between.
-const COLUMNS: &str = "text/tab-separated-values; charset=utf-8";
+/// The type of JSON objects, one a line.
+const NDJSON: &str = "application/x-ndjson";
 
 /// The most names in `event=`, and in `status=`. Each is kept for the listener and compared with every message.
 const MOST_NAMES: usize = 32;
@@ -37,27 +38,16 @@ pub struct Ask {
     pub content_type: &'static str,
 }
 
-/// The types that `Accept` may name.
-const OFFERED: [&str; 7] = [
-    "text/html",
-    "text/event-stream",
-    "text/plain",
-    "application/x-ndjson",
-    "application/jsonl",
-    "application/json",
-    "text/tab-separated-values",
-];
-
-/// The answer to each of the types in [`OFFERED`]. If a client names none of them, as with curl's `*/*`, it gets the
-/// first: lines under the content type of the seed program.
-const OFFERS: [(Format, &str); 7] = [
-    (Format::Lines, EVENT_STREAM),
-    (Format::Sse, EVENT_STREAM),
-    (Format::Lines, TEXT),
-    (Format::Json, "application/x-ndjson"),
-    (Format::Json, "application/x-ndjson"),
-    (Format::Json, "application/x-ndjson"),
-    (Format::Tsv, COLUMNS),
+/// The formats: the name for `as=`, the type that `Accept` may name, the format, and the type of the answer. If a
+/// client names none of them, as with curl's `*/*`, it gets the first: lines under the content type of the seed program.
+const OFFERS: [(&str, &str, Format, &str); 7] = [
+    ("", "text/html", Format::Lines, EVENT_STREAM),
+    ("sse", "text/event-stream", Format::Sse, EVENT_STREAM),
+    ("lines", "text/plain", Format::Lines, TEXT),
+    ("json", "application/x-ndjson", Format::Json, NDJSON),
+    ("", "application/jsonl", Format::Json, NDJSON),
+    ("", "application/json", Format::Json, NDJSON),
+    ("tsv", "text/tab-separated-values", Format::Tsv, "text/tab-separated-values; charset=utf-8"),
 ];
 
 impl Ask {
@@ -67,7 +57,7 @@ impl Ask {
     /// The next step of its connection, if it is answered already: a request for the head alone, or a bad one.
     pub fn receive<'a>(exchange: Exchange<'a>, channel: &str) -> Result<(Exchange<'a>, Ask), After> {
         match Ask::read(&exchange, channel) {
-            Ok(ask) if exchange.method() == "HEAD" => Err(exchange.answer_head(&ask.headers())),
+            Ok(ask) if exchange.method() == "HEAD" => Err(exchange.answer_in_pieces(&ask.headers(), iter::empty())),
             Ok(ask) => Ok((exchange, ask)),
             Err(refusal) => Err(exchange.refuse(&refusal)),
         }
@@ -81,9 +71,12 @@ impl Ask {
         if exchange.has_body() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }
-        let (format, content_type) = match exchange.query_value("as") {
-            Some(name) => named_format(&name)?,
-            None => OFFERS[exchange.preferred(&OFFERED).unwrap_or(0)],
+        let (_, _, format, content_type) = match exchange.query_value("as") {
+            Some(name) => *OFFERS.iter().find(|(known, ..)| !known.is_empty() && *known == name).ok_or_else(|| {
+                let send = "send as=lines, as=sse, as=json or as=tsv";
+                Refusal::bad(format!("as={} is no format; {send}", shown(&*name)))
+            })?,
+            None => OFFERS[exchange.preferred(&OFFERS.map(|offer| offer.1)).unwrap_or(0)],
         };
         let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
         let in_query = ["lastEventId", "last_event_id"].iter().find_map(|key| {
@@ -110,32 +103,18 @@ impl Ask {
     }
 }
 
-fn named_format(name: &str) -> Result<(Format, &'static str), Refusal> {
-    match name {
-        "lines" => Ok((Format::Lines, TEXT)),
-        "sse" => Ok((Format::Sse, EVENT_STREAM)),
-        "json" => Ok((Format::Json, "application/x-ndjson")),
-        "tsv" => Ok((Format::Tsv, COLUMNS)),
-        other => {
-            let line = format!("as={} is no format; send as=lines, as=sse, as=json or as=tsv", shown(other));
-            Err(Refusal::new(400, line))
-        }
-    }
-}
-
 fn events(list: &str) -> Result<Events, Refusal> {
-    if list == "*" {
-        return Ok(Events::All);
-    }
-    if list.split(',').count() > MOST_NAMES {
-        let line = format!("event= holds too many names; send at most {MOST_NAMES}, or event=* for every one");
-        return Err(Refusal::new(400, line));
-    }
-    match list.split(',').find(|name| !is_plain_name(name)) {
-        None => Ok(Events::Only(list.split(',').map(str::to_owned).collect())),
+    let names: Vec<_> = list.split(',').map(str::to_owned).collect();
+    match names.iter().find(|name| !is_plain_name(name)) {
+        _ if list == "*" => Ok(Events::All),
+        _ if names.len() > MOST_NAMES => {
+            let send = format!("send at most {MOST_NAMES}, or event=* for every one");
+            Err(Refusal::bad(format!("event= holds too many names; {send}")))
+        }
+        None => Ok(Events::Only(names)),
         Some(name) => {
-            let line = format!("{} is no event name; send event=NAME,NAME or event=* for every one", shown(name));
-            Err(Refusal::new(400, line))
+            let send = "send event=NAME,NAME or event=* for every one";
+            Err(Refusal::bad(format!("{} is no event name; {send}", shown(name))))
         }
     }
 }
@@ -143,9 +122,8 @@ fn events(list: &str) -> Result<Events, Refusal> {
 fn statuses(list: &str) -> Result<Vec<String>, Refusal> {
     let words: Vec<_> = list.split(',').map(str::to_owned).collect();
     if words.len() > MOST_NAMES || words.iter().any(String::is_empty) {
-        let line =
-            format!("status={} cannot be read; send 1 to {MOST_NAMES} words, as in status=bad,warn", shown(list));
-        return Err(Refusal::new(400, line));
+        let send = format!("send 1 to {MOST_NAMES} words, as in status=bad,warn");
+        return Err(Refusal::bad(format!("status={} cannot be read; {send}", shown(list))));
     }
     Ok(words)
 }
@@ -155,50 +133,36 @@ fn statuses(list: &str) -> Result<Vec<String>, Refusal> {
 /// because an `EventSource` gives up for good on a 400. An id that is none of ours counts as before all of them, so its
 /// sender is told of a gap and hears all that is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
-    let point = since.map(|text| {
-        if whole(text).is_some_and(|number| (2..LEAST_ID).contains(&number)) {
-            let line =
-                format!("since={text} is no id of ours; send since={text}s or since={text}m for a time, or since=ID");
-            return Err(Refusal::new(400, line));
-        }
-        point(text).ok_or_else(|| {
-            let line = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
-            Refusal::new(400, format!("since={} {line}", shown(text)))
-        })
-    });
+    let point = since.map(point).transpose()?;
     let most = last.map(|text| {
-        let line = "is no number; send last=N for the newest N messages";
-        whole(text).ok_or_else(|| Refusal::new(400, format!("last={} {line}", shown(text))))
+        let send = "send last=N for the newest N messages";
+        whole(text).ok_or_else(|| Refusal::bad(format!("last={} is no number; {send}", shown(text))))
     });
-    let (point, most) = (point.transpose()?, most.transpose()?);
+    let most = most.transpose()?.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
     if let Some(id) = heard.filter(|id| !id.is_empty()) {
         return Ok(Some(Since { point: Point::After(whole(id).unwrap_or(0)), most: usize::MAX }));
     }
-    if point.is_none() && most.is_none() {
-        return Ok(None);
-    }
-    let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    Ok(Some(Since { point: point.unwrap_or(Point::Oldest), most }))
+    let is_asked = point.is_some() || most.is_some();
+    let since = Since { point: point.unwrap_or(Point::Oldest), most: most.unwrap_or(usize::MAX) };
+    Ok(is_asked.then_some(since))
 }
 
 /// Reads an id, an age or `all`.
-fn point(text: &str) -> Option<Point> {
-    if text == "all" {
-        return Some(Point::Oldest);
+fn point(text: &str) -> Result<Point, Refusal> {
+    match whole(text) {
+        Some(2..LEAST_ID) => {
+            let send = format!("send since={text}s or since={text}m for a time, or since=ID");
+            return Err(Refusal::bad(format!("since={text} is no id of ours; {send}")));
+        }
+        Some(id) => return Ok(Point::After(id)),
+        None if text == "all" => return Ok(Point::Oldest),
+        None => {}
     }
-    if let Some(id) = whole(text) {
-        return Some(Point::After(id));
-    }
-    let unit = text.chars().next_back()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        _ => return None,
-    };
-    let count = whole(text.strip_suffix(unit)?)?;
-    Some(Point::Ago(Duration::from_secs(count.checked_mul(seconds)?)))
+    let units = [('s', 1), ('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
+    let seconds = units.iter().find_map(|(unit, seconds)| whole(text.strip_suffix(*unit)?)?.checked_mul(*seconds));
+    let send = "send since=ID, since=10m (s, m, h or d) or since=all";
+    let wrong = || Refusal::bad(format!("since={} is no point in time; {send}", shown(text)));
+    seconds.map(|seconds| Point::Ago(Duration::from_secs(seconds))).ok_or_else(wrong)
 }
 
 /// Reads a number written in digits alone.
@@ -214,8 +178,8 @@ mod tests {
     #[test]
     fn the_format_follows_accept() {
         let check = |accept: &str, format: Format, content_type: &str| {
-            let offer = OFFERS[accept::best(accept, &OFFERED).unwrap_or(0)];
-            assert_eq!(offer, (format, content_type), "{accept}");
+            let (.., found, answer) = OFFERS[accept::best(accept, &OFFERS.map(|offer| offer.1)).unwrap_or(0)];
+            assert_eq!((found, answer), (format, content_type), "{accept}");
         };
         check("", Format::Lines, EVENT_STREAM);
         check("*/*", Format::Lines, EVENT_STREAM);
@@ -229,7 +193,7 @@ mod tests {
         check("application/json;q=0.5, text/event-stream", Format::Sse, EVENT_STREAM);
         check("text/event-stream;q=0, */*;q=0.1", Format::Lines, EVENT_STREAM);
         check("image/png", Format::Lines, EVENT_STREAM);
-        check("text/tab-separated-values", Format::Tsv, COLUMNS);
+        check("text/tab-separated-values", Format::Tsv, "text/tab-separated-values; charset=utf-8");
         check("text/*", Format::Lines, EVENT_STREAM);
         check(";;,q=,,\u{1F600};q=x", Format::Lines, EVENT_STREAM);
     }
@@ -262,10 +226,10 @@ mod tests {
     #[test]
     fn what_is_no_point_in_time_is_refused_in_one_line() {
         let check = |query: Option<&str>, last: Option<&str>, line: &str| {
-            assert_eq!(since(query, last, Some("17")), Err(Refusal::new(400, line)));
+            assert_eq!(since(query, last, Some("17")), Err(Refusal::bad(line)));
         };
         let line = "since=10 is no id of ours; send since=10s or since=10m for a time, or since=ID";
-        assert_eq!(since(Some("10"), None, None), Err(Refusal::new(400, line)));
+        assert_eq!(since(Some("10"), None, None), Err(Refusal::bad(line)));
         let say = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
         for bad in ["", "yesterday", "-1", "+1", "1.5h", "m", "10 m", "10M", "99999999999999999999", "1w", "ü"] {
             check(Some(bad), None, &format!("since={} {say}", shown(bad)));

@@ -1,7 +1,5 @@
 //! Why a request is refused, in one line.
 
-use std::borrow::Cow;
-
 use crate::http::answer::{Answer, TEXT};
 use crate::room::message::Refused;
 
@@ -15,14 +13,19 @@ pub struct Refusal {
     pub status: u16,
     /// `WHAT is wrong; WHAT to send instead`, one line.
     pub line: String,
-    /// One more header: `Allow` for 405, `Retry-After` for 503.
-    pub header: Option<(&'static str, Cow<'static, str>)>,
+    /// One more header, such as `Allow` for 405, ended by a line break.
+    header: String,
 }
 
 impl Refusal {
     /// A refusal without further headers.
     pub fn new(status: u16, line: impl Into<String>) -> Refusal {
-        Refusal { status, line: line.into(), header: None }
+        Refusal { status, line: line.into(), header: String::new() }
+    }
+
+    /// The refusal of a request that breaks a rule: 400.
+    pub fn bad(line: impl Into<String>) -> Refusal {
+        Refusal::new(400, line)
     }
 
     /// The refusal of a client that may succeed later: 503.
@@ -31,23 +34,20 @@ impl Refusal {
     }
 
     /// Adds a header to the refusal.
-    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refusal {
-        self.header = Some((name, value.into()));
-        self
+    pub fn with(self, name: &str, value: &str) -> Refusal {
+        Refusal { header: format!("{name}: {value}\r\n"), ..self }
     }
 
     /// The answer that says it, as a line of text or as JSON.
     pub fn answer(&self, json: bool) -> Answer {
-        let answer = if json {
+        let mut answer = if json {
             let body = serde_json::json!({ "error": self.line }).to_string() + "\n";
             Answer::new(self.status, "application/json", body)
         } else {
             Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
         };
-        match &self.header {
-            Some((name, value)) => answer.with(name, value),
-            None => answer,
-        }
+        answer.headers += &self.header;
+        answer
     }
 }
 
@@ -62,10 +62,10 @@ impl From<Refused> for Refusal {
                 let line = "no room is left to keep the message; make room on the server's disk and say it again";
                 Refusal::new(507, line)
             }
-            Refused::NoRoomInRedis => Refusal::new(
-                507,
-                "no room is left in Redis for the message; make room there (maxmemory) and say it again",
-            ),
+            Refused::NoRoomInRedis => {
+                let line = "no room is left in Redis for the message; make room there (maxmemory) and say it again";
+                Refusal::new(507, line)
+            }
         }
     }
 }

@@ -6,60 +6,43 @@ use percent_encoding::{CONTROLS, percent_encode};
 /// could be sent again: every reader reads it alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `METHOD URL HTTP/1.1`, then `NAME: VALUE` for each header, then an empty line.
-    text: String,
-    method: usize,
-    url: usize,
+    /// The method, in capitals.
+    pub method: String,
+    /// Path and query, also if the request named a whole URL.
+    pub url: String,
+    /// `NAME: VALUE` and a line break for each header.
+    pub headers: String,
+    /// Whether the client speaks HTTP/1.1 and so knows chunks.
+    pub http11: bool,
+    /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
+    /// and does not say `keep-alive`.
+    pub closes: bool,
 }
 
 impl Request {
     /// Makes a request without headers. All but visible ASCII in `url` is percent-encoded.
-    pub fn new(method: &str, url: &str) -> Request {
-        let mut text = String::with_capacity(256);
-        text.extend([method, " "]);
-        push_ascii(&mut text, url.as_bytes());
-        let (method, url) = (method.len(), text.len());
-        text.push_str(" HTTP/1.1\r\n");
-        Request { text, method, url }
+    pub fn new(method: &str, url: &str, http11: bool, closes: bool) -> Request {
+        let url = percent_encode(url.as_bytes(), CONTROLS).to_string();
+        Request { method: method.to_owned(), url, headers: String::with_capacity(192), http11, closes }
     }
 
     /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and blanks is
-    /// percent-encoded.
+    /// percent-encoded, and a tab becomes a space.
     pub fn add<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a [u8]>) {
-        self.text.push_str(name);
+        self.headers.push_str(name);
         for (place, value) in values.enumerate() {
-            self.text.push_str(if place == 0 { ": " } else { ", " });
-            push_ascii(&mut self.text, value.trim_ascii());
+            self.headers.push_str(if place == 0 { ": " } else { ", " });
+            for (place, part) in value.split(|byte| *byte == b'\t').enumerate() {
+                self.headers.push_str(if place == 0 { "" } else { " " });
+                self.headers.extend(percent_encode(part, CONTROLS));
+            }
         }
-        self.text.push_str("\r\n");
-    }
-
-    /// The method, in capitals.
-    pub fn method(&self) -> &str {
-        &self.text[..self.method]
-    }
-
-    /// Path and query, also if the request named a whole URL.
-    pub fn url(&self) -> &str {
-        &self.text[self.method + 1..self.url]
+        self.headers.push_str("\r\n");
     }
 
     /// The value of the first header `name`, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.text.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-
-    /// The whole text, without the empty line at the end.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-/// Appends `bytes`: a tab as a space, and all but visible ASCII and spaces percent-encoded.
-fn push_ascii(text: &mut String, bytes: &[u8]) {
-    for (place, part) in bytes.split(|byte| *byte == b'\t').enumerate() {
-        text.push_str(if place == 0 { "" } else { " " });
-        text.extend(percent_encode(part, CONTROLS));
+        let mut headers = self.headers.split("\r\n").filter_map(|line| line.split_once(": "));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }

@@ -80,7 +80,7 @@ impl Server {
                 Polled::Whole(arrived) => arrived,
             };
             if let Err(refusal) = self.note_client(slot, &arrived.request) {
-                return self.refuse(connection, &refusal, arrived.request.method() == "HEAD");
+                return self.refuse(connection, &refusal, arrived.request.method == "HEAD");
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
             let after = if begun && !slot.socket.takes_more() {
