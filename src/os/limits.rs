@@ -1,9 +1,10 @@
 //! Memory under a limit: on reserved memory (`ulimit -v`), on written memory (`ulimit -d`) or on held memory (a control
-//! group: a container, a unit of systemd). Without the last of it nothing goes on, so large uses are refused before. If
-//! there is no such limit, this costs nothing. In any case one budget bounds all that slow clients hold.
+//! group: a container, a unit of systemd). A process that has used all of it cannot go on, so large uses are refused
+//! before that. If there is no such limit, this costs nothing. With or without one, a budget bounds all that slow
+//! clients hold together.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,33 +14,18 @@ use rustix::process::{Resource, getrlimit};
 /// thread.
 const SPARE: u64 = 32 * 1024 * 1024;
 
-/// At most one such part of a limit is kept free: a small limit is for listeners.
+/// At most one in so many bytes of a limit is kept free, so that a small limit leaves room for listeners.
 const SPARE_PART: u64 = 8;
 
-/// A limit on this process.
-enum Limit {
-    /// Bytes, and the name in proc_pid_status(5) of those that count: all of the address space, or private memory that
-    /// it may write to.
-    Process(u64, &'static str),
-    /// Bytes held by a control group, its own or one above.
-    Group(Group),
-}
-
-impl Limit {
-    /// The limit and the bytes that count; `None` if there is no limit, or it cannot be known.
-    fn limit_and_held(&self) -> Option<(u64, u64)> {
-        match self {
-            Limit::Process(limit, name) => Some((*limit, field("/proc/self/status", name)?)),
-            Limit::Group(group) => group.limit_and_held(),
-        }
-    }
-}
+/// A limit on this process: tells the limit in bytes and how many count; `None` if there is no limit, or it cannot be
+/// known.
+type Limit = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
 /// Whether there is memory for one more thread or one more long body, as far as can be known.
 pub fn is_left() -> bool {
     static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
-    let known = LIMITS.get_or_init(limits).iter().filter_map(Limit::limit_and_held);
-    known.into_iter().all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
+    let mut known = LIMITS.get_or_init(limits).iter().filter_map(|limit| limit());
+    known.all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
 }
 
 /// The most bytes that slow clients may hold together: half-sent answers and half-received bodies. A quarter of the
@@ -57,7 +43,7 @@ pub fn unsent_bytes() -> u32 {
 fn smallest_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
-        let of_limits = limits().into_iter().filter_map(|limit| Some(limit.limit_and_held()?.0));
+        let of_limits = limits().into_iter().filter_map(|limit| Some(limit()?.0));
         of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
     })
 }
@@ -105,23 +91,18 @@ impl Drop for Claim {
 }
 
 fn limits() -> Vec<Limit> {
-    let of_process = [(Resource::As, "VmSize:"), (Resource::Data, "VmData:")]
-        .into_iter()
-        .filter_map(|(resource, name)| Some(Limit::Process(getrlimit(resource).current?, name)));
+    // All of the address space, and private memory that can be written, by their names in proc_pid_status(5).
+    let of_process = [(Resource::As, "VmSize:"), (Resource::Data, "VmData:")].into_iter();
+    let of_process = of_process.filter_map(|(resource, name)| {
+        let limit = getrlimit(resource).current?;
+        Some(Box::new(move || Some((limit, field("/proc/self/status", name)?))) as Limit)
+    });
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let groups = groups(Path::new("/sys/fs/cgroup"), &memberships);
-    of_process.chain(groups.into_iter().map(Limit::Group)).collect()
+    of_process.chain(groups(Path::new("/sys/fs/cgroup"), &memberships)).collect()
 }
 
-/// A control group: its folder, and the names under which it says its limit, the bytes that it holds, and the pages of
-/// files among these, which it gives up first.
-struct Group {
-    folder: PathBuf,
-    names: [&'static str; 4],
-}
-
-/// The groups with a limit, out of those that `memberships` lists (cgroups(7)), and of those above them.
-fn groups(root: &Path, memberships: &str) -> Vec<Group> {
+/// The limits of the control groups that `memberships` lists (cgroups(7)), and of those above them.
+fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
     let of_line = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         let (root, names) = if controllers.is_empty() {
@@ -133,24 +114,22 @@ fn groups(root: &Path, memberships: &str) -> Vec<Group> {
             return None;
         };
         // In a container the path may be the host's; the container's own group is at the root.
-        let above = Path::new(path.trim_start_matches('/')).ancestors();
-        Some(above.map(|path| Group { folder: root.join(path), names }).collect::<Vec<_>>())
+        let above = Path::new(path.trim_start_matches('/')).ancestors().map(|path| root.join(path));
+        Some(above.map(|folder| Box::new(move || of_group(&folder, names)) as Limit).collect::<Vec<_>>())
     };
-    memberships.lines().filter_map(of_line).flatten().filter(|group| group.limit_and_held().is_some()).collect()
+    memberships.lines().filter_map(of_line).flatten().filter(|limit| limit().is_some()).collect()
 }
 
-impl Group {
-    /// The limit and the bytes held; `None` if there is no limit, or it cannot be known.
-    fn limit_and_held(&self) -> Option<(u64, u64)> {
-        let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();
-        let [limit, held, files @ ..] = self.names;
-        let limit: u64 = read(limit)?.trim().parse().ok().filter(|limit| *limit < 1 << 62)?; // `max`, or nearly 2^63
-        let stat = read("memory.stat")?;
-        let pairs = stat.lines().filter_map(|line| line.split_once(' '));
-        let of_files: u64 =
-            pairs.filter(|(name, _)| files.contains(name)).filter_map(|(_, n)| n.parse::<u64>().ok()).sum();
-        Some((limit, read(held)?.trim().parse::<u64>().ok()?.saturating_sub(of_files)))
-    }
+/// The limit of the control group with that `folder`, and the bytes that it holds. `names` are those of its limit, of
+/// the bytes, and of the pages of files among these, which the kernel takes away first.
+fn of_group(folder: &Path, names: [&str; 4]) -> Option<(u64, u64)> {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let [limit, held, files @ ..] = names;
+    let limit: u64 = read(limit)?.trim().parse().ok().filter(|limit| *limit < 1 << 62)?; // `max`, or nearly 2^63
+    let stat = read("memory.stat")?;
+    let pairs = stat.lines().filter_map(|line| line.split_once(' ')).filter(|(name, _)| files.contains(name));
+    let of_files: u64 = pairs.filter_map(|(_, bytes)| bytes.parse::<u64>().ok()).sum();
+    Some((limit, read(held)?.trim().parse::<u64>().ok()?.saturating_sub(of_files)))
 }
 
 /// The figure after `name` in a file of the kernel's, in bytes; the file has it in kB.
@@ -192,7 +171,7 @@ mod tests {
             std::fs::write(file, text).unwrap();
         };
         let found = |memberships: &str| -> Vec<(u64, u64)> {
-            super::groups(&root, memberships).iter().filter_map(|group| group.limit_and_held()).collect()
+            super::groups(&root, memberships).iter().filter_map(|limit| limit()).collect()
         };
         assert_eq!(found("0::/a/b\n"), []);
         for (folder, limit) in [("a", "1000\n"), ("a/b", "max\n")] {
