@@ -104,8 +104,9 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Receives the first SIGINT, SIGTERM or SIGHUP that was not ignored at the start, as `nohup` has it. The signal after
-/// it ends the process at once. ctrlc's thread sends. Capacity one; disconnected once the first was heard.
+/// Receives the first SIGINT, SIGTERM or SIGHUP. One that was ignored at the start, as `nohup` does, stays ignored. The
+/// signal after the first ends the process at once. ctrlc's thread sends. Capacity one; disconnected once the first was
+/// heard.
 ///
 /// # Errors
 /// The system's, if no thread can be started.

@@ -1,4 +1,4 @@
-//! The web pages that may use the server (`--allow-origin`), told by the origins that browsers send (RFC 6454).
+//! The web pages that may use the server (`--allow-origin`), known by the origins that browsers send (RFC 6454).
 
 use url::Url;
 
@@ -7,7 +7,8 @@ use url::Url;
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// Reads `*`, or origins between commas. `None` if no browser writes one of them so, because it would never match.
+    /// Reads `*`, or origins between commas. `None` if one of them is written as no browser writes it: it would never
+    /// match.
     pub fn read(text: &str) -> Option<Origins> {
         if text == "*" {
             return Some(Origins::default());
@@ -21,7 +22,7 @@ impl Origins {
         self.0.is_empty()
     }
 
-    /// The value of `Access-Control-Allow-Origin`: the origin that `asked`, if it is listed.
+    /// The value of `Access-Control-Allow-Origin`: the origin that `asked` if it is listed, else the first one listed.
     pub fn answer_to(&self, asked: Option<&str>) -> &str {
         let known = self.0.iter().find(|origin| asked == Some(origin));
         known.or(self.0.first()).map_or("*", String::as_str)

@@ -1,7 +1,7 @@
-//! Proxies that are believed when they say who their client is (`--trust-proxy`), and what they say: `Forwarded`
-//! (RFC 7239) or `X-Forwarded-For`. Each proxy on the way adds the address it was asked from at the end, and whatever
-//! stands before that the client may have sent itself. So the list is read from its end, and the first address that is
-//! no trusted proxy's is the client's.
+//! Proxies that are believed when they say who their client is (`--trust-proxy`), and what they say: `Forwarded` (RFC
+//! 7239) or `X-Forwarded-For`. Each proxy on the way adds one address at the end: the one that asked it. The client may
+//! have sent everything before that itself. So the list is read from its end, and the first address that is no trusted
+//! proxy's is the client's.
 
 use std::net::IpAddr;
 
@@ -52,8 +52,8 @@ impl Proxies {
         }
     }
 
-    /// The last of `nodes` that is no trusted proxy, or the first one where all are. `None` where it is no address, or
-    /// one behind it is none: what stands before that is hearsay.
+    /// The last of `nodes` that is no trusted proxy's, or the first one if all are. `None` if this node, or one behind
+    /// it, is no address: then nobody vouches for what stands before.
     fn nearest(&self, nodes: impl DoubleEndedIterator<Item = Option<String>>) -> Option<IpAddr> {
         let mut client = None;
         for node in nodes.rev() {
@@ -66,7 +66,7 @@ impl Proxies {
     }
 }
 
-/// `ADDR`, `ADDR:PORT`, `[ADDR]` or `[ADDR]:PORT`; whatever else, `unknown` and `_names` for instance, is no address.
+/// `ADDR`, `ADDR:PORT`, `[ADDR]` or `[ADDR]:PORT`; anything else, such as `unknown` or `_name`, is no address.
 fn address_of(node: &str) -> Option<IpAddr> {
     let node = node.trim();
     let address = match node.strip_prefix('[') {

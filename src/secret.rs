@@ -18,7 +18,7 @@ const READ_LIMIT: u64 = SECRET_LIMIT as u64 + 3;
 /// not among them: clients send it differently in a header, in a URL and from a file.
 const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file that holds them";
 
-/// The remedy for a bad secret that nobody has to send.
+/// The remedy for a bad secret of webhooks. Nobody sends it, so it may be any text.
 const GOOD_TEXT: &str = "give a text of 1 to 512 bytes, or @FILE with a file that holds it";
 
 /// A secret, and its digest. Digests are compared, because all have one length and `subtle` compares in constant time

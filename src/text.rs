@@ -15,7 +15,7 @@ pub fn spoken(duration: Duration) -> String {
     spoken_in_minutes(duration, 120)
 }
 
-/// A duration as one says it, in minutes from so many seconds on, at most an hour.
+/// A duration as one says it, in seconds below `from` seconds and in minutes from there on. `from` is at most an hour.
 pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
     let seconds = duration.as_secs();
     let (large, small) = match seconds {

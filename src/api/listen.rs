@@ -26,8 +26,8 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     };
     let mut head = exchange.endless_head(&ask.headers());
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
-    let socket = exchange.socket().clone();
-    let recipient = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config().queue);
+    let socket = exchange.socket.clone();
+    let recipient = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config.queue);
     let since = ask.since.unwrap_or(Since::NOW);
     let claim = if since == Since::NOW { None } else { claim_replay() };
     if claim.is_none() && since != Since::NOW {

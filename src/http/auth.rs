@@ -29,7 +29,7 @@ const WRONG_TOKEN: &str = "Bearer realm=\"aloud\", error=\"invalid_token\"";
 /// # Errors
 /// 401 if the door has a token and the request does not show it.
 pub fn admit(door: Door, channel: &str, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-    if !is_guarded(door, exchange.config()) || shows_token(door, channel, exchange) {
+    if !is_guarded(door, exchange.config) || shows_token(door, channel, exchange) {
         return Ok(());
     }
     let purpose = if door == Door::Say { "speaking" } else { "listening" };
@@ -61,7 +61,7 @@ fn token(door: Door, config: &Config) -> Option<&Secret> {
 /// # Errors
 /// 403 if a page of another origin sends the request.
 pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-    let origins = &exchange.config().allow_origin;
+    let origins = &exchange.config.allow_origin;
     let site = exchange.header("Sec-Fetch-Site").unwrap_or("");
     let is_own = |origin: &str| site == "same-origin" || origin::is_own(origin, exchange.header("Host").unwrap_or(""));
     let page = match exchange.header("Origin") {
@@ -79,7 +79,7 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     // All are compared, even if the request shows none: every refusal comes after equal work.
     let offered = offered(exchange);
     let offered = offered.each_ref().map(|token| &**token);
-    let (config, tokens) = (exchange.config(), exchange.config().tokens.as_ref());
+    let (config, tokens) = (exchange.config, exchange.config.tokens.as_ref());
     let is_listed = door != Door::Open && tokens.is_some_and(|tokens| tokens.allow(&offered, door, channel));
     let is_flag = |offered: &[u8]| token(door, config).is_some_and(|token| token.is(offered));
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))

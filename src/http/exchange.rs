@@ -70,8 +70,10 @@ impl From<After> for Outcome {
 /// A request on its way to an answer.
 pub struct Exchange<'a> {
     arrived: Arrived,
-    socket: &'a Arc<Socket>,
-    config: &'a Config,
+    /// The connection's socket.
+    pub socket: &'a Arc<Socket>,
+    /// The configuration of the server.
+    pub config: &'a Config,
     counters: &'a Counters,
     patient: bool,
     /// Whether the answer depends on the header `Accept`.
@@ -94,14 +96,9 @@ impl<'a> Exchange<'a> {
         self.patient
     }
 
-    /// Leaves the request to a thread of its own.
+    /// Asks for a thread of its own, which will answer the request.
     pub fn leave(self) -> After {
         After::AnswerAtLength(Box::new(self.arrived))
-    }
-
-    /// The configuration of the server.
-    pub fn config(&self) -> &'a Config {
-        self.config
     }
 
     /// The method.
@@ -153,11 +150,6 @@ impl<'a> Exchange<'a> {
         self.arrived.request.http11
     }
 
-    /// The connection's socket.
-    pub fn socket(&self) -> &'a Arc<Socket> {
-        self.socket
-    }
-
     /// The client's name for the log.
     pub fn peer(&self) -> String {
         self.socket.peer()
@@ -193,8 +185,8 @@ impl<'a> Exchange<'a> {
 
     /// Publishes `message`, with its digest if it is to be said `once`, and has the request answered. If it has to be
     /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After the hub is
-    /// closed the message is refused at once: handed in, it would be answered on this stack, and then the next request
-    /// that was sent ahead, one frame each.
+    /// closed the message is refused at once. If it were handed in, it would be answered on this stack, and on top of
+    /// it the next request that was sent ahead, and so on.
     pub fn publish(self, hub: &Hub, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
         if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
             return After::HandIn(Box::new(HandIn { message, once, arrived: self.arrived, answering })).into();

@@ -62,8 +62,8 @@ pub fn message_of(mut pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
     Ok(message)
 }
 
-/// A message with the value of a number. Its key is the number's name, its text the value and the unit, and its status
-/// says whether the value is beyond `above` or `below`; each where the speaker has not said it.
+/// A message with the value of a number, completed. If the speaker has left them out, its key is the number's name, its
+/// text is the value and the unit, and its status says whether the value is beyond `above` or `below`.
 ///
 /// # Errors
 /// 400 if the number has no name, or a figure is no finite decimal.
@@ -93,7 +93,7 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
     Ok(message)
 }
 
-/// Checks a text that names a thing or how it stands.
+/// Checks a text that names a thing, or says how it stands.
 fn short_text(what: &str, text: String) -> Result<String, Refusal> {
     if text.chars().count() > KEY_LIMIT || text.contains(char::is_control) {
         let rule = format!("send at most {KEY_LIMIT} characters, none of them a control character");

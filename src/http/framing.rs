@@ -45,7 +45,7 @@ pub enum Progress {
 pub struct Intake {
     /// Bytes that have come and are not read yet.
     received: Vec<u8>,
-    /// The first so many of these bytes are known to be an incomplete head.
+    /// How many of these bytes, from the first on, are known to be an incomplete head.
     seen: usize,
     /// Whether the empty line that may come before a request has come.
     skipped: bool,
@@ -56,9 +56,9 @@ pub struct Intake {
 struct Pending {
     head: Head,
     chunk: Chunk,
-    /// How many bytes of the body have come.
+    /// How many bytes of the body have come, without chunk framing.
     came: usize,
-    /// Those of them that are kept.
+    /// The bytes of the body that are kept: its beginning.
     content: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Intake {
         &mut self.received
     }
 
-    /// Whether all that has come was given out.
+    /// Whether every byte that has come belonged to a request that was given out.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty() && self.pending.is_none()
     }

@@ -1,9 +1,9 @@
 //! The head of one request: whether it is well formed, how its body is framed, whether its connection goes on, and
 //! which of its headers handlers may read.
 //!
-//! **Strict** by RFC 9110 and 9112, with `httparse` for the grammar, if two readers could differ: about line ends,
-//! lengths, encodings and hosts. **Open** if they cannot: a header's value is opaque bytes, a header that nobody here
-//! reads may have any name, and raw UTF-8 in the URL counts as percent-encoded.
+//! **Strict** by RFC 9110 and 9112, about all that two readers could read differently: line ends, lengths, encodings
+//! and hosts. `httparse` knows the grammar. **Open** about everything else: a header's value is opaque bytes, a header
+//! that nobody here reads may have any name, and raw UTF-8 in the URL counts as percent-encoded.
 //!
 //! tiny_http reads none of the client's bytes. Its parser is looser than this one, and cannot read all that is valid.
 //! So handlers get a [`Request`] of our own making, with the headers that they may read ([`is_passed_on`]), in plain

@@ -39,7 +39,8 @@ pub struct Ask {
 }
 
 /// The formats: the name for `as=`, the type that `Accept` may name, the format, and the type of the answer. If a
-/// client names none of them, as with curl's `*/*`, it gets the first: lines under the content type of the seed program.
+/// client names none of them, as with curl's `*/*`, it gets the first: lines under the content type of the seed
+/// program.
 const OFFERS: [(&str, &str, Format, &str); 7] = [
     ("", "text/html", Format::Lines, EVENT_STREAM),
     ("sse", "text/event-stream", Format::Sse, EVENT_STREAM),

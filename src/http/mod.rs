@@ -1,6 +1,7 @@
 //! Requests and answers: which bytes are a request (`head`, `framing`), how the requests of one connection come in
 //! (`gate`), what handlers read of them (`request`) and answer (`exchange`), and what stands in them (`accept`, `auth`,
-//! `form`, `listen_query`). Knows nothing of who listens.
+//! `form`, `listen_query`). Chunks that come are read in `framing`; chunks that go out are framed in `room/frame.rs`.
+//! Knows nothing of who listens.
 
 pub mod accept;
 pub mod answer;

@@ -51,7 +51,7 @@ impl Refusal {
     }
 }
 
-/// The hub's no, in HTTP.
+/// The refusal of the hub, as a client is told it.
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         match refused {
