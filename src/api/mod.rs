@@ -1,4 +1,5 @@
-//! Everything that a client can ask for, one file a thing. `route` finds the function that answers.
+//! Everything that a client can ask for, one file a thing. `route` finds the function that answers. A new endpoint is a
+//! new file here, and a route to it in `route`.
 
 pub mod listen;
 pub mod now;

@@ -1,4 +1,8 @@
 //! `/say`: one request becomes one message for everyone it concerns.
+//!
+//! The thread that serves a speaker may wait for locks that are held for moments, and for nothing else: for no
+//! listener, no socket and no disk. If the message has to be kept first, its connection waits on the commit queue
+//! without a thread (`room/commit_queue.rs`).
 
 use crate::http::answer::Answer;
 use crate::http::exchange::{Exchange, Outcome};

@@ -1,7 +1,7 @@
 //! Ids that clients have heard at another server and that were not posted here yet. With Redis, one server may be ahead
-//! of another one, also for long if this one cannot reach Redis. No clock tells such an id from one that Redis does not
-//! have, because it has lost it, or because it is from somewhere else. Redis itself tells, as soon as everything that
-//! it has is posted here.
+//! of another one; for long, if the other one cannot reach Redis. But Redis may also have lost the message of such an
+//! id, or never have had it. No clock tells these cases apart. Redis does: once everything that it has is posted here,
+//! an id that is still missing will not come.
 
 use std::collections::VecDeque;
 

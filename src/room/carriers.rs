@@ -25,7 +25,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Sender, fence, tr
 /// 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
 const FAR_BEHIND: u64 = 64;
 
-/// The part of a letterbox that may be not yet carried: one in so many of its messages. Speakers slow down before
+/// One in so many of the messages that a letterbox can hold may be not yet carried. So speakers slow down before
 /// letterboxes fill.
 const FAR_BEHIND_PART: u64 = 4;
 
@@ -59,7 +59,7 @@ type Snapshots<'a> = &'a dyn Fn() -> (u64, Snapshot);
 pub struct Carriers {
     /// Messages posted so far; changed under the lock, read without.
     posted: AtomicU64,
-    /// Messages that a whole walk has seen to, out of `posted`.
+    /// How many of the `posted` messages were carried along all letterboxes.
     carried: AtomicU64,
     /// The walker holds it. A second walker, from the other end, does not need it.
     turn: Mutex<()>,
@@ -179,9 +179,9 @@ impl Carriers {
     }
 
     /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
-    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds the turn taken may leave,
-    /// because its holder puts it down and then looks, with a full fence in between. With `second_hand`, calls one if
-    /// this walker is alone.
+    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds the turn taken may
+    /// leave, because its holder puts it down and then looks, with a full fence in between. With `second_hand`, calls
+    /// one if this walker is alone.
     fn walk_if_free(&self, second_hand: bool, snapshot: Snapshots<'_>) -> bool {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {

@@ -36,7 +36,8 @@ impl Forgotten {
         self.newest.entry(channel.to_owned()).or_default().insert(event.to_owned(), id);
     }
 
-    /// Whether a message after the id `after` is gone, or may be, that `is_wanted` takes by channel and event.
+    /// Whether a message after the id `after` is gone, or may be. Looks only at messages
+    /// that `is_wanted` takes, by channel and event.
     pub fn may_miss(&self, after: u64, is_wanted: impl Fn(&str, &str) -> bool) -> bool {
         let is_missed = |channel: &str, event: &str, id: u64| id > after && is_wanted(channel, event);
         after < self.unknown || self.all().any(|(channel, event, id)| is_missed(channel, event, id))

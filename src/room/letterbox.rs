@@ -18,8 +18,8 @@
 //!
 //! **No letter is left lying.** The poster puts a letter in, then tries the pen. The holder of the pen puts it down,
 //! then looks into the letterbox. On both sides a full memory fence stands between the two steps, so at least one of
-//! the two sees what the other did: the poster finds the pen free, or the holder sees the letter. Take either fence
-//! away and the model check at the end of this file fails.
+//! the two sees what the other did: the poster finds the pen free, or the holder sees the letter. Without either fence
+//! the model check (`room/model.rs`) fails.
 //!
 //! **The order holds.** Only the holder of the pen takes letters out. They go out before the pen is put down, or stay
 //! with the pen as half sent.

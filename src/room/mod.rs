@@ -1,4 +1,8 @@
 //! The heart: who listens, what is said and what was said, behind one lock (`hub`). No I/O happens under it.
+//!
+//! A `message` is kept in the `history` and put into the `letterbox` of each listener that wants it (`subscription`).
+//! `carriers` send what lies there, as bytes that `frame` makes. A listener that is too slow is found out in
+//! `letterbox` and hung up on in `listener`.
 
 pub mod ahead;
 pub mod carriers;

@@ -2,8 +2,8 @@
 //! longer than the history. The terms of the field: retained message (MQTT), compacted topic (Kafka), last value.
 //!
 //! The event, the channel and the key of a message name its thing. The hub keeps the newest message of each thing under
-//! the lock under which it posts, so a message and what it changes are one. To apply all messages after some moment to
-//! the things of that moment gives the things of now; [`Things::note`] is that step.
+//! the lock under which it posts, so a message and what it changes are one. The things of some moment, with all
+//! messages after that moment noted one by one ([`Things::note`]), are the things of now.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
