@@ -90,7 +90,8 @@ impl Descriptors {
         Ok([first.as_raw_fd(), second.as_raw_fd()])
     }
 
-    /// Accepts a connection; `None` if its socket cannot be told, or no descriptor is left for it: then it is closed.
+    /// Accepts a connection. Closes it and returns `None` if its socket cannot be found, or no descriptor is left for
+    /// it.
     ///
     /// # Errors
     /// `WouldBlock` if nobody wants to connect; anything else is the system's.

@@ -32,7 +32,7 @@ pub struct Socket {
     number: Mutex<Option<RawFd>>,
     /// Set once the peer is known to have closed its sending side, or the connection.
     peer_left: AtomicBool,
-    /// Told when the peer leaves, if there is one.
+    /// The listener's watcher, if there is one. It is told when the peer leaves.
     watcher: Mutex<Option<Arc<dyn Watcher>>>,
 }
 

@@ -2,9 +2,9 @@
 //! connection is *parked* here while it waits for its client and no thread serves it. The thread that serves it takes
 //! it out.
 //!
-//! **No arrival is missed.** The kernel tells an arrival once. The thread that hears of it takes the connection, or, if
-//! another thread serves it, notes on it that something came. A thread that parks a connection gets it back at once if
-//! that was noted. Both happen under the slot's lock.
+//! **No arrival is missed.** The kernel tells of each arrival once. The thread that hears of it takes the connection,
+//! or, if another thread serves it, notes on it that something came. A thread that parks a connection gets it back at
+//! once if that was noted. Both happen under the slot's lock.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -99,8 +99,8 @@ impl<C> Slot<C> {
         None
     }
 
-    /// Takes the connection if it has waited too long. One with bytes that no thread has looked at yet may stay: the
-    /// process may have been stopped for a while (SIGSTOP), and its clients not.
+    /// Takes the connection if it has waited too long. It may stay if it has bytes that no thread has looked at yet:
+    /// this process may have been stopped for a while (SIGSTOP) while its clients went on.
     pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(C, Awaited)> {
         let mut occupancy = lock(&self.occupancy);
         let Occupancy::Parked(_, awaited, since) = &*occupancy else { return None };
@@ -115,8 +115,8 @@ impl<C> Slot<C> {
         }
     }
 
-    /// The loss if the connection is closed now, the least first, and since when it has waited; `None` while a thread
-    /// serves it. A client that has its last answer loses nothing, which is less than any stage.
+    /// How much its client loses if the connection is closed now (`None` is less than any stage: the client has its
+    /// last answer and loses nothing), and since when it has waited. `None` instead while a thread serves it.
     fn waits(&self) -> Option<(Option<Stage>, Instant)> {
         match &*lock(&self.occupancy) {
             Occupancy::Parked(_, Awaited::Request(stage), since) => Some((Some(*stage), *since)),

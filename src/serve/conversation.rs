@@ -179,7 +179,7 @@ impl Server {
     ) -> Option<(Connection, Awaited)> {
         let (server, of_thread) = (self.clone(), slot.clone());
         let stack = if matches!(after, After::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
-        // Left where either thread can take it. All that is moved into a thread that cannot be started is lost.
+        // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
         let started = self.start_thread("conversation", stack, move || {

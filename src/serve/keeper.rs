@@ -16,7 +16,7 @@ use crate::sync::sleep_until_rung;
 /// The time between two ticks. At each tick the keeper looks around, even if nobody calls it.
 const KEEPER_TICK: Duration = Duration::from_secs(1);
 
-/// The time to the next tick if many hosts have fallen silent at once: then they are said a part at a time.
+/// The time to the next tick after many hosts have fallen silent at once: each tick tells of some of them.
 const SOON: Duration = Duration::from_millis(25);
 
 /// The keeper's ticks after which freed memory is given back to the system. Once a minute is enough: it takes half a

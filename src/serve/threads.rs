@@ -30,9 +30,9 @@ const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// How long a thread spins for the next request of a client that speaks in lockstep, before it sleeps. Such a client
 /// sends each request as soon as the one before is answered. If it is near, it asks again sooner than a sleeping
-/// processor wakes. One connection flat out makes 2 times the requests on a machine whose processors take long to wake,
-/// at an unchanged processor time for each. On a machine whose processors wake soon it makes 1.2 times the requests, at
-/// 1.4 times the processor time (the scenario say-flat-1 of `scripts/bench`). For other clients no thread spins.
+/// processor wakes. Measured with one client flat out (the scenario say-flat-1 of `scripts/bench`): if processors take
+/// long to wake, it makes 2 times the requests, each for the processor time that it took before. If they wake soon, it
+/// makes 1.2 times the requests, each for 1.4 times the processor time. For other clients no thread spins.
 const LOCKSTEP: Duration = Duration::from_micros(100);
 
 impl Server {
