@@ -168,6 +168,43 @@ fn after_a_restart_a_host_that_goes_on_is_up_and_one_that_does_not_is_late_then_
 }
 
 #[cfg(feature = "store")]
+#[cfg(feature = "store")]
+#[test]
+fn a_host_that_is_acknowledged_to_be_down_is_known_after_a_restart_and_is_missed_no_less() {
+    let folder = Folder::new("hosts-seen");
+    let file = folder.0.join("store");
+    let start = || Server::start(&["--store", file.to_str().unwrap()]);
+    let mut server = start();
+    let mut lines = server.listen("/listen");
+    beat(&server, "long", "every=86400");
+    beat(&server, "web1", "every=3");
+    assert!(lines.lines(4)[3].starts_with("web1 is down: last heard "));
+    for (host, status) in [("web1", "seen"), ("long", "fine"), ("no-host", "seen")] {
+        let said = format!("event=host-state&key={host}&status={status}&name=Florian");
+        assert_eq!(server.request("POST", "/say", &[FORM], said.as_bytes()).body, "ok.");
+    }
+    assert_eq!(server.request("GET", "/status", &[], b"").body, "ok\n");
+    let states = |server: &Server| -> Vec<String> {
+        hosts(server).iter().map(|host| format!("{} {} {}", host["host"], host["state"], host["every"])).collect()
+    };
+    let known = ["\"long\" \"up\" 86400.0", "\"web1\" \"down\" 3.0"];
+    assert_eq!(states(&server), known);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let server = start();
+    let mut lines = server.listen("/listen");
+    assert_eq!(states(&server), known);
+    let metrics = server.request("GET", "/metrics", &[], b"").body;
+    assert!(metrics.contains("\naloud_hosts{state=\"down\"} 1\n"), "{metrics}");
+    beat(&server, "web1", "every=3");
+    let back = lines.line().unwrap();
+    let seconds = back.strip_prefix("web1 is up again after ").and_then(|back| back.strip_suffix(" s\r\n"));
+    assert!(seconds.is_some_and(|seconds| seconds.parse::<u64>().unwrap() > 8), "{back}");
+    assert!(lines.line().unwrap().starts_with("web1 is late: last heard "));
+    assert!(lines.line().unwrap().starts_with("web1 is down: last heard "));
+    assert_eq!(server.request("GET", "/status", &[], b"").status, 503);
+}
+
 #[test]
 fn a_server_that_is_stopped_in_its_first_second_blames_no_host() {
     let folder = Folder::new("hosts-stopped");

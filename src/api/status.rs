@@ -7,7 +7,7 @@ use crate::api::now;
 use crate::counters::{Counters, Ended};
 use crate::http::answer::Answer;
 use crate::room::hub::Hub;
-use crate::room::message::{HOST_STATE_EVENT, NUMBER_EVENT};
+use crate::room::message::{HOST_STATE_EVENT, HOST_STATES, NUMBER_EVENT, STATE};
 use crate::room::subscription::{Events, Subscription};
 use crate::room::things::{MOST_NUMBERS, Thing};
 use crate::text::decimal;
@@ -64,8 +64,9 @@ fn exposition(hub: &Hub) -> String {
     let (_, things) = hub.now(&Subscription { events: Events::All, ..Subscription::default() });
     let counts = now::counts(&things).map(|(status, count)| (format!("{{status=\"{status}\"}}"), count));
     family(&mut text, "aloud_things", "Things by how they stand, see /now.", counts);
-    let hosts = ["up", "late", "down", "failed"].map(|state| {
-        let is_so = |thing: &&Thing| thing.message.event == HOST_STATE_EVENT && thing.message.status == state;
+    let hosts = HOST_STATES.map(|state| {
+        let is_so =
+            |thing: &&Thing| thing.message.event == HOST_STATE_EVENT && thing.message.field(STATE) == Some(state);
         (format!("{{state=\"{state}\"}}"), things.iter().filter(is_so).count())
     });
     family(&mut text, "aloud_hosts", "Hosts by their state, those that are among the things.", hosts);

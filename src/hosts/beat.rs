@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::http::form::{Pairs, checked};
 use crate::http::refusal::Refusal;
+use crate::room::message::STATE;
 use crate::room::standing::{BAD, standing};
 use crate::text::{decimal, shown, spoken};
 
@@ -32,9 +33,6 @@ const DIGITS: usize = 24;
 /// Figures that are numbers, none below zero: seconds, tasks, bytes.
 pub const NUMBERS: [&str; 10] =
     ["every", "grace", "up", "load1", "load5", "load15", "mem_used", "mem_total", "disk_used", "disk_total"];
-
-/// The field that says how a host stands. The server says it: a host that beats is up, or has failed.
-pub const STATE: &str = "state";
 
 /// The field that says that a run begins.
 pub const RUN: &str = "run";

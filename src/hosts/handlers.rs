@@ -14,7 +14,7 @@ use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::Message;
+use crate::room::message::{Message, STATE};
 use crate::text::{columns, shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
@@ -40,7 +40,7 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<
             return exchange.refuse(&refusal).into();
         }
     };
-    let state = message.field(beat::STATE).unwrap_or_default().to_owned();
+    let state = message.field(STATE).unwrap_or_default().to_owned();
     let host = host.to_owned();
     let answer = move |exchange: &Exchange<'_>| match (exchange.wants_json(), complaint) {
         (true, complaint) => {

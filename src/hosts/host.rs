@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::hosts::beat::{Beat, REASON, STATE, figure, in_seconds, seconds};
+use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
 use crate::http::form::Pairs;
-use crate::room::message::{Digest, HOST_STATE_EVENT, Message, digest_of};
+use crate::room::message::{Digest, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
+use crate::room::things::{SAID, SINCE};
 use crate::text::spoken;
 
 /// The interval of a host that has not announced one.
@@ -48,12 +49,7 @@ pub enum State {
 impl State {
     /// The state as messages and lists write it.
     pub fn word(self) -> &'static str {
-        match self {
-            State::Up => "up",
-            State::Late => "late",
-            State::Failed => "failed",
-            State::Down => "down",
-        }
+        HOST_STATES[self as usize]
     }
 
     /// The state that a beat brings. `said` is the state that was said before.
@@ -122,15 +118,15 @@ impl Host {
     }
 
     /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
-    /// It is in its state since `since`, and it is `clock` now, both in microseconds since 1970.
+    /// It is in its state since `since`, unless the message tells, and it is `clock` now, both in microseconds since 1970.
     pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
-        let ago = |start: Instant, micros: u64| start.checked_sub(Duration::from_micros(micros));
+        let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
+        let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
         let mut host = Host::new(now);
         host.take_state(message, State::of(message).unwrap_or(State::Up), now);
         let silent = message.field(SILENT).and_then(seconds);
-        let said = ago(now, clock.saturating_sub(message.time));
-        let heard = said.zip(silent).and_then(|(said, silent)| said.checked_sub(silent));
-        host.since = ago(now, clock.saturating_sub(since)).unwrap_or(now);
+        let heard = time(SAID, message.time).zip(silent).and_then(|(said, silent)| said.checked_sub(silent));
+        host.since = time(SINCE, since).unwrap_or(now);
         (host.heard, host.beaten) = (heard.unwrap_or(now), heard.is_some());
         host.figures.extend(message.field(REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
         host.changes.clear();
@@ -314,7 +310,7 @@ pub(super) fn message(event: &'static str, host: &str, message: String, fields: 
 #[cfg(test)]
 mod tests {
     use crate::hosts::beat::Report;
-    use crate::hosts::story::Happens::{Beats, Fails, Nothing, Restarts, Starts};
+    use crate::hosts::story::Happens::{Beats, Fails, Nothing, Restarts, Says, Starts};
     use crate::hosts::story::{Servers, check};
 
     #[test]
@@ -430,6 +426,28 @@ mod tests {
         servers.restart(9);
         let figures = &servers.each[0].list(servers.at(9))[0].figures;
         assert_eq!(figures, &[("reason".to_owned(), "why".to_owned())]);
+    }
+
+    #[test]
+    fn a_word_that_somebody_says_with_the_key_of_a_host_changes_nothing_about_the_host() {
+        let (up, late) = ("0: web1 is up", "15: web1 is late: last heard 15 s ago");
+        let down = "30: web1 is down: last heard 30 s ago";
+        check(
+            &[(0, Beats("every=10")), (32, Says("seen")), (33, Says("ok")), (40, Restarts), (50, Beats(""))],
+            &[up, late, down, "50: web1 is up again after 50 s"],
+        );
+        check(&[(0, Beats("every=10")), (20, Says("seen")), (31, Nothing), (32, Says("up"))], &[up, late, down]);
+        check(
+            &[(0, Beats("every=10")), (20, Says("seen")), (22, Restarts), (90, Nothing)],
+            &[up, late, "52: web1 is down: last heard 52 s ago"],
+        );
+        let late_after = "24: web1 is late: last heard at least 15 s ago";
+        check(&[(0, Beats("every=10")), (5, Says("seen")), (9, Restarts), (25, Nothing)], &[up, late_after]);
+        check(
+            &[(0, Fails("reason=x")), (10, Says("seen")), (20, Restarts), (30, Beats(""))],
+            &["0: web1 has failed: x", "30: web1 is well again after 30 s"],
+        );
+        check(&[(0, Beats("")), (1, Says("gone")), (99, Nothing)], &[up]);
     }
 
     #[test]

@@ -17,13 +17,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
-use crate::hosts::beat::{BEGUN, Beat, RUN, STATE, summary};
+use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
 use crate::hosts::crowd::{AMONG, Crowd, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
 use crate::http::form::Pairs;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{HOST_EVENT, HOST_STATE_EVENT, Message};
+use crate::room::message::{HOST_EVENT, HOST_STATE_EVENT, Message, STATE};
 use crate::room::standing::GONE;
 use crate::room::things::Thing;
 use crate::sync::lock;
@@ -84,8 +84,8 @@ impl Hosts {
         let mut known = Known { listening_since: Some(now), ticked: Some(now), due: Some(now), ..Known::default() };
         let clock = now_micros();
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
-            if message.channel.is_empty() && is_plain_name(&message.name) && State::of(message).is_some() {
-                known.hosts.insert(message.name.clone(), Host::kept(message, *since, clock, now));
+            if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
+                known.hosts.insert(message.key.clone(), Host::kept(message, *since, clock, now));
             }
         }
         Hosts { known: Mutex::new(known), ..Hosts::default() }
@@ -194,8 +194,9 @@ impl Hosts {
     /// Follows `message`, which was said here or at another server: takes over a beat or a change, or forgets the host.
     /// No news of a host, or old news, changes nothing. Only news of a host makes it ask for the time, `now`.
     pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
-        let Message { id, event, name, .. } = message;
+        let Message { id, event, .. } = message;
         let is_change = event == HOST_STATE_EVENT;
+        let name = if is_change { &message.key } else { &message.name };
         if !(is_change || event == HOST_EVENT) || !message.channel.is_empty() {
             return;
         }
@@ -217,7 +218,7 @@ impl Hosts {
                 let host = hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
                 host.take(Beat::of(message.fields.clone()), id, now);
             }
-            Some(state) if is_change => match hosts.get_mut(name) {
+            Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
                 Some(host) => host.take_state(message, state, now),
                 None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now_micros(), now)),
             },

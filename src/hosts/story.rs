@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::hosts::beat::{Beat, Report};
-use crate::hosts::host::{Announcement, State};
+use crate::hosts::host::{Announcement, State, message};
 use crate::hosts::known::Hosts;
 use crate::http::form::Pairs;
 use crate::room::message::{Digest, HOST_EVENT, HOST_STATE_EVENT, Message};
@@ -24,6 +24,8 @@ pub enum Happens {
     Nothing,
     Forgotten,
     Restarts,
+    /// Somebody says with the key of the host that it stands so.
+    Says(&'static str),
 }
 
 /// Servers that are one conversation: all follow the messages of each.
@@ -65,6 +67,7 @@ impl Servers {
         self.ids += 1;
         message.id = self.ids;
         message.time = second * 1_000_000;
+        self.things.complete(&mut message);
         self.each.iter().for_each(|hosts| hosts.follow(&message, || self.at(second)));
         if message.event == HOST_STATE_EVENT && !message.is_unsaid() {
             self.said.push(format!("{second}: {} {}", message.name, message.message));
@@ -114,13 +117,19 @@ pub fn check(story: &[(u64, Happens)], expected: &[&str]) {
                 second += 1;
                 servers.tick(second);
             }
-            use Happens::{Beats, Fails, Forgotten, Nothing, Restarts, Starts};
+            use Happens::{Beats, Fails, Forgotten, Nothing, Restarts, Says, Starts};
             match happens {
                 Beats(figures) => servers.beat(number % count, *at, figures),
                 Starts => servers.report(number % count, *at, "web1", Report::Start, ""),
                 Fails(why) => servers.report(number % count, *at, "web1", Report::Fail, why),
                 Nothing => {}
                 Restarts => servers.restart(*at),
+                Says(status) => {
+                    let (key, status) = ("web1".to_owned(), (*status).to_owned());
+                    let word = message(HOST_STATE_EVENT, "Florian", "I see".to_owned(), vec![]);
+                    servers.say(*at, Message { key, status, ..word }, None);
+                    servers.said.pop();
+                }
                 Forgotten => {
                     let message = servers.each[number % count].forget("web1").unwrap();
                     servers.say(*at, message, None);

@@ -19,7 +19,7 @@ use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
 use crate::room::replay::{Point, Replay, Restored, Since};
 use crate::room::subscription::Subscription;
 use crate::room::things::{Thing, Things};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Receiver, bounded, lock};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Receiver, bounded, lock};
 
 /// The room: listeners, history and ids behind one lock, and the count of carried messages.
 pub struct Hub {
@@ -197,29 +197,36 @@ impl Hub {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn publish_once(&self, mut message: Message, once: Option<Digest>) -> Result<Receipt, Refused> {
+        let mut room = self.open_to(&mut message)?;
         if let Some(queue) = &self.commit_queue {
-            return if self.is_closed() { Err(Refused::Stopping) } else { queue.hand_in_and_wait(message, once) };
+            drop(room);
+            return queue.hand_in_and_wait(message, once);
         }
-        let posting = {
-            let mut room = lock(&self.room);
-            if room.closed {
-                return Err(Refused::Stopping);
-            }
-            message.time = now_micros();
-            message.id = next_id(room.last_id, message.time);
-            let said_at = message.time;
-            self.post_in(&mut room, Arc::new(message), said_at)
-        };
+        message.time = now_micros();
+        message.id = next_id(room.last_id, message.time);
+        let said_at = message.time;
+        let posting = self.post_in(&mut room, Arc::new(message), said_at);
+        drop(room);
         Ok(self.finish(posting))
+    }
+
+    /// Takes the lock to say `message`, and [completes](Things::complete) it.
+    fn open_to(&self, message: &mut Message) -> Result<MutexGuard<'_, Room>, Refused> {
+        let room = lock(&self.room);
+        if room.closed {
+            return Err(Refused::Stopping);
+        }
+        room.things.complete(message);
+        Ok(room)
     }
 
     /// Publishes as [`publish_once`](Self::publish_once) does, but does not wait at the commit queue: `then` is told
     /// the result later. If there is no queue, it is told at once.
-    pub fn publish_then(&self, message: Message, once: Option<Digest>, then: OnCommit) {
-        match &self.commit_queue {
-            Some(queue) if !self.is_closed() => queue.hand_in(message, once, then),
-            Some(_) => then(Err(Refused::Stopping)),
-            None => then(self.publish_once(message, once)),
+    pub fn publish_then(&self, mut message: Message, once: Option<Digest>, then: OnCommit) {
+        let Some(queue) = &self.commit_queue else { return then(self.publish_once(message, once)) };
+        match self.open_to(&mut message).map(drop) {
+            Ok(()) => queue.hand_in(message, once, then),
+            Err(refused) => then(Err(refused)),
         }
     }
 

@@ -14,6 +14,12 @@ pub const HOST_EVENT: &str = "host";
 /// The event name of a change of a host: up, late, failed, down, a reboot.
 pub const HOST_STATE_EVENT: &str = "host-state";
 
+/// The states of a host, as its status and the field [`STATE`] of its changes have them; the better ones first.
+pub const HOST_STATES: [&str; 4] = ["up", "late", "failed", "down"];
+
+/// The field of a beat and of a change of a host that says how the host stands. The server says it.
+pub const STATE: &str = "state";
+
 /// The fields of a change of a host that only those hear who ask for such changes: it is one among many that are said
 /// together in one line, or the host flaps.
 pub const UNSAID_FIELDS: [&str; 2] = ["among", "flaps"];

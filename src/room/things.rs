@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::room::message::{Message, NUMBER_EVENT};
+use crate::room::message::{HOST_STATE_EVENT, HOST_STATES, Message, NUMBER_EVENT, STATE};
 use crate::room::standing::{GONE, standing};
 
 /// The most bytes that the newest words may weigh together.
@@ -22,6 +22,16 @@ pub const MOST_NUMBERS: usize = 200;
 
 /// How many words on any other thing are known in brief.
 const MOST_RECENT: usize = 20;
+
+/// The fields of a change of a host by which the host is known after a restart.
+const HOST_FIELDS: [&str; 7] = [STATE, "every", "grace", "silent", "reason", SAID, SINCE];
+
+/// The field of a word that somebody else said with the key of a host: when the last change of the host was said, in
+/// microseconds since 1970.
+pub const SAID: &str = "said";
+
+/// The field of such a word: since when the host stands so.
+pub const SINCE: &str = "since";
 
 /// A thing, and how it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +150,25 @@ impl Things {
         thing.message = message.clone();
         self.insert(name, thing);
         (superseded, self.evict())
+    }
+
+    /// Adds to a word that somebody says with the key of a host how the host itself stands, as the word before it tells.
+    /// So a host is not forgotten because somebody has acknowledged that it is down.
+    pub fn complete(&self, message: &mut Message) {
+        let tells = |word: &Message| word.field(STATE).is_some_and(|state| HOST_STATES.contains(&state));
+        let is_own = message.status == GONE || (tells(message) && message.field(STATE) == Some(&message.status));
+        if message.event != HOST_STATE_EVENT || is_own {
+            return;
+        }
+        let before = self.ids.get(&name(message)).and_then(|id| self.newest.get(id));
+        let Some(Thing { message: before, since, .. }) = before.filter(|thing| tells(&thing.message)) else { return };
+        let own = |key: &str| HOST_FIELDS.contains(&key);
+        message.fields.retain(|(key, _)| !own(key));
+        message.fields.extend(before.fields.iter().filter(|(key, _)| own(key)).cloned());
+        if before.field(SAID).is_none() {
+            let times = [(SAID, before.time), (SINCE, *since)];
+            message.fields.extend(times.map(|(key, time)| (key.to_owned(), time.to_string())));
+        }
     }
 
     fn insert(&mut self, name: String, thing: Thing) {
