@@ -222,7 +222,7 @@
 //! ```
 //!
 //! In aloud one lock, `Hub::room`, makes three promises at once. Ids and letterboxes have one order
-//! ([`Hub::publish`](crate::room::hub::Hub::publish)). A listener that comes back hears everything once
+//! ([`Hub::publish_once`](crate::room::hub::Hub::publish_once)). A listener that comes back hears everything once
 //! ([`Hub::join`](crate::room::hub::Hub::join) reads the history and appends to the list inside one lock). Nobody is
 //! accepted after the stop. Under the lock nothing waits and no system call is made.
 //!

@@ -12,9 +12,8 @@ const MOST_KINDS: usize = 1000;
 pub struct Forgotten {
     /// Anything up to this id may be gone, on any channel.
     unknown: u64,
-    /// By channel, then by event.
-    newest: HashMap<String, HashMap<String, u64>>,
-    kinds: usize,
+    /// By channel and event, with a zero byte between.
+    newest: HashMap<String, u64>,
 }
 
 impl Forgotten {
@@ -25,15 +24,12 @@ impl Forgotten {
 
     /// Notes that a message with this `channel`, `event` and `id` is gone.
     pub fn add(&mut self, channel: &str, event: &str, id: u64) {
-        if let Some(newest) = self.newest.get_mut(channel).and_then(|events| events.get_mut(event)) {
-            *newest = id.max(*newest);
-            return;
-        }
-        if self.kinds == MOST_KINDS {
+        let kind = [channel, event].join("\0");
+        if self.newest.len() == MOST_KINDS && !self.newest.contains_key(&kind) {
             self.sum_up_half();
         }
-        self.kinds += 1;
-        self.newest.entry(channel.to_owned()).or_default().insert(event.to_owned(), id);
+        let newest = self.newest.entry(kind).or_default();
+        *newest = id.max(*newest);
     }
 
     /// Whether a message after the id `after` is gone, or may be. Looks only at messages
@@ -49,21 +45,13 @@ impl Forgotten {
     }
 
     fn all(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        self.newest
-            .iter()
-            .flat_map(|(channel, events)| events.iter().map(move |(event, id)| (&**channel, &**event, *id)))
+        self.newest.iter().filter_map(|(kind, id)| kind.split_once('\0').map(|(channel, event)| (channel, event, *id)))
     }
 
     fn sum_up_half(&mut self) {
-        let mut ids: Vec<u64> = self.all().map(|(_, _, id)| id).collect();
-        let (_, middle, _) = ids.select_nth_unstable(MOST_KINDS / 2);
-        self.unknown = *middle;
-        let unknown = self.unknown;
-        self.newest.retain(|_, events| {
-            events.retain(|_, id| *id > unknown);
-            !events.is_empty()
-        });
-        self.kinds = self.newest.values().map(HashMap::len).sum();
+        let mut ids: Vec<u64> = self.newest.values().copied().collect();
+        self.unknown = *ids.select_nth_unstable(MOST_KINDS / 2).1;
+        self.newest.retain(|_, id| *id > self.unknown);
     }
 }
 
@@ -91,7 +79,7 @@ mod tests {
     fn of_too_many_kinds_the_oldest_may_all_be_missing() {
         let mut forgotten = Forgotten::default();
         (1..=3 * MOST_KINDS as u64).for_each(|id| forgotten.add(&id.to_string(), "message", id));
-        assert!(forgotten.kinds <= MOST_KINDS && forgotten.all().count() == forgotten.kinds);
+        assert!(forgotten.newest.len() <= MOST_KINDS);
         assert!(forgotten.may_miss(1, |_, _| false), "nobody knows any more");
         let newest = 3 * MOST_KINDS as u64;
         assert!(!forgotten.may_miss(newest - 1, |channel, _| channel == "1"), "it is known of the newest");

@@ -3,7 +3,6 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::rfc3339;
@@ -30,37 +29,13 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The average time an `EventSource` waits before it comes back, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
-/// One message in one format, with its chunk framing, encoded once for all listeners of that format.
-#[derive(Debug)]
-pub struct Frame {
-    bytes: Box<[u8]>,
-    payload: Range<usize>,
-}
-
-impl Frame {
-    /// The frame as one chunk, for HTTP/1.1.
-    pub fn chunk(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The frame alone, for HTTP/1.0, which knows no chunks.
-    pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.payload.clone()]
-    }
-
-    fn new(payload: &[u8]) -> Frame {
-        let bytes = chunk(payload);
-        let end = bytes.len() - CRLF.len();
-        Frame { bytes: bytes.into(), payload: end - payload.len()..end }
-    }
-}
-
 /// A message on its way to the listeners, with its frames. The first thread that needs a frame encodes it, outside
 /// every lock of ours. So only formats that somebody listens in are encoded.
 pub struct Letter {
     /// The message; the history shares it.
     pub message: Arc<Message>,
-    frames: [OnceLock<Frame>; 4],
+    /// The message in each format, as one chunk.
+    frames: [OnceLock<Box<[u8]>>; 4],
 }
 
 impl Letter {
@@ -69,13 +44,16 @@ impl Letter {
         Letter { message, frames: Default::default() }
     }
 
-    /// The message in `format`, encoded at the first call.
-    pub fn frame(&self, format: Format) -> &Frame {
-        self.frames[format as usize].get_or_init(|| {
+    /// The message in `format`, encoded at the first call: as one chunk if `chunked`, or without a frame for HTTP/1.0,
+    /// which knows no chunks.
+    pub fn frame(&self, format: Format, chunked: bool) -> &[u8] {
+        let bytes = self.frames[format as usize].get_or_init(|| {
             let mut payload = Vec::with_capacity(160 + self.message.name.len() + self.message.message.len());
             encode(&self.message, format, &mut payload);
-            Frame::new(&payload)
-        })
+            chunk(&payload).into()
+        });
+        let length = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if chunked { bytes } else { &bytes[length..bytes.len() - CRLF.len()] }
     }
 }
 
@@ -116,32 +94,20 @@ pub fn retry_ms(around: u32) -> u32 {
 /// the id that it has. If it hears no message before it comes back once more, it is told of the gap again. In columns
 /// it is the only line without an id.
 fn gap(gap: Gap, format: Format) -> Vec<u8> {
-    let write_ids = |mut object: Object<'_>| {
-        object.text("after", &gap.after.to_string());
-        if let Some(oldest) = gap.oldest {
-            object.text("oldest", &oldest.to_string());
-        }
-        object.close();
+    let (after, oldest) = (gap.after.to_string(), gap.oldest.map_or(String::new(), |oldest| oldest.to_string()));
+    let kept = if oldest.is_empty() { "none is kept".to_owned() } else { format!("the oldest kept is {oldest}") };
+    let line = format!("aloud: messages after {after} may be missing; {kept}");
+    let object = |event| {
+        let mut object = vec![];
+        write_object(&mut object, &[], &[("event", event), ("after", &after), ("oldest", &oldest)], &[]);
+        object
     };
-    let oldest = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
-    let line = format!("aloud: messages after {} may be missing; {oldest}", gap.after);
-    let mut frame = vec![];
     match format {
-        Format::Lines => frame = [line.as_bytes(), CRLF].concat(),
-        Format::Tsv => frame = format!("\t\tgap\t\t\t{line}\t\n").into_bytes(),
-        Format::Sse => {
-            frame.extend_from_slice(b"event: gap\ndata: ");
-            write_ids(Object::open(&mut frame));
-            frame.extend_from_slice(b"\n\n");
-        }
-        Format::Json => {
-            let mut object = Object::open(&mut frame);
-            object.text("event", "gap");
-            write_ids(object);
-            frame.push(b'\n');
-        }
+        Format::Lines => [line.as_bytes(), CRLF].concat(),
+        Format::Tsv => format!("\t\tgap\t\t\t{line}\t\n").into_bytes(),
+        Format::Sse => [b"event: gap\ndata: ", &object("")[..], b"\n\n"].concat(),
+        Format::Json => [&object("gap")[..], b"\n"].concat(),
     }
-    frame
 }
 
 /// Takes the gap from `replay`, then messages, the oldest first. Returns them in `format`, in one chunk if `chunked`:
@@ -215,80 +181,47 @@ fn write_plain(into: &mut Vec<u8>, text: &str) {
 
 /// Writes the whole message: a line of the JSON format. Empty members are left out.
 fn write_whole(into: &mut Vec<u8>, message: &Message) {
-    let mut object = Object::open(into);
-    object.text("id", &message.id.to_string());
-    object.text("time", &rfc3339(message.time));
-    object.text("event", &message.event);
-    object.text_if_any("channel", &message.channel);
-    object.text_if_any("name", &message.name);
-    object.text_if_any("message", &message.message);
-    object.standing_and_fields(message);
-    object.close();
+    let Message { event, channel, name, message: text, key, status, fields, .. } = message;
+    let always = [("id", &*message.id.to_string()), ("time", &rfc3339(message.time)), ("event", event)];
+    let if_any = [("channel", &**channel), ("name", name), ("message", text), ("key", key), ("status", status)];
+    write_object(into, &always, &if_any, fields);
 }
 
 /// Writes the JSON object after `data:`, without the id and the event, which have lines of their own. Name and message
 /// are always there: scripts read both.
 fn write_data(into: &mut Vec<u8>, message: &Message) {
-    let mut object = Object::open(into);
-    object.text("name", &message.name);
-    object.text("message", &message.message);
-    object.text("time", &rfc3339(message.time));
-    object.text_if_any("channel", &message.channel);
-    object.standing_and_fields(message);
-    object.close();
+    let Message { channel, name, message: text, key, status, fields, .. } = message;
+    let always = [("name", &**name), ("message", text), ("time", &rfc3339(message.time))];
+    write_object(into, &always, &[("channel", channel), ("key", key), ("status", status)], fields);
 }
 
-/// A JSON object under way. Its members come in the order they are written, and every line break is escaped.
-struct Object<'a> {
-    into: &'a mut Vec<u8>,
-    empty: bool,
-}
-
-impl Object<'_> {
-    fn open(into: &mut Vec<u8>) -> Object<'_> {
-        into.push(b'{');
-        Object { into, empty: true }
+/// Writes a JSON object: the members that are `always` there, then those that are not empty, then the fields, if there
+/// are any. Every line break is escaped.
+fn write_object(into: &mut Vec<u8>, always: &[(&str, &str)], if_any: &[(&str, &str)], fields: &[(String, String)]) {
+    let if_any = if_any.iter().filter(|(_, value)| !value.is_empty());
+    write_members(into, always.iter().chain(if_any).copied());
+    if !fields.is_empty() {
+        into.extend_from_slice(b",\"fields\":");
+        write_fields(into, fields);
     }
-
-    fn close(self) {
-        self.into.push(b'}');
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        json_text(self.into, value);
-    }
-
-    fn text_if_any(&mut self, key: &str, value: &str) {
-        if !value.is_empty() {
-            self.text(key, value);
-        }
-    }
-
-    fn standing_and_fields(&mut self, message: &Message) {
-        self.text_if_any("key", &message.key);
-        self.text_if_any("status", &message.status);
-        if !message.fields.is_empty() {
-            self.key("fields");
-            write_fields(self.into, &message.fields);
-        }
-    }
-
-    fn key(&mut self, key: &str) {
-        if !self.empty {
-            self.into.push(b',');
-        }
-        self.empty = false;
-        json_text(self.into, key);
-        self.into.push(b':');
-    }
+    into.push(b'}');
 }
 
 /// Writes the further fields of a message as a JSON object.
 pub fn write_fields(into: &mut Vec<u8>, fields: &[(String, String)]) {
-    let mut object = Object::open(into);
-    fields.iter().for_each(|(key, value)| object.text(key, value));
-    object.close();
+    write_members(into, fields.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    into.push(b'}');
+}
+
+/// Writes the brace that opens a JSON object, and its members.
+fn write_members<'a>(into: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, &'a str)>) {
+    into.push(b'{');
+    for (place, (key, value)) in members.enumerate() {
+        into.extend_from_slice(if place > 0 { b"," } else { b"" });
+        json_text(into, key);
+        into.push(b':');
+        json_text(into, value);
+    }
 }
 
 /// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line
@@ -439,10 +372,10 @@ mod tests {
     #[test]
     fn a_frame_holds_its_payload_with_and_without_chunk_framing() {
         let letter = Letter::new(Arc::new(said("Florian", "Hi")));
-        assert_eq!(letter.frame(Format::Lines).chunk(), b"c\r\nFlorian Hi\r\n\r\n");
-        assert_eq!(letter.frame(Format::Lines).payload(), b"Florian Hi\r\n");
+        assert_eq!(letter.frame(Format::Lines, true), b"c\r\nFlorian Hi\r\n\r\n");
+        assert_eq!(letter.frame(Format::Lines, false), b"Florian Hi\r\n");
         let long = Letter::new(Arc::new(said("", &"x".repeat(70_000))));
-        assert_eq!(long.frame(Format::Lines).payload().len(), 70_002);
-        assert!(long.frame(Format::Lines).chunk().starts_with(b"11172\r\nxxx"));
+        assert_eq!(long.frame(Format::Lines, false).len(), 70_002);
+        assert!(long.frame(Format::Lines, true).starts_with(b"11172\r\nxxx"));
     }
 }

@@ -164,7 +164,7 @@ impl Hub {
             }
             let since = Since { point: Point::After(listener.heard), most: usize::MAX };
             listener.heard = 0;
-            listener.letterbox.put_late(room.history.replay(since, now_micros(), &listener.wants))
+            listener.letterbox.put_before(room.history.replay(since, now_micros(), &listener.wants))
         });
         room.listeners = listeners;
         room.snapshot = None;
@@ -179,23 +179,22 @@ impl Hub {
         }
     }
 
+    /// Says `message`, for tests.
+    #[cfg(test)]
+    pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
+        self.publish_once(message, None)
+    }
+
     /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
     /// it. Waits for no listener: one whose letterbox is full is hung up on, one whose pen is closed is forgotten. If
     /// there is a queue, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
-    /// # Errors
-    /// [`Refused::Stopping`] if the server stops, or the committer's refusal. The message then reaches nobody.
-    pub fn publish(&self, message: Message) -> Result<Receipt, Refused> {
-        self.publish_once(message, None)
-    }
-
-    /// Publishes a message that has a digest and is said once: where several servers are one conversation they know it
-    /// of each other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this
-    /// server.
+    /// A message that has a digest is said `once`: where several servers are one conversation they know it of each
+    /// other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
+    /// [`Refused::Stopping`] if the server stops, or the committer's refusal. The message then reaches nobody.
     pub fn publish_once(&self, mut message: Message, once: Option<Digest>) -> Result<Receipt, Refused> {
         let mut room = self.open_to(&mut message)?;
         if let Some(queue) = &self.commit_queue {
@@ -230,7 +229,7 @@ impl Hub {
         }
     }
 
-    /// Posts a message that is already kept: the committer's part of [`publish`](Self::publish). Its id has to be
+    /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has to be
     /// larger than the [last one](Self::last_id).
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         let mut room = lock(&self.room);
@@ -293,13 +292,8 @@ impl Hub {
     /// that knows that messages up to that id were said and are lost here. The listeners come back with the id they
     /// heard last and are told of the gap.
     pub fn skip(&self, missing: u64) {
-        let listeners = {
-            let mut room = lock(&self.room);
-            room.history.forget(missing);
-            room.snapshot = None;
-            std::mem::take(&mut room.listeners)
-        };
-        listeners.iter().for_each(|listener| listener.letterbox.close());
+        lock(&self.room).history.forget(missing);
+        self.end();
     }
 
     /// Whether the history has the message of this `id`.

@@ -147,22 +147,16 @@ impl Letterbox {
         }
     }
 
-    /// Puts earlier messages behind the head and in front of all letters. The hub calls it before anybody else knows of
-    /// this letterbox, so nobody holds the pen.
-    pub fn put_before(&self, replay: Replay) {
-        lock(&self.pen).past = Some(Box::new(replay));
-    }
-
     /// Puts earlier messages in front of all letters, for a listener that has got nothing but the head so far. If
-    /// somebody holds the pen, ends the stream instead, and returns false. Never waits.
-    pub fn put_late(&self, replay: Replay) -> bool {
-        match try_lock(&self.pen) {
-            Some(mut pen) => pen.past = Some(Box::new(replay)),
-            None => {
-                self.close();
-                return false;
-            }
-        }
+    /// somebody holds the pen, ends the stream instead, and returns false; while nobody but the hub knows of this
+    /// letterbox, nobody does. Never waits.
+    pub fn put_before(&self, replay: Replay) -> bool {
+        let Some(mut pen) = try_lock(&self.pen) else {
+            self.close();
+            return false;
+        };
+        pen.past = Some(Box::new(replay));
+        drop(pen);
         self.ring();
         true
     }
@@ -217,13 +211,6 @@ impl Letterbox {
         self.ring();
     }
 
-    /// Tells the listener's own thread that the listener has closed the connection.
-    pub fn let_leave(&self) {
-        let (listening, left) = (StreamState::Listening as u8, StreamState::Left as u8);
-        let _ = self.state.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
-        self.ring();
-    }
-
     fn ring(&self) {
         let _ = self.bell.try_send(()); // full: it is rung already
     }
@@ -231,7 +218,9 @@ impl Letterbox {
 
 impl Watcher for Letterbox {
     fn peer_left(&self) {
-        self.let_leave();
+        let (listening, left) = (StreamState::Listening as u8, StreamState::Left as u8);
+        let _ = self.state.compare_exchange(listening, left, Ordering::SeqCst, Ordering::SeqCst);
+        self.ring();
     }
 }
 
@@ -271,12 +260,8 @@ impl Recipient {
 
     /// How the listener stands: whether its thread goes on, and if not, why.
     pub fn state(&self) -> StreamState {
-        match self.letterbox.state.load(Ordering::SeqCst) {
-            state if state == StreamState::Closing as u8 => StreamState::Closing,
-            state if state == StreamState::HungUp as u8 => StreamState::HungUp,
-            state if state == StreamState::Left as u8 => StreamState::Left,
-            _ => StreamState::Listening,
-        }
+        use StreamState::{Closing, HungUp, Left, Listening};
+        [Listening, Closing, HungUp, Left][usize::from(self.letterbox.state.load(Ordering::SeqCst))]
     }
 
     /// Writes everything that lies in the letterbox, waiting for the socket as often as needed.
@@ -360,9 +345,7 @@ impl Recipient {
     pub fn sleep(&self, limit: Duration) {
         crate::sync::sleep_until_rung(&self.bell, limit);
     }
-}
 
-impl Recipient {
     /// Closes the pen: nobody writes from now on. True if nothing was written.
     pub fn close_pen(&self) -> bool {
         let mut pen = lock(&self.letterbox.pen);
@@ -423,8 +406,7 @@ impl Pen {
             while taken < waiting && buffer.len() < BATCH_BYTES {
                 let Ok(letter) = letters.try_recv() else { break };
                 taken += 1;
-                let frame = letter.frame(self.format);
-                buffer.extend_from_slice(if self.chunked { frame.chunk() } else { frame.payload() });
+                buffer.extend_from_slice(letter.frame(self.format, self.chunked));
             }
             letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
             let sent = send(&*letterbox.wire, buffer, &mut self.last_sent)?;
