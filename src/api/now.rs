@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::api::listen;
 use crate::clock::{now_micros, rfc3339};
 use crate::http::answer::{Answer, TEXT};
@@ -15,7 +17,7 @@ use crate::os::limits::Claim;
 use crate::room::frame::{Format, encode};
 use crate::room::hub::Hub;
 use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
-use crate::room::standing::{BAD, GONE, OK, WARN, rank, standing};
+use crate::room::standing::{BAD, GONE, OK, WARN, rank};
 use crate::room::subscription::{Events, Subscription};
 use crate::room::things::{Brief, Thing};
 use crate::text::{columns, shown, spoken};
@@ -36,50 +38,37 @@ const MOST_NAMED: usize = 3;
 /// the newest id that is known, so a client that listens from there misses nothing. Waits for a client that reads
 /// slowly, so it needs a thread of its own.
 pub fn now(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
-    let (exchange, format, id, things) = match read(exchange, channel, hub) {
-        Ok(read) => read,
-        Err(answered) => return answered,
-    };
-    let answer = match format {
-        Format::Json => Answer::new(200, "application/json", array(&things)),
-        _ => Answer::new(200, TEXT, table(&things, now_micros())),
-    };
-    let Some(_claim) = Claim::of(answer.body.len()) else { return exchange.refuse(&listen::no_memory()) };
-    exchange.answer(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id"))
+    let mut claim = None; // until the answer is sent
+    exchange.conclude(|exchange| {
+        let ask = read(exchange, channel)?;
+        let (id, things) = worst_first(hub, &ask.wants);
+        let answer = match ask.format {
+            Format::Json => Answer::new(200, "application/json", array(&things)),
+            _ => Answer::new(200, TEXT, table(&things, now_micros())),
+        };
+        claim = Some(Claim::of(answer.body.len()).ok_or_else(listen::no_memory)?);
+        Ok(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id"))
+    })
 }
 
 /// Answers `ok`, or 503 and one line of what is bad.
-pub fn status(exchange: Exchange<'_>, hub: &Hub) -> After {
-    let (exchange, _, _, things) = match read(exchange, "", hub) {
-        Ok(read) => read,
-        Err(answered) => return answered,
-    };
-    let bad = bad(&things);
+pub fn status(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
+    let bad = bad(exchange, hub)?;
     let (status, word) = if bad.is_empty() { (200, OK) } else { (503, BAD) };
     let line = if bad.is_empty() { OK.to_owned() } else { bad_line(&bad) };
-    let answer = if exchange.wants_json() {
-        let body = serde_json::json!({ "status": word, "message": line }).to_string() + "\n";
-        Answer::new(status, "application/json", body)
-    } else {
-        Answer::new(status, TEXT, line + "\n")
-    };
-    exchange.answer(answer)
+    Ok(exchange.text_or_json(status, format!("{line}\n"), || json!({ "status": word, "message": line })))
 }
 
 /// Answers with a badge: `ok`, or how many things are bad.
-pub fn badge(exchange: Exchange<'_>, hub: &Hub) -> After {
-    let (exchange, _, _, things) = match read(exchange, "", hub) {
-        Ok(read) => read,
-        Err(answered) => return answered,
-    };
-    let bad = bad(&things).len();
+pub fn badge(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
+    let bad = bad(exchange, hub)?.len();
     let (word, colour) = if bad == 0 { (OK.to_owned(), "#2e7d32") } else { (format!("{bad} {BAD}"), "#c62828") };
     let width = 52 + 7 * word.len() + 10;
     let body = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="aloud: {word}"><title>aloud: {word}</title><rect width="{width}" height="20" rx="3" fill="{colour}"/><path d="M3 0h45v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3" fill="#444"/><g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11"><text x="7" y="14">aloud</text><text x="55" y="14">{word}</text></g></svg>
 "##
     );
-    exchange.answer(Answer::new(200, "image/svg+xml", body))
+    Ok(Answer::new(200, "image/svg+xml", body))
 }
 
 /// Forgets the thing on `channel` that the query names by event and key, and tells everyone.
@@ -99,37 +88,30 @@ pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::ok())))
 }
 
-/// Reads the request. Gives it back with the format, the newest id, and the things that it asks for, the worst and then
-/// the newest first. If the query names no event, those of every event.
-///
-/// # Errors
-/// The next step of its connection, if the request is a bad one and answered already.
-fn read<'a>(
-    exchange: Exchange<'a>,
-    channel: &str,
-    hub: &Hub,
-) -> Result<(Exchange<'a>, Format, u64, Vec<Thing>), After> {
-    let mut ask = match Ask::read(&exchange, channel) {
-        Ok(ask) => ask,
-        Err(refusal) => return Err(exchange.refuse(&refusal)),
-    };
+/// Reads the request: which things it asks for, by default those of every event, and in which format.
+fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
+    let mut ask = Ask::read(exchange, channel)?;
     if exchange.query_value("event").is_none() {
         ask.wants.events = Events::All;
     }
-    if !exchange.path().starts_with("/now") {
-        ask.wants.statuses.clear(); // what is bad is not hidden by asking for what is well
-    }
-    let (id, mut things) = hub.now(&ask.wants);
-    things.sort_by_key(|thing| (rank(&thing.message.status), Reverse(thing.message.id)));
-    Ok((exchange, ask.format, id, things))
+    Ok(ask)
 }
 
-fn bad(things: &[Thing]) -> Vec<&Thing> {
-    things.iter().filter(|thing| standing(&thing.message.status) == BAD).collect()
+/// The newest id, and the things that `wants` takes, the worst and then the newest first.
+fn worst_first(hub: &Hub, wants: &Subscription) -> (u64, Vec<Thing>) {
+    let (id, mut things) = hub.now(wants);
+    things.sort_by_key(|thing| (rank(&thing.message.status), Reverse(thing.message.id)));
+    (id, things)
+}
+
+/// The things that are bad. A query that asks for what is well hides none of them.
+fn bad(exchange: &Exchange<'_>, hub: &Hub) -> Result<Vec<Thing>, Refusal> {
+    let statuses = vec![BAD.to_owned()];
+    Ok(worst_first(hub, &Subscription { statuses, ..read(exchange, "")?.wants }).1)
 }
 
 /// One line about all that is bad: the newest by their messages, and how many more there are.
-fn bad_line(bad: &[&Thing]) -> String {
+fn bad_line(bad: &[Thing]) -> String {
     let lines: Vec<_> = bad.iter().take(MOST_NAMED).map(|thing| line(&thing.message)).collect();
     let more = bad.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -206,10 +188,10 @@ fn array(things: &[Thing]) -> String {
 
 fn brief_array(message: &Message, brief: &Brief) -> String {
     let time = format!("{}.{:03}", brief.time / 1_000_000, brief.time / 1000 % 1000);
-    let figure = serde_json::Value::from(brief.figure); // null where there is none
+    let figure = Value::from(brief.figure); // null where there is none
     match message.event == NUMBER_EVENT {
         true => format!("[{time},{figure}]"),
-        false => format!("[{time},{},{figure}]", serde_json::Value::from(&*brief.status)),
+        false => format!("[{time},{},{figure}]", Value::from(&*brief.status)),
     }
 }
 
@@ -271,8 +253,8 @@ mod tests {
     #[test]
     fn the_line_about_all_that_is_bad_names_the_newest_and_counts_the_rest() {
         let things: Vec<_> = (1..=5).map(|n| thing("ci", &n.to_string(), "failed", &format!("#{n}"), &[])).collect();
-        assert_eq!(bad_line(&bad(&things)), "bad: #1; #2; #3; and 2 more");
+        assert_eq!(bad_line(&things), "bad: #1; #2; #3; and 2 more");
         let unnamed = [thing("x", "door", "firing", "", &[]), thing("x", "y", "late", "", &[])];
-        assert_eq!(bad_line(&bad(&unnamed)), "bad: door");
+        assert_eq!(bad_line(&unnamed[..1]), "bad: door");
     }
 }

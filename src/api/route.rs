@@ -89,16 +89,18 @@ impl Route<'_> {
         }
     }
 
-    /// The methods that it answers, as in the header `Allow`.
-    fn allow(&self) -> &'static str {
+    /// The methods that it answers, as in the header `Allow`, and the door that it lies behind. A route that tells
+    /// nothing of the messages is open.
+    fn rule(&self) -> (&'static str, Door) {
         match self {
-            Route::Help | Route::Listen(_) | Route::Said(_) | Route::Health | Route::Metrics => "GET, HEAD, OPTIONS",
-            Route::Hosts | Route::Status | Route::Badge | Route::Page(_) => "GET, HEAD, OPTIONS",
-            Route::Now(_) => "GET, HEAD, DELETE, OPTIONS",
-            Route::Beat(_, Report::Beat) => "GET, POST, PUT, DELETE, OPTIONS",
-            Route::Beat(..) => "GET, POST, PUT, OPTIONS",
-            Route::Say(_) => "GET, POST, PUT, PATCH, OPTIONS",
-            Route::Hook(..) => "POST, OPTIONS",
+            Route::Help | Route::Health | Route::Page(_) => ("GET, HEAD, OPTIONS", Door::Open),
+            Route::Listen(_) | Route::Said(_) | Route::Status | Route::Badge => ("GET, HEAD, OPTIONS", Door::Listen),
+            Route::Metrics | Route::Hosts => ("GET, HEAD, OPTIONS", Door::Listen),
+            Route::Now(_) => ("GET, HEAD, DELETE, OPTIONS", Door::Listen),
+            Route::Beat(_, Report::Beat) => ("GET, POST, PUT, DELETE, OPTIONS", Door::Say),
+            Route::Beat(..) => ("GET, POST, PUT, OPTIONS", Door::Say),
+            Route::Say(_) => ("GET, POST, PUT, PATCH, OPTIONS", Door::Say),
+            Route::Hook(..) => ("POST, OPTIONS", Door::Say),
         }
     }
 
@@ -111,17 +113,24 @@ impl Route<'_> {
         }
     }
 
-    /// The door that it lies behind. A route that tells nothing of the messages is open.
-    fn door(&self, method: &str, config: &Config) -> Door {
-        match self {
-            Route::Now(_) if method == "DELETE" => Door::Say,
-            Route::Help | Route::Health | Route::Page(_) => Door::Open,
-            // A sender that shares a secret with us proves itself in its own way: `hook` checks it.
-            Route::Hook(..) if !config.hook_secrets.is_empty() => Door::Open,
-            Route::Say(_) | Route::Hook(..) | Route::Beat(..) => Door::Say,
-            Route::Listen(_) | Route::Said(_) | Route::Metrics | Route::Hosts => Door::Listen,
-            Route::Now(_) | Route::Status | Route::Badge => Door::Listen,
+    /// Checks that the method does something here, and that whoever asks may.
+    fn admit(&self, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+        let (method, (allow, door)) = (exchange.method(), self.rule());
+        if !allow.split(", ").any(|allowed| allowed == method) {
+            let line = format!("{} does nothing here; send {allow}", shown(method));
+            return Err(Refusal::new(405, line).with("Allow", allow));
         }
+        let door = match self {
+            Route::Now(_) if method == "DELETE" => Door::Say,
+            // A sender that shares a secret with us proves itself in its own way: `hook` checks it.
+            Route::Hook(..) if !exchange.config().hook_secrets.is_empty() => Door::Open,
+            _ => door,
+        };
+        // Links from anywhere may open the page, and the page loads its own files.
+        if !matches!(self, Route::Help | Route::Page(_)) {
+            auth::check_origin(door, exchange)?;
+        }
+        auth::admit(door, self.channel(), exchange)
     }
 }
 
@@ -139,26 +148,16 @@ impl Service {
         if path == "*" {
             return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS for the server as a whole
         }
-        let route = match route {
+        if exchange.method() == "OPTIONS"
+            && let Ok(route) = &route
+        {
+            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
+            return exchange.answer(preflight(route.rule().0, &asked)).into();
+        }
+        let route = match route.and_then(|route| route.admit(&exchange).map(|()| route)) {
             Ok(route) => route,
             Err(refusal) => return exchange.refuse(&refusal).into(),
         };
-        let allow = route.allow();
-        if exchange.method() == "OPTIONS" {
-            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
-            return exchange.answer(preflight(allow, &asked)).into();
-        }
-        if !allow.split(", ").any(|method| method == exchange.method()) {
-            let line = format!("{} does nothing here; send {allow}", shown(exchange.method()));
-            return exchange.refuse(&Refusal::new(405, line).with("Allow", allow)).into();
-        }
-        let door = route.door(exchange.method(), &self.config);
-        // Links from anywhere may open the page, and the page loads its own files.
-        let is_page = matches!(route, Route::Help | Route::Page(_));
-        let origin = if is_page { Ok(()) } else { auth::check_origin(door, &exchange) };
-        if let Err(refusal) = origin.and_then(|()| auth::admit(door, route.channel(), &exchange)) {
-            return exchange.refuse(&refusal).into();
-        }
         match route {
             Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::PAGE).into(),
             Route::Help => {
@@ -172,14 +171,14 @@ impl Service {
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Now(channel) if exchange.method() == "DELETE" => now::forget(exchange, channel, &self.hub),
             Route::Now(channel) => now::now(exchange, channel, &self.hub).into(),
-            Route::Status => now::status(exchange, &self.hub).into(),
-            Route::Badge => now::badge(exchange, &self.hub).into(),
+            Route::Status => exchange.conclude(|exchange| now::status(exchange, &self.hub)).into(),
+            Route::Badge => exchange.conclude(|exchange| now::badge(exchange, &self.hub)).into(),
             Route::Hook(sender, channel) => hook::hook(exchange, sender, channel, &self.hub, &self.hooks),
             Route::Beat(host, _) if exchange.method() == "DELETE" => {
                 handlers::forget(exchange, host, &self.hosts, &self.hub)
             }
             Route::Beat(host, report) => handlers::beat(exchange, host, report, &self.hosts, &self.hub),
-            Route::Hosts => handlers::list(exchange, &self.hosts).into(),
+            Route::Hosts => exchange.conclude(|exchange| handlers::list(exchange, &self.hosts)).into(),
             Route::Page(file) => page::serve(exchange, file).into(),
         }
     }
@@ -239,15 +238,11 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
 /// # Errors
 /// 400 if one of the names is no channel, or there are too many.
 fn checked_channels(channels: Option<&str>) -> Result<&str, Refusal> {
-    let names = channels.unwrap_or("");
+    let Some(names) = channels else { return Ok("") };
     if names.split(',').count() > MOST_CHANNELS {
         return Err(Refusal::new(400, format!("these are too many channels; send at most {MOST_CHANNELS}")));
     }
-    channels
-        .into_iter()
-        .flat_map(|names| names.split(','))
-        .try_for_each(|name| checked_channel(Some(name)).map(drop))?;
-    Ok(names)
+    names.split(',').try_for_each(|name| checked_channel(Some(name)).map(drop)).map(|()| names)
 }
 
 /// The answer to a CORS preflight (WHATWG Fetch section 3.2.2), and to a plain OPTIONS. A page may send all headers

@@ -4,17 +4,21 @@
 //! listener, no socket and no disk. If the message has to be kept first, its connection waits on the commit queue
 //! without a thread (`room/commit_queue.rs`).
 
+use serde_json::json;
+
 use crate::http::answer::Answer;
 use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
-use crate::http::refusal::Refusal;
 use crate::room::hub::Hub;
-use crate::room::message::{Message, Receipt};
+use crate::room::message::Receipt;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.
 pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
-    let message = match read(&mut exchange, channel) {
+    let read = exchange
+        .body()
+        .and_then(|body| form::message(exchange.query(), exchange.header("Content-Type"), &body, channel));
+    let message = match read {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
@@ -23,19 +27,10 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
 
 /// The answer to a message that was said.
 fn answer(exchange: &Exchange<'_>, receipt: Receipt) -> Answer {
-    let answer = if exchange.wants_json() {
-        let body = format!("{{\"id\":\"{}\",\"listeners\":{}}}\n", receipt.id, receipt.listeners);
-        Answer::new(200, "application/json", body)
-    } else {
-        Answer::ok()
-    };
-    answer
+    let json = || json!({ "id": receipt.id.to_string(), "listeners": receipt.listeners });
+    exchange
+        .text_or_json(200, "ok.", json)
         .with("Aloud-Id", receipt.id)
         .with("Aloud-Listeners", receipt.listeners)
         .with("Access-Control-Expose-Headers", "Aloud-Id, Aloud-Listeners")
-}
-
-fn read(exchange: &mut Exchange<'_>, channel: &str) -> Result<Message, Refusal> {
-    let body = exchange.body()?;
-    form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)
 }

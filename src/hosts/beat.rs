@@ -120,28 +120,20 @@ impl Beat {
         for (key, value) in pairs.into_iter().filter(|(key, value)| !value.is_empty() && key != STATE) {
             let number = number(&value);
             let seconds = |floor| positive(&value).map(|number| Duration::from_secs_f64(number.clamp(floor, CEILING)));
+            let left_out = |rule: &str| Some(format!("{key}={} is left out; send {rule}", shown(&value)));
             match key.as_str() {
-                "every" => beat.every = seconds(EVERY_FLOOR),
-                "grace" => beat.grace = seconds(GRACE_FLOOR),
-                "up" => beat.up = number,
-                _ => {}
+                RUN => beat.begins = true,
+                "every" if positive(&value).is_some() => beat.every = seconds(EVERY_FLOOR),
+                "grace" if positive(&value).is_some() => beat.grace = seconds(GRACE_FLOOR),
+                "exit" if value.parse::<i64>().is_err() => beat.complaint = left_out("a whole number"),
+                name if NUMBERS.contains(&name) => match number {
+                    Some(number) => beat.figures.push((key, plain(&value, number))),
+                    None => beat.complaint = left_out("a number from 0 to 1e18"),
+                },
+                _ => beat.figures.push((key, value)),
             }
-            let rule = match key.as_str() {
-                RUN => {
-                    beat.begins = true;
-                    continue;
-                }
-                "every" | "grace" if positive(&value).is_some() => continue,
-                "exit" if value.parse::<i64>().is_err() => "send a whole number".to_owned(),
-                name if NUMBERS.contains(&name) && number.is_none() => "send a number from 0 to 1e18".to_owned(),
-                name => {
-                    let number = number.filter(|_| NUMBERS.contains(&name));
-                    beat.figures.push((key, number.map_or(value.clone(), |number| plain(&value, number))));
-                    continue;
-                }
-            };
-            beat.complaint = Some(format!("{key}={} is left out; {rule}", shown(&value)));
         }
+        beat.up = figure(&beat.figures, "up").and_then(number);
         for (used, total) in [("mem_used", "mem_total"), ("disk_used", "disk_total")] {
             let value = |key: &str| figure(&beat.figures, key).and_then(number);
             if value(used) > value(total) && value(total).is_some() {

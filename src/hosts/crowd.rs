@@ -1,13 +1,12 @@
 //! Many hosts that change to one state in one moment, because a network fails or a server comes back: they are said
 //! together in one line. Each host's own message has a field, `among`, and is heard only by those who ask for it.
 //!
-//! All servers follow those messages, so all know which hosts are [untold](Crowd::note). The line says up to which id
-//! it speaks of them. So servers that make a line at once say one, and no host is left out.
+//! All servers follow those messages, so all know of which hosts no line has spoken yet (`Host::untold`). The line says
+//! up to which id it speaks of them. So servers that make a line at once say one, and no host is left out.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::hosts::host::{Announcement, State, message};
+use crate::hosts::host::{Announcement, Host, State, message};
 use crate::room::message::{HOST_STATE_EVENT, Message, digest_of};
 
 /// More hosts than this that change in one moment are a crowd.
@@ -24,49 +23,31 @@ const UNTIL: &str = "until";
 const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Hosts that have changed to one state.
+/// The lines about one state.
 #[derive(Default)]
-pub(super) struct Crowd {
-    /// The hosts that no line has spoken of, each after the id of its message.
-    untold: VecDeque<(u64, String)>,
+pub(super) struct Lines {
     /// No line is said before.
     pause: Option<Instant>,
     /// The id of the last line.
     last: u64,
 }
 
-impl Crowd {
-    /// Whether a host that changes now belongs to it.
-    pub(super) fn gathers(&self, now: Instant) -> bool {
-        !self.untold.is_empty() || self.pause.is_some_and(|pause| now < pause)
+impl Lines {
+    /// Whether a line was said a short while ago.
+    pub(super) fn pause(&self, now: Instant) -> bool {
+        self.pause.is_some_and(|pause| now < pause)
     }
 
-    /// Whether there is a line to say.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        !self.untold.is_empty() && self.pause.is_none_or(|pause| now >= pause)
-    }
-
-    /// Notes the message with this id, by which `host` came to it.
-    pub(super) fn note(&mut self, id: u64, host: &str) {
-        self.untold.push_back((id, host.to_owned()));
-    }
-
-    /// Notes that `host` is in another state now.
-    pub(super) fn forget(&mut self, host: &str) {
-        self.untold.retain(|(_, name)| name != host);
-    }
-
-    /// The line: `12 hosts are late: web1, web2 and 10 more`.
-    pub(super) fn line(&self, state: State) -> Announcement {
-        let count = self.untold.len();
-        let name = |place: usize| self.untold.get(place).map_or("", |(_, name)| name);
-        let word = state.word();
-        let line = match count {
-            1 => format!("1 host is {word}: {}", name(0)),
-            2 => format!("2 hosts are {word}: {} and {}", name(0), name(1)),
-            _ => format!("{count} hosts are {word}: {}, {} and {} more", name(0), name(1), count - 2),
+    /// The line about the `untold` hosts: `12 hosts are late: web1, web2 and 10 more`.
+    pub(super) fn line(&self, state: State, untold: &[(&String, &Host)]) -> Announcement {
+        let (count, word) = (untold.len(), state.word());
+        let line = match untold {
+            [(one, _)] => format!("1 host is {word}: {one}"),
+            [(one, _), (two, _)] => format!("2 hosts are {word}: {one} and {two}"),
+            [(one, _), (two, _), ..] => format!("{count} hosts are {word}: {one}, {two} and {} more", count - 2),
+            [] => String::new(),
         };
-        let until = self.untold.back().map_or(0, |(id, _)| *id);
+        let until = untold.iter().filter_map(|(_, host)| host.untold).max().unwrap_or(0);
         let fields = [("state", word.to_owned()), ("hosts", count.to_string()), (UNTIL, until.to_string())];
         let fields = fields.map(|(key, value)| (key.to_owned(), value)).to_vec();
         let message = Message { status: word.to_owned(), ..message(HOST_STATE_EVENT, "", line, fields) };
@@ -74,11 +55,11 @@ impl Crowd {
         Announcement { message, once }
     }
 
-    /// Follows a `line` that was said. `every` tells the interval of a host.
-    pub(super) fn follow(&mut self, line: &Message, every: impl Fn(&str) -> Duration, now: Instant) {
+    /// Follows a `line` that was said about some of these `hosts`, which are in its state.
+    pub(super) fn follow<'a>(&mut self, line: &Message, hosts: impl Iterator<Item = &'a mut Host>, now: Instant) {
         let Some(until) = line.field(UNTIL).and_then(|until| until.parse::<u64>().ok()) else { return };
-        let told = self.untold.partition_point(|(id, _)| *id <= until);
-        let longest = self.untold.drain(..told).map(|(_, host)| every(&host)).max().unwrap_or_default();
+        let told = hosts.filter_map(|host| host.untold.take_if(|id| *id <= until).map(|_| host.every));
+        let longest = told.max().unwrap_or_default();
         self.pause = Some(now + longest.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         self.last = line.id;
     }

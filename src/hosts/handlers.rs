@@ -6,13 +6,15 @@ use std::time::Instant;
 use serde_json::{Map, Number, Value, json};
 
 use crate::hosts::beat::{self, Beat, REASON, Report, figure};
-use crate::hosts::host::{Announcement, State};
+use crate::hosts::host::Announcement;
 use crate::hosts::known::{HostStatus, Hosts};
 use crate::http::answer::{Answer, TEXT};
-use crate::http::exchange::{After, Exchange, Outcome};
+use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
+use crate::http::listen_query::Ask;
 use crate::http::refusal::Refusal;
 use crate::journal;
+use crate::room::frame::Format;
 use crate::room::hub::Hub;
 use crate::room::message::{Message, STATE};
 use crate::text::{columns, shown, spoken};
@@ -42,14 +44,13 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<
     };
     let state = message.field(STATE).unwrap_or_default().to_owned();
     let host = host.to_owned();
-    let answer = move |exchange: &Exchange<'_>| match (exchange.wants_json(), complaint) {
-        (true, complaint) => {
+    let answer = move |exchange: &Exchange<'_>| {
+        let text = complaint.as_ref().map_or("ok.".to_owned(), |complaint| format!("ok, but {complaint}\n"));
+        exchange.text_or_json(200, text, || {
             let mut body = json!({ "host": host, "state": state });
             complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
-            Answer::new(200, "application/json", body.to_string() + "\n")
-        }
-        (false, Some(complaint)) => Answer::new(200, TEXT, format!("ok, but {complaint}\n")),
-        (false, None) => Answer::ok(),
+            body
+        })
     };
     exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|_| answer(exchange))))
 }
@@ -66,15 +67,12 @@ pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> O
 }
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
-pub fn list(exchange: Exchange<'_>, hosts: &Hosts) -> After {
-    let statuses = hosts.list(Instant::now());
-    let answer = if exchange.wants_json() || exchange.query_value("as").as_deref() == Some("json") {
-        let hosts: Vec<Value> = statuses.iter().map(object).collect();
-        Answer::new(200, "application/json", Value::Array(hosts).to_string() + "\n")
-    } else {
-        Answer::new(200, TEXT, table(&statuses))
-    };
-    exchange.answer(answer)
+pub fn list(exchange: &Exchange<'_>, hosts: &Hosts) -> Result<Answer, Refusal> {
+    let (statuses, format) = (hosts.list(Instant::now()), Ask::read(exchange, "")?.format);
+    Ok(match format {
+        Format::Json => Answer::json(200, &statuses.iter().map(object).collect()),
+        _ => Answer::new(200, TEXT, table(&statuses)),
+    })
 }
 
 /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
@@ -112,8 +110,8 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some. With
 /// the `reason` of a job that has failed.
 fn object(status: &HostStatus) -> Value {
-    let figures = status.figures.iter().filter(|(key, _)| key != REASON);
-    let figures: Map<String, Value> = figures.map(|(key, text)| (key.clone(), value(key, text))).collect();
+    let figures: Map<String, Value> =
+        status.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
     let mut object = json!({
         "host": status.host,
         "state": status.state.word(),
@@ -121,8 +119,7 @@ fn object(status: &HostStatus) -> Value {
         "every": status.every.as_secs_f64(),
         "figures": figures,
     });
-    let reason = figure(&status.figures, REASON).filter(|_| status.state == State::Failed);
-    reason.into_iter().for_each(|reason| object[REASON] = reason.into());
+    status.reason.iter().for_each(|reason| object[REASON] = reason.as_str().into());
     object
 }
 
@@ -143,7 +140,7 @@ fn table(statuses: &[HostStatus]) -> String {
 /// No control character gets into it: nobody speaks to the reader's terminal.
 fn row(status: &HostStatus) -> Vec<String> {
     let figure = |key: &str| figure(&status.figures, key);
-    let reason = figure(REASON).filter(|_| status.state == State::Failed).and_then(|reason| reason.lines().last());
+    let reason = status.reason.as_ref().and_then(|reason| reason.lines().last());
     let note = reason.or(figure("note")).unwrap_or_default();
     vec![
         status.host.clone(),
@@ -167,7 +164,7 @@ mod tests {
     fn status(host: &str, figures: &str) -> HostStatus {
         let figures = form::pairs(figures, None, b"").unwrap();
         let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
-        HostStatus { host: host.to_owned(), state: State::Up, ago, every, figures }
+        HostStatus { host: host.to_owned(), state: State::Up, ago, every, figures, reason: None }
     }
 
     #[test]
@@ -182,7 +179,8 @@ mod tests {
              a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
              a-longer-name  up     12 s ago\n"
         );
-        let failed = HostStatus { state: State::Failed, ..status("job", "note=n&reason=first%0Alast") };
+        let reason = Some("first\nlast".to_owned());
+        let failed = HostStatus { state: State::Failed, reason, ..status("job", "note=n") };
         assert!(table(&[failed]).ends_with("  last\n"));
         assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
     }
@@ -193,7 +191,8 @@ mod tests {
             object(&status("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
             r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
-        let failed = object(&HostStatus { state: State::Failed, ..status("job", "reason=first%0Alast") });
+        let reason = Some("first\nlast".to_owned());
+        let failed = object(&HostStatus { state: State::Failed, reason, ..status("job", "") });
         assert_eq!((&failed["reason"], &failed["figures"]), (&"first\nlast".into(), &json!({})));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
+use crate::hosts::crowd::AMONG;
 use crate::http::form::Pairs;
 use crate::room::message::{Digest, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
 use crate::room::things::{SAID, SINCE};
@@ -86,6 +87,8 @@ pub struct Host {
     changes: VecDeque<Instant>,
     /// Whether it changes so often that it is not said.
     pub(super) flaps: bool,
+    /// The id of its last change, if it changed in a crowd of which no line has spoken yet.
+    pub(super) untold: Option<u64>,
 }
 
 /// Something to be said of a host.
@@ -114,6 +117,7 @@ impl Host {
             figures: vec![],
             changes: VecDeque::new(),
             flaps: false,
+            untold: None,
         }
     }
 
@@ -130,6 +134,7 @@ impl Host {
         (host.heard, host.beaten) = (heard.unwrap_or(now), heard.is_some());
         host.figures.extend(message.field(REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
         host.changes.clear();
+        host.untold = None; // a line may have spoken of it
         host
     }
 
@@ -143,6 +148,7 @@ impl Host {
         }
         self.flaps = self.changes_lately(now) > if self.flaps { CALM_CHANGES } else { MOST_CHANGES };
         self.last = message.id;
+        self.untold = message.field(AMONG).map(|_| message.id);
         let told = Beat::of(message.fields.clone());
         (self.every, self.grace) = (told.every.unwrap_or(self.every), told.grace.or(self.grace));
         if matches!(state, State::Up | State::Failed) {
@@ -250,7 +256,8 @@ impl Host {
         is_calm.then(|| self.news(name, self.said, self.said, line(), fields(), now))
     }
 
-    /// The moment when its silence changes its state, or when it no longer flaps; `None` if there will be none.
+    /// The moment when its silence changes its state, or when it no longer flaps; `None` if there will be none. One that
+    /// has passed, if a line about it is to be said.
     pub(super) fn due(&self, since: Option<Instant>) -> Option<Instant> {
         let silence = match self.said {
             State::Up => Some(self.limits().0),
@@ -259,7 +266,8 @@ impl Host {
         };
         let calm = self.changes.iter().rev().nth(CALM_CHANGES).filter(|_| self.flaps);
         let changes = silence.map(|silence| self.silent_from(since) + silence);
-        changes.into_iter().chain(calm.map(|change| *change + FLAP_SPAN)).min()
+        let line = self.untold.map(|_| self.heard);
+        changes.into_iter().chain(calm.map(|change| *change + FLAP_SPAN)).chain(line).min()
     }
 
     /// The announcement that it is in `state` now. The id of the last message about it goes into the digest, so the
@@ -424,8 +432,7 @@ mod tests {
         let mut servers = Servers::new(1);
         servers.report(0, 0, "job", Report::Fail, "message=why");
         servers.restart(9);
-        let figures = &servers.each[0].list(servers.at(9))[0].figures;
-        assert_eq!(figures, &[("reason".to_owned(), "why".to_owned())]);
+        assert_eq!(servers.each[0].list(servers.at(9))[0].reason.as_deref(), Some("why"));
     }
 
     #[test]

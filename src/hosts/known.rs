@@ -17,8 +17,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
-use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
-use crate::hosts::crowd::{AMONG, Crowd, MOST_ALONE};
+use crate::hosts::beat::{BEGUN, Beat, REASON, RUN, summary};
+use crate::hosts::crowd::{AMONG, Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
 use crate::http::form::Pairs;
 use crate::http::refusal::Refusal;
@@ -53,8 +53,8 @@ struct Known {
     hosts: BTreeMap<String, Host>,
     /// Changes that were handed in and are not settled: of each host the newest state, and the number of its changes.
     waiting: HashMap<String, (State, usize)>,
-    /// Hosts that change to one state together, and are said in one line.
-    crowds: BTreeMap<State, Crowd>,
+    /// The lines about hosts that change to one state together.
+    lines: BTreeMap<State, Lines>,
     /// Silence changes nothing before this moment. It may be too early, because beats do not move it.
     due: Option<Instant>,
     /// Silence before this moment does not count: the server itself could not hear.
@@ -76,6 +76,8 @@ pub struct HostStatus {
     pub every: Duration,
     /// The figures of its last beat.
     pub figures: Pairs,
+    /// Why the job has failed, if it has.
+    pub reason: Option<String>,
 }
 
 impl Hosts {
@@ -150,35 +152,41 @@ impl Hosts {
         if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
             known.listening_since = Some(now);
         }
-        if known.due.is_none_or(|due| now < due) && known.crowds.values().all(|crowd| !crowd.gathers(now)) {
+        if known.due.is_none_or(|due| now < due) {
             return (vec![], false);
         }
         let since = known.listening_since;
         known.due = known.hosts.values().filter_map(|host| host.due(since)).min();
         let said = |name: &str, host: &Host| known.waiting.get(name).map_or(host.said, |(state, _)| *state);
-        let silent = known.hosts.iter().map(|(name, host)| (name, host, said(name, host), host.judge(since, now)));
-        let silent: Vec<_> = silent.filter(|(_, _, said, state)| state > said).collect();
-        let count = |wanted| silent.iter().filter(|(_, host, _, state)| *state == wanted && !host.flaps).count();
-        let counts = [State::Late, State::Down].map(|state| (state, count(state)));
-        let room = MOST_WAITING.saturating_sub(known.waiting.len());
-        let mut changes: Vec<(State, Announcement)> = vec![];
-        for (name, host, said, state) in silent.iter().take(room) {
-            let mut change = host.news_by_silence(name, *state, *said, now);
-            let count = counts.iter().find(|(counted, _)| counted == state).map_or(0, |(_, count)| *count);
-            let gathers = known.crowds.get(state).is_some_and(|crowd| crowd.gathers(now));
-            if !host.flaps && (count > MOST_ALONE || gathers) {
-                change.message.fields.push((AMONG.to_owned(), count.to_string()));
+        let mut room = MOST_WAITING.saturating_sub(known.waiting.len());
+        let (mut changes, mut is_more) = (vec![], false);
+        for state in [State::Late, State::Down] {
+            let hosts = || known.hosts.iter();
+            let untold: Vec<_> = hosts().filter(|(_, host)| host.said == state && host.untold.is_some()).collect();
+            let pause = known.lines.get(&state).is_some_and(|lines| lines.pause(now));
+            let is_new = |name: &str, host: &Host| host.judge(since, now) == state && said(name, host) < state;
+            let silent: Vec<_> = hosts().filter(|(name, host)| is_new(name, host)).collect();
+            let count = silent.iter().filter(|(_, host)| !host.flaps).count();
+            for (name, host) in silent.iter().take(room) {
+                let mut change = host.news_by_silence(name, state, said(name, host), now);
+                if !host.flaps && (count > MOST_ALONE || pause || !untold.is_empty()) {
+                    change.message.fields.push((AMONG.to_owned(), count.to_string()));
+                }
+                changes.push((state, change));
             }
-            changes.push((*state, change));
+            let is_cut = silent.len() > room;
+            room = room.saturating_sub(silent.len());
+            let mut waiting = known.waiting.iter();
+            let waits = waiting.any(|(name, (waiting, _))| name.is_empty() || *waiting == state);
+            let is_due = !untold.is_empty() && !pause;
+            if is_due && !is_cut && !waits {
+                let none = Lines::default();
+                changes.push((state, known.lines.get(&state).unwrap_or(&none).line(state, &untold)));
+            }
+            is_more |= is_cut || is_due;
         }
-        let is_more = silent.len() > room;
         let calm = known.hosts.iter().filter(|(name, host)| host.flaps && !known.waiting.contains_key(*name));
         changes.extend(calm.filter_map(|(name, host)| Some((host.said, host.news_by_calm(name, now)?))));
-        let due: Vec<_> = known.crowds.iter().filter(|(_, crowd)| crowd.is_due(now)).collect();
-        let waits = |state| known.waiting.iter().any(|(name, (waiting, _))| name.is_empty() || *waiting == state);
-        let whole = due.iter().filter(|(state, _)| !is_more && !waits(**state));
-        changes.extend(whole.map(|(state, crowd)| (**state, crowd.line(**state))));
-        let is_more = is_more || !due.is_empty();
         let changes = changes.into_iter().map(|(state, change)| known.wait(change, state)).collect();
         (changes, is_more)
     }
@@ -201,17 +209,16 @@ impl Hosts {
             return;
         }
         let (id, state, now) = (*id, State::of(message), now());
-        let Known { hosts, crowds, due, listening_since, .. } = &mut *lock(&self.known);
+        let Known { hosts, lines, due, listening_since, .. } = &mut *lock(&self.known);
         if let (true, Some(state), "") = (is_change, state, name.as_str()) {
-            let every = |host: &str| hosts.get(host).map_or(Duration::ZERO, |host| host.every);
-            return crowds.entry(state).or_default().follow(message, every, now);
+            let hosts = hosts.values_mut().filter(|host| host.said == state);
+            return lines.entry(state).or_default().follow(message, hosts, now);
         }
         let found = hosts.get(name);
         let is_old = found.is_some_and(|host| host.last >= id) || (found.is_none() && hosts.len() >= MOST_HOSTS);
         if is_old || !is_plain_name(name) {
             return;
         }
-        let said = found.map(|host| host.said);
         match state {
             _ if is_change && message.status == GONE => _ = hosts.remove(name),
             Some(State::Up | State::Failed) if !is_change => {
@@ -220,15 +227,13 @@ impl Hosts {
             }
             Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
                 Some(host) => host.take_state(message, state, now),
-                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now_micros(), now)),
+                None => {
+                    let mut host = Host::kept(message, message.time, now_micros(), now);
+                    host.untold = message.field(AMONG).map(|_| id);
+                    hosts.insert(name.clone(), host);
+                }
             },
             _ => return, // a message that a user has written
-        }
-        if let Some(crowd) = said.filter(|said| Some(*said) != state).and_then(|said| crowds.get_mut(&said)) {
-            crowd.forget(name);
-        }
-        if let Some(state) = state.filter(|_| is_change && message.field(AMONG).is_some()) {
-            crowds.entry(state).or_default().note(id, name);
         }
         let next = hosts.get(name).and_then(|host| host.due(*listening_since));
         *due = (*due).into_iter().chain(next).min();
@@ -242,12 +247,12 @@ impl Hosts {
     /// Every known host, sorted by name.
     pub fn list(&self, now: Instant) -> Vec<HostStatus> {
         let known = lock(&self.known);
-        let status = |(name, host): (&String, &Host)| HostStatus {
-            host: name.clone(),
-            state: host.said.max(host.judge(known.listening_since, now)),
-            ago: now.saturating_duration_since(host.heard),
-            every: host.every,
-            figures: host.figures.clone(),
+        let status = |(name, host): (&String, &Host)| {
+            let state = host.said.max(host.judge(known.listening_since, now));
+            let (reasons, figures): (Pairs, Pairs) = host.figures.iter().cloned().partition(|(key, _)| key == REASON);
+            let reason = reasons.into_iter().next().map(|(_, reason)| reason).filter(|_| state == State::Failed);
+            let ago = now.saturating_duration_since(host.heard);
+            HostStatus { host: name.clone(), state, ago, every: host.every, figures, reason }
         };
         known.hosts.iter().map(status).collect()
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use serde_json::Value;
+
 /// The content type of text: of every answer but a stream.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -26,6 +28,11 @@ impl Answer {
         answer.headers.reserve(192); // an answer of `/say` fits
         answer.headers.extend(["Content-Type: ", content_type, "\r\n"]);
         Answer { body: body.into(), ..answer }
+    }
+
+    /// An answer in JSON, one line.
+    pub fn json(status: u16, value: &Value) -> Answer {
+        Answer::new(status, "application/json", format!("{value}\n"))
     }
 
     /// The answer of the seed program, `ok.`: it was done.

@@ -7,13 +7,14 @@ use std::io::{ErrorKind, Write};
 use std::iter;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tiny_http::StatusCode;
 
 use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::http::accept;
-use crate::http::answer::Answer;
+use crate::http::answer::{Answer, TEXT};
 use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
 use crate::http::refusal::Refusal;
@@ -198,11 +199,21 @@ impl<'a> Exchange<'a> {
     /// Tells the client what became of its message.
     pub fn tell(self, said: Result<Receipt, Refused>, answering: Answering) -> Outcome {
         let reached = said.map_or(0, |receipt| receipt.listeners);
-        let after = match answering(&self, said) {
-            Ok(answer) => self.answer(answer),
-            Err(refused) => self.refuse(&refused.into()),
-        };
+        let after = self.conclude(|exchange| Ok(answering(exchange, said)?));
         Outcome { after, reached }
+    }
+
+    /// Sends the answer that `answering` makes of the request, or its refusal.
+    pub fn conclude(self, answering: impl FnOnce(&Exchange<'_>) -> Result<Answer, Refusal>) -> After {
+        match answering(&self) {
+            Ok(answer) => self.answer(answer),
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// An answer as text, or as JSON if the client asks for that.
+    pub fn text_or_json(&self, status: u16, text: impl Into<String>, json: impl FnOnce() -> Value) -> Answer {
+        if self.wants_json() { Answer::json(status, &json()) } else { Answer::new(status, TEXT, text) }
     }
 
     /// Sends `answer`, and the connection ends after it.

@@ -41,8 +41,7 @@ impl Refusal {
     /// The answer that says it, as a line of text or as JSON.
     pub fn answer(&self, json: bool) -> Answer {
         let mut answer = if json {
-            let body = serde_json::json!({ "error": self.line }).to_string() + "\n";
-            Answer::new(self.status, "application/json", body)
+            Answer::json(self.status, &serde_json::json!({ "error": self.line }))
         } else {
             Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
         };
