@@ -12,9 +12,6 @@ use crate::room::message::{HOST_STATE_EVENT, Message, digest_of};
 /// More hosts than this that change in one moment are a crowd.
 pub(super) const MOST_ALONE: usize = 3;
 
-/// The field of a host's own message: how many it is among.
-pub(super) const AMONG: &str = "among";
-
 /// The field of the line: up to which id it speaks of the hosts.
 const UNTIL: &str = "until";
 

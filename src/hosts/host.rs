@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
-use crate::hosts::crowd::AMONG;
 use crate::http::form::Pairs;
-use crate::room::message::{Digest, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
+use crate::room::message::{AMONG, Digest, FLAPS, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
 use crate::room::things::{SAID, SINCE};
 use crate::text::spoken;
 
@@ -24,9 +23,6 @@ const MOST_CHANGES: usize = 6;
 const CALM_CHANGES: usize = 3;
 
 const FLAP_SPAN: Duration = Duration::from_secs(600);
-
-/// The field of a change that is not worth a line, because its host flaps: how often it has changed lately.
-pub(super) const FLAPS: &str = "flaps";
 
 /// The field of the last change of a run: how many seconds it took.
 const SECONDS: &str = "seconds";

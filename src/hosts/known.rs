@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
 use crate::hosts::beat::{BEGUN, Beat, REASON, RUN, summary};
-use crate::hosts::crowd::{AMONG, Lines, MOST_ALONE};
+use crate::hosts::crowd::{Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
 use crate::http::form::Pairs;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{HOST_EVENT, HOST_STATE_EVENT, Message, STATE};
+use crate::room::message::{AMONG, HOST_EVENT, HOST_STATE_EVENT, Message, STATE};
 use crate::room::standing::GONE;
 use crate::room::things::Thing;
 use crate::sync::lock;
@@ -105,30 +105,26 @@ impl Hosts {
     pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<Announcement>, Message), Refusal> {
         let known = &mut *lock(&self.known);
         let waiting = known.waiting.get(host).map(|(state, _)| *state);
-        let is_full = known.hosts.len() >= MOST_HOSTS;
-        let mut new = Host::new(now);
-        let (found, change) = match known.hosts.get_mut(host) {
-            Some(found) => {
-                let change = found.news_by_beat(host, &beat, waiting, now);
-                found.heard = now; // even if it cannot be said
-                (found, change)
-            }
-            None if is_full && waiting.is_none() => {
+        let new = Host::new(now);
+        let found = match known.hosts.get(host) {
+            None if known.hosts.len() >= MOST_HOSTS && waiting.is_none() => {
                 let line =
                     format!("{MOST_HOSTS} hosts are known, as many as may be; forget one with DELETE /beat/HOST first");
                 return Err(Refusal::new(503, line));
             }
-            None => {
-                // That it is known may wait to be said already.
-                let change = waiting.is_none().then(|| new.news_of_a_new_one(host, &beat, now));
-                (&mut new, change)
-            }
+            found => found.unwrap_or(&new),
+        };
+        let change = match (known.hosts.contains_key(host), waiting) {
+            (true, _) => found.news_by_beat(host, &beat, waiting, now),
+            (false, None) => Some(found.news_of_a_new_one(host, &beat, now)),
+            (false, Some(_)) => None, // that it is known waits to be said already
         };
         let state = State::by(&beat, waiting.unwrap_or(found.said));
         let mut fields = fields(state, beat.every.unwrap_or(found.every), beat.grace.or(found.grace));
         fields.extend(beat.begins.then(|| (RUN.to_owned(), BEGUN.to_owned())));
         let summary = summary(&beat.figures);
         fields.extend(beat.figures);
+        known.hosts.get_mut(host).into_iter().for_each(|found| found.heard = now); // even if it cannot be said
         let change = change.map(|(state, change)| known.wait(change, state));
         Ok((change, message(HOST_EVENT, host, summary, fields)))
     }

@@ -116,27 +116,19 @@ impl Carriers {
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
     pub fn lend_a_hand(&self, reached: usize, snapshot: Snapshots<'_>) {
+        let is_big = reached >= BIG_ROOM;
         if reached == 0 {
             return;
         }
-        if reached >= BIG_ROOM {
-            return self.lend_a_hand_in_a_big_room(snapshot);
+        if is_big && !self.rest_left().is_zero() && !self.are_far_behind() {
+            return self.call_keeper();
         }
-        for _ in 0..MOST_WALKS {
-            if !self.walk_if_free(false, snapshot) || self.behind() == 0 {
+        for _ in 0..if is_big { 1 } else { MOST_WALKS } {
+            if !self.walk_if_free(is_big, snapshot) || self.behind() == 0 {
                 return;
             }
         }
-        self.call_keeper();
-    }
-
-    fn lend_a_hand_in_a_big_room(&self, snapshot: Snapshots<'_>) {
-        if !self.rest_left().is_zero() && !self.are_far_behind() {
-            return self.call_keeper();
-        }
-        if self.walk_if_free(true, snapshot) && self.behind() > 0 {
-            self.call_keeper(); // after the rest
-        }
+        self.call_keeper(); // in a big room it comes after the rest
     }
 
     /// Walks for the keeper that was called: once the rest is over, from the other end if another thread walks.
@@ -186,10 +178,8 @@ impl Carriers {
         fence(Ordering::SeqCst);
         match try_lock(&self.turn) {
             Some(_turn) => {
-                self.walk(
-                    Hand::First { calls: second_hand && !self.many_speak.swap(false, Ordering::Relaxed) },
-                    snapshot,
-                );
+                let calls = second_hand && !self.many_speak.swap(false, Ordering::Relaxed);
+                self.walk(Hand::First { calls }, snapshot);
                 true
             }
             None => {

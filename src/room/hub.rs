@@ -87,7 +87,7 @@ impl Hub {
         let (call_keeper, keeper_called) = bounded(1);
         let last_id = past.last;
         let mut things = Things::new(limits.things);
-        past.things.iter().for_each(|(message, since)| things.restore(message.clone(), *since));
+        things.renew(&past.things);
         past.messages.iter().for_each(|message| things.recall(message));
         let is_stored = commit_queue.as_ref().is_some_and(|queue| !queue.is_shared());
         let mut history = History::resume(limits.history, limits.history_bytes, past, is_stored);
@@ -151,23 +151,20 @@ impl Hub {
     /// Notes that everything is posted that Redis had when it was last asked. A listener that has heard something that
     /// Redis does not have is told of a gap, and hears what is kept.
     pub fn confirm(&self) {
-        let mut room = lock(&self.room);
-        let last = room.last_id;
-        let unknown = room.ahead.confirm(last);
+        let Room { listeners, history, ahead, last_id, snapshot, .. } = &mut *lock(&self.room);
+        let unknown = ahead.confirm(*last_id);
         if unknown.is_empty() {
             return;
         }
-        let mut listeners = std::mem::take(&mut room.listeners);
+        *snapshot = None;
         listeners.retain_mut(|listener| {
             if !unknown.contains(&listener.heard) {
                 return true;
             }
             let since = Since { point: Point::After(listener.heard), most: usize::MAX };
             listener.heard = 0;
-            listener.letterbox.put_before(room.history.replay(since, now_micros(), &listener.wants))
+            listener.letterbox.put_before(history.replay(since, now_micros(), &listener.wants))
         });
-        room.listeners = listeners;
-        room.snapshot = None;
     }
 
     /// Forgets the listener `number`, if it is still known.
@@ -196,7 +193,7 @@ impl Hub {
     /// # Errors
     /// [`Refused::Stopping`] if the server stops, or the committer's refusal. The message then reaches nobody.
     pub fn publish_once(&self, mut message: Message, once: Option<Digest>) -> Result<Receipt, Refused> {
-        let mut room = self.open_to(&mut message)?;
+        let room = self.open_to(&mut message)?;
         if let Some(queue) = &self.commit_queue {
             drop(room);
             return queue.hand_in_and_wait(message, once);
@@ -204,9 +201,7 @@ impl Hub {
         message.time = now_micros();
         message.id = next_id(room.last_id, message.time);
         let said_at = message.time;
-        let posting = self.post_in(&mut room, Arc::new(message), said_at);
-        drop(room);
-        Ok(self.finish(posting))
+        Ok(self.post_in(room, Arc::new(message), said_at))
     }
 
     /// Takes the lock to say `message`, and [completes](Things::complete) it.
@@ -229,28 +224,15 @@ impl Hub {
         }
     }
 
-    /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has to be
-    /// larger than the [last one](Self::last_id).
+    /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has to
+    /// be larger than the [last one](Self::last_id).
     pub fn post(&self, message: Arc<Message>) -> Receipt {
-        let mut room = lock(&self.room);
-        let posting = self.post_in(&mut room, message, now_micros());
-        drop(room);
-        self.finish(posting)
+        self.post_in(lock(&self.room), message, now_micros())
     }
 
-    /// Does the work of a post that is left after the lock was released.
-    fn finish(&self, posting: Posting) -> Receipt {
-        posting.slow.iter().for_each(|letterbox| letterbox.hang_up());
-        if posting.evicted && !self.too_many_things.swap(true, Ordering::Relaxed) {
-            log::warn!("more things than may be known; the longest silent go (--things)");
-        }
-        if let Some(follower) = &self.follower {
-            follower(&posting.letter.message);
-        }
-        posting.receipt
-    }
-
-    fn post_in(&self, room: &mut Room, message: Arc<Message>, said_at: u64) -> Posting {
+    /// Posts `message` under the lock, then does what is not done under it.
+    fn post_in(&self, mut guard: MutexGuard<'_, Room>, message: Arc<Message>, said_at: u64) -> Receipt {
+        let room = &mut *guard;
         room.last_id = message.id;
         let (mut receipt, mut slow, mut fullest) = (Receipt { id: message.id, listeners: 0 }, vec![], 0);
         let letter = Arc::new(Letter::new(message));
@@ -285,7 +267,15 @@ impl Hub {
         let (superseded, evicted) = room.things.note(&letter.message);
         room.history.keep_at(letter.message.clone(), said_at, superseded);
         self.counters.published(receipt.listeners as u64, fullest as u64);
-        Posting { receipt, slow, letter, evicted }
+        drop(guard);
+        slow.iter().for_each(|letterbox| letterbox.hang_up());
+        if evicted && !self.too_many_things.swap(true, Ordering::Relaxed) {
+            log::warn!("more things than may be known; the longest silent go (--things)");
+        }
+        if let Some(follower) = &self.follower {
+            follower(&letter.message);
+        }
+        receipt
     }
 
     /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a committer
@@ -410,16 +400,6 @@ impl Hub {
         };
         listeners.iter().for_each(|listener| listener.letterbox.close());
     }
-}
-
-/// A message that was posted under the lock, and the work that is left.
-struct Posting {
-    receipt: Receipt,
-    letter: Arc<Letter>,
-    /// The letterboxes that are full.
-    slow: Vec<Arc<Letterbox>>,
-    /// Whether a thing had to go because there are too many.
-    evicted: bool,
 }
 
 impl Room {

@@ -123,17 +123,6 @@ pub enum Posted {
     Gone,
 }
 
-/// How far a write got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrote {
-    /// Everything that lay there is written.
-    All,
-    /// The socket is full; the rest stays with the pen.
-    Some,
-    /// The pen is closed.
-    Closed,
-}
-
 impl Letterbox {
     /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock. So the
     /// count cannot grow between the check and the send, and all letterboxes hold their letters in one order.
@@ -190,9 +179,8 @@ impl Letterbox {
             let wrote = pen.write(self, buffer);
             drop(pen);
             match wrote {
-                Ok(Wrote::All) => {} // look again
-                Ok(Wrote::Closed) => return,
-                Ok(Wrote::Some) | Err(_) => return self.ring(),
+                Ok(true) => {} // look again
+                Ok(false) | Err(_) => return self.ring(),
             }
         }
     }
@@ -272,8 +260,8 @@ impl Recipient {
         let letterbox = &*self.letterbox;
         let mut buffer = Vec::new();
         loop {
-            let wrote = lock(&letterbox.pen).write(letterbox, &mut buffer)?;
-            if wrote == Wrote::Some {
+            let wrote_all = lock(&letterbox.pen).write(letterbox, &mut buffer)?;
+            if !wrote_all {
                 letterbox.wire.wait_until_writable(STALL_LIMIT)?;
                 continue;
             }
@@ -365,25 +353,26 @@ impl Drop for Recipient {
 }
 
 impl Pen {
-    /// Writes what lies there as far as the socket takes it, and remembers whether it took all.
-    fn write(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
+    /// Writes what lies there as far as the socket takes it, and remembers whether it took all. False if the socket is
+    /// full; the rest stays with the pen.
+    fn write(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<bool> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
         let wrote = self.write_until_full(letterbox, buffer);
-        self.stalled = !matches!(wrote, Ok(Wrote::All));
+        self.stalled = !matches!(wrote, Ok(true));
         self.failed = wrote.as_ref().err().map(io::Error::kind);
         wrote
     }
 
     /// Writes the half-sent bytes, then earlier messages, then letters, many in one send, until nothing is left or the
     /// socket is full.
-    fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<Wrote> {
-        let Some(letters) = &self.letters else { return Ok(Wrote::Closed) };
+    fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(letters) = &self.letters else { return Err(io::ErrorKind::NotConnected.into()) }; // closed
         loop {
             while !self.half_sent.is_empty() {
                 match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
-                    0 => return Ok(Wrote::Some),
+                    0 => return Ok(false),
                     sent => drop(self.half_sent.drain(..sent)),
                 }
                 self.begun = true;
@@ -399,7 +388,7 @@ impl Pen {
         loop {
             let waiting = letterbox.waiting.load(Ordering::Relaxed);
             if waiting <= 0 {
-                return Ok(Wrote::All);
+                return Ok(true);
             }
             buffer.clear();
             let mut taken = 0;
@@ -412,7 +401,7 @@ impl Pen {
             let sent = send(&*letterbox.wire, buffer, &mut self.last_sent)?;
             if sent < buffer.len() {
                 self.half_sent = buffer[sent..].to_vec();
-                return Ok(Wrote::Some);
+                return Ok(false);
             }
         }
     }

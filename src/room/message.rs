@@ -20,9 +20,11 @@ pub const HOST_STATES: [&str; 4] = ["up", "late", "failed", "down"];
 /// The field of a beat and of a change of a host that says how the host stands. The server says it.
 pub const STATE: &str = "state";
 
-/// The fields of a change of a host that only those hear who ask for such changes: it is one among many that are said
-/// together in one line, or the host flaps.
-pub const UNSAID_FIELDS: [&str; 2] = ["among", "flaps"];
+/// The field of a change of a host that is said together with others in one line: how many it is among.
+pub const AMONG: &str = "among";
+
+/// The field of a change that is not worth a line, because its host flaps: how often it has changed lately.
+pub const FLAPS: &str = "flaps";
 
 /// The event name of a forge's news: its pipelines, pushes and releases.
 pub const CI_EVENT: &str = "ci";
@@ -91,9 +93,9 @@ impl Message {
         self.event != HOST_EVENT && self.event != NUMBER_EVENT && !self.is_unsaid()
     }
 
-    /// Whether it is a change of a host that is not worth a line of its own.
+    /// Whether it is a change of a host that is not worth a line of its own. Only those hear it who ask for such changes.
     pub fn is_unsaid(&self) -> bool {
-        self.event == HOST_STATE_EVENT && UNSAID_FIELDS.iter().any(|field| self.field(field).is_some())
+        self.event == HOST_STATE_EVENT && [AMONG, FLAPS].iter().any(|field| self.field(field).is_some())
     }
 
     /// The field of this name.

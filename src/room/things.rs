@@ -89,15 +89,8 @@ impl Things {
         Things { newest: BTreeMap::new(), ids: HashMap::new(), bytes: 0, most, numbers: 0, evicted: 0 }
     }
 
-    /// Takes in a thing that was kept from before the process began: its newest message, and since when it stands so.
-    pub fn restore(&mut self, message: Arc<Message>, since: u64) {
-        let recent = Arc::new(VecDeque::from([Brief::of(&message)]));
-        self.insert(name(&message), Thing { recent, message, since });
-        self.evict();
-    }
-
-    /// Takes in all things as they are kept elsewhere, the longest silent first, in the place of those known here. Only
-    /// what is known in brief stays.
+    /// Takes in all things as they are kept elsewhere, or were kept from before the process began, the longest silent
+    /// first, in the place of those known here. Only what is known in brief stays.
     pub fn renew(&mut self, kept: &[(Arc<Message>, u64)]) {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
@@ -317,7 +310,7 @@ mod tests {
     #[test]
     fn what_was_said_before_a_restart_is_known_in_brief() {
         let mut things = Things::new(9);
-        things.restore(word(40, "a", "failed"), 30);
+        things.renew(&[(word(40, "a", "failed"), 30)]);
         [word(20, "a", "passed"), word(30, "a", "failed"), word(40, "a", "failed"), word(41, "b", "ok")]
             .iter()
             .for_each(|message| things.recall(message));
