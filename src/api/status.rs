@@ -17,6 +17,7 @@ use crate::text::decimal;
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const DELIVERIES: &str = "Messages put into the queues of listeners, each once for every queue.";
+const BACKING_UP: &str = "Whether what keeps the messages could keep the last ones.";
 const HIGH_WATER: &str = "The most messages that waited for one listener since the start.";
 
 /// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
@@ -81,11 +82,7 @@ fn exposition(hub: &Hub) -> String {
     if let Some(queue) = hub.commit_queue() {
         let (kept, failed) = queue.counts();
         for (name, value, meaning) in [
-            (
-                "aloud_backing_up",
-                u64::from(queue.is_well()),
-                "Whether what keeps the messages could keep the last ones.",
-            ),
+            ("aloud_backing_up", u64::from(queue.is_well()), BACKING_UP),
             ("aloud_backing_batches_total", kept, "Batches of messages kept together."),
             ("aloud_backing_failures_total", failed, "Batches that could not be kept."),
         ] {

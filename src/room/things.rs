@@ -149,19 +149,19 @@ impl Things {
     /// So a host is not forgotten because somebody has acknowledged that it is down.
     pub fn complete(&self, message: &mut Message) {
         let tells = |word: &Message| word.field(STATE).is_some_and(|state| HOST_STATES.contains(&state));
-        let is_own = message.status == GONE || (tells(message) && message.field(STATE) == Some(&message.status));
-        if message.event != HOST_STATE_EVENT || is_own {
+        if message.event != HOST_STATE_EVENT || message.status == GONE {
             return;
+        }
+        if tells(message) && message.field(STATE) == Some(&message.status) {
+            return message.fields.retain(|(key, _)| key != SAID); // it takes back the word that had this field
         }
         let before = self.ids.get(&name(message)).and_then(|id| self.newest.get(id));
         let Some(Thing { message: before, since, .. }) = before.filter(|thing| tells(&thing.message)) else { return };
         let own = |key: &str| HOST_FIELDS.contains(&key);
         message.fields.retain(|(key, _)| !own(key));
         message.fields.extend(before.fields.iter().filter(|(key, _)| own(key)).cloned());
-        if before.field(SAID).is_none() {
-            let times = [(SAID, before.time), (SINCE, *since)];
-            message.fields.extend(times.map(|(key, time)| (key.to_owned(), time.to_string())));
-        }
+        let times = [(SAID, before.time), (SINCE, *since)].into_iter().filter(|(key, _)| before.field(key).is_none());
+        message.fields.extend(times.map(|(key, time)| (key.to_owned(), time.to_string())));
     }
 
     fn insert(&mut self, name: String, thing: Thing) {
@@ -305,6 +305,29 @@ mod tests {
         assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "read again later than what followed it");
         assert_eq!(things.note(&word(60, "a", "failed")), (Some(40), false));
         assert_eq!(all(&things)[2], (60, "a", "failed", 35));
+    }
+
+    #[test]
+    fn a_word_that_somebody_says_of_a_host_tells_how_the_host_itself_stands() {
+        let mut things = Things::new(9);
+        let mut say = |id: u64, status: &str, fields: &str| {
+            let fields = fields.split_terminator(' ').filter_map(|field| field.split_once('='));
+            let fields = fields.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            let mut message =
+                Message { event: HOST_STATE_EVENT.into(), fields, ..Message::clone(&word(id, "web1", status)) };
+            things.complete(&mut message);
+            let fields: Vec<_> = message.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            things.note(&Arc::new(message));
+            fields.join(" ")
+        };
+        assert_eq!(say(1, "seen", "x=y"), "x=y", "nothing is known of it");
+        let down = "state=down every=10 silent=30";
+        assert_eq!(say(2, "down", &format!("{down} more=1")), format!("{down} more=1"));
+        assert_eq!(say(3, "seen", "state=up silent=1 x=y"), format!("x=y {down} said=2 since=2"));
+        assert_eq!(say(4, "down, acknowledged", ""), format!("{down} said=2 since=2"), "also if it is said again");
+        assert_eq!(say(5, "down", "state=down silent=40 said=2 since=2"), "state=down silent=40 since=2");
+        assert_eq!(say(6, "odd", "state=odd"), "state=down silent=40 since=2 said=5");
+        assert_eq!(say(7, "gone", ""), "");
     }
 
     #[test]
