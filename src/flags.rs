@@ -156,7 +156,8 @@ pub fn read(
         match argument {
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Wish::Print(help())),
             lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => {
-                return Ok(Wish::Print(format!("aloud {}\n", env!("CARGO_PKG_VERSION"))));
+                let version = concat!("aloud ", env!("CARGO_PKG_VERSION"), " (", env!("ALOUD_BUILD"), ")\n");
+                return Ok(Wish::Print(version.to_owned()));
             }
             lexopt::Arg::Long("check") => check = true,
             lexopt::Arg::Long(name) => {

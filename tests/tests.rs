@@ -45,4 +45,5 @@ mod stop;
 #[cfg(feature = "store")]
 mod store;
 mod tokens;
+mod version;
 mod words;
