@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
     case $1 in -*) break ;; esac
     archs="$archs $1" && shift
 done
+archs=${archs:-amd64 arm64 armhf}
 [ $# -gt 0 ] || set -- --features store
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -27,7 +28,8 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 export SOURCE_DATE_EPOCH
 umask 022
 
-out=${CARGO_TARGET_DIR:-target}/packages
+directory=${CARGO_TARGET_DIR:-target}
+out=$directory/packages
 mkdir -p "$out"
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
@@ -83,6 +85,8 @@ deb() {
     put scripts/man/_aloud "$root/usr/share/zsh/vendor-completions/_aloud"
     put scripts/man/aloud.fish "$root/usr/share/fish/vendor_completions.d/aloud.fish"
 
+    put scripts/deb/overrides "$root/usr/share/lintian/overrides/aloud"
+
     doc=$root/usr/share/doc/aloud
     mkdir -p "$doc"
     { cat scripts/deb/copyright && sed -e 's/^$/./' -e 's/^/ /' LICENSE; } >"$doc/copyright"
@@ -126,14 +130,22 @@ image() {
     echo "$name"
 }
 
-for arch in ${archs:-amd64 arm64 armhf}; do
+# All are built at the same time, each in a folder of its own: the last step of a build keeps one core busy.
+builds=''
+for arch in $archs; do
     case $arch in
     amd64) target=x86_64-unknown-linux-gnu ;;
     arm64) target=aarch64-unknown-linux-gnu ;;
     armhf) target=armv7-unknown-linux-gnueabihf ;;
     *) echo "$0: no package is known for $arch; give amd64, arm64 or armhf" >&2 && exit 2 ;;
     esac
-    file=$(scripts/build-static.sh "$target" "$@")
+    CARGO_TARGET_DIR=$directory/static/$arch scripts/build-static.sh "$target" "$@" >"$folder/built-$arch" &
+    builds="$builds $!"
+done
+for build in $builds; do wait "$build"; done
+
+for arch in $archs; do
+    file=$(cat "$folder/built-$arch")
     deb "$@"
     tarball "$@"
     image

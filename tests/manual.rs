@@ -63,7 +63,7 @@ fn man_reads_the_manual_without_a_complaint() {
     assert!(page.contains("--max-listeners N"), "{page}");
 }
 
-/// What a command gets of a line that somebody types into bash with a Tab at its end. `script` gives bash a terminal.
+/// The arguments of a command that is typed into bash with a Tab at its end. `script` gives bash a terminal.
 fn typed_into_bash(line: &str) -> String {
     let folder = Folder::new("completion");
     for file in ["store.one", "my token", "deep/secret"] {

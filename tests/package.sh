@@ -1,7 +1,8 @@
 #!/bin/sh
 # Promise: the static file is one file, no larger than promised, and serves where nothing else is: the steps of
 # scripts/Dockerfile, taken by hand, lead to a folder in which it runs as nobody. As root, or where a user may make
-# namespaces. For the processors of small machines, armv7 and aarch64, it does so too; here qemu-user plays these.
+# namespaces. For the processors of small machines, armv7 and aarch64, it does so too; here qemu-user plays these. The
+# packages hold these files; dpkg installs, removes and purges them. tests/debian.sh tries them where systemd runs.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -74,16 +75,52 @@ serves() {
     cat "$folder/complaint"
 }
 
-file=$(scripts/build-static.sh)
+# Two at a time, because each keeps one core busy at its end.
+scripts/build-static.sh >"$folder/file" &
+build=$!
+scripts/package.sh >"$folder/packages"
+wait $build
+
+file=$(cat "$folder/file")
 size=$(stat -c %s "$file")
 most=$MOST_BYTES
 case $file in *-gnu*) ${CC:-cc} -fsyntax-only scripts/static/without-stdio.c || most=$MOST_BYTES_WITH_UNKNOWN_GLIBC ;; esac
 echo "$file: $size bytes, of at most $most"
 [ "$size" -le $most ] || fail 'too many'
 
-file=$(scripts/build-static.sh --features store)
-context=$(dirname "$file") image=$folder/image
-mkdir "$image"
+# The package for a processor, and the static file in it.
+deb_for() { grep "_$1\.deb\$" "$folder/packages"; }
+for arch in amd64 arm64 armhf; do
+    dpkg-deb -x "$(deb_for $arch)" "$folder/$arch"
+    echo "$(deb_for $arch): $(stat -c %s "$(deb_for $arch)") bytes, aloud $(stat -c %s "$folder/$arch/usr/bin/aloud")"
+    [ "$(dpkg-deb -f "$(deb_for $arch)" Architecture)" = $arch ] || fail "the package is not for $arch"
+done
+cksum "$(deb_for amd64)" >"$folder/sums"
+scripts/package.sh amd64 >/dev/null
+cksum "$(deb_for amd64)" | cmp - "$folder/sums" || fail 'its bytes differ the second time'
+
+# dpkg in a folder, without systemd: `in_folder ARGUMENT...`.
+mkdir -p "$folder/root/var/lib/dpkg" && touch "$folder/root/var/lib/dpkg/status"
+in_folder() { dpkg --root="$folder/root" --force-script-chrootless --force-not-root --force-depends "$@" >"$folder/dpkg" 2>&1; }
+in_folder -i "$(deb_for amd64)" || fail "dpkg does not install it: $(cat "$folder/dpkg")"
+[ -L "$folder/root/etc/systemd/system/sockets.target.wants/aloud.socket" ] || fail 'systemd will not listen for it'
+sed -i 's/^#ALOUD_QUEUE=.*/ALOUD_QUEUE=1000/' "$folder/root/etc/aloud.env"
+mkdir -p "$folder/root/var/lib/aloud" && echo said >"$folder/root/var/lib/aloud/store"
+in_folder -i "$(deb_for amd64)" || fail "dpkg does not upgrade it: $(cat "$folder/dpkg")"
+grep -q ^ALOUD_QUEUE=1000 "$folder/root/etc/aloud.env" || fail 'an upgrade forgets the settings'
+for program in aloud aloud-beat aloud-hear; do
+    "$folder/root/usr/bin/$program" --help | grep -q "^usage: $program " || fail "$program calls itself otherwise"
+    man --warnings -l "$folder/root/usr/share/man/man1/$program.1.gz" 2>&1 >/dev/null | { ! grep .; } || fail "$program(1) is no page"
+done
+in_folder --remove aloud || fail "dpkg does not remove it: $(cat "$folder/dpkg")"
+[ -f "$folder/root/etc/aloud.env" ] || fail 'a removal takes the settings away'
+in_folder --purge aloud || fail "dpkg does not purge it: $(cat "$folder/dpkg")"
+left=$(cd "$folder/root" && find . -path ./var/lib/dpkg -prune -o ! -type d -print)
+[ "$left" = ./var/lib/aloud/store ] || fail "a purge leaves $left"
+
+file=$folder/amd64/usr/bin/aloud
+context=$folder/context image=$folder/image
+mkdir -p "$image" "$context/empty" && cp "$file" "$context/"
 
 # A word of the form ["A", "B"] as A B.
 words() { tr -d '[]",' ; }
@@ -107,6 +144,12 @@ while read -r instruction rest; do
 done <scripts/Dockerfile
 [ "$(find "$image" -type f | wc -l)" = 1 ] || fail 'more than one file is in the image'
 [ "$health" = "$entry --check" ] || fail "the image is checked with $health"
+# The owners too, which only root can give.
+if [ "$(id -u)" = 0 ]; then
+    list() { (cd "$1" && find . -mindepth 1 -printf '%P %m %U\n' | LC_ALL=C sort); }
+    mkdir "$folder/packed" && tar -xpf "$(grep 'amd64\.image' "$folder/packages")" -C "$folder/packed"
+    [ "$(list "$image")" = "$(list "$folder/packed")" ] || fail "the packed root differs: $(list "$folder/packed")"
+fi
 chmod 755 "$folder" "$image"
 
 run() {
@@ -120,11 +163,9 @@ kept=/var/lib/aloud/store
 serves
 [ "$(stat -c %a "$image$kept")" = 600 ] || fail 'others may read what it keeps'
 
-for machine in arm:armv7-unknown-linux-gnueabihf aarch64:aarch64-unknown-linux-gnu; do
-    emulator=qemu-${machine%:*}
+for machine in arm:armhf aarch64:arm64; do
+    emulator=qemu-${machine%:*} file=$folder/${machine#*:}/usr/bin/aloud
     command -v "$emulator" >/dev/null || fail "$emulator is missing; run scripts/install-test-tools.sh"
-    file=$(scripts/build-static.sh "${machine#*:}" --features store)
-    echo "$file: $(stat -c %s "$file") bytes"
     run() { exec "$emulator" "$file" "$@"; }
     kept=$folder/${machine%:*} user=''
     serves
