@@ -28,8 +28,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 export SOURCE_DATE_EPOCH
 umask 022
 
-directory=${CARGO_TARGET_DIR:-target}
-out=$directory/packages
+out=${CARGO_TARGET_DIR:-target}/packages
 mkdir -p "$out"
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
@@ -130,8 +129,6 @@ image() {
     echo "$name"
 }
 
-# All are built at the same time, each in a folder of its own: the last step of a build keeps one core busy.
-builds=''
 for arch in $archs; do
     case $arch in
     amd64) target=x86_64-unknown-linux-gnu ;;
@@ -139,13 +136,7 @@ for arch in $archs; do
     armhf) target=armv7-unknown-linux-gnueabihf ;;
     *) echo "$0: no package is known for $arch; give amd64, arm64 or armhf" >&2 && exit 2 ;;
     esac
-    CARGO_TARGET_DIR=$directory/static/$arch scripts/build-static.sh "$target" "$@" >"$folder/built-$arch" &
-    builds="$builds $!"
-done
-for build in $builds; do wait "$build"; done
-
-for arch in $archs; do
-    file=$(cat "$folder/built-$arch")
+    file=$(scripts/build-static.sh "$target" "$@")
     deb "$@"
     tarball "$@"
     image

@@ -20,10 +20,7 @@ mkdir -p target
     RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
         cargo test --quiet --release --no-default-features --lib --no-run
     scripts/build-static.sh
-    for target in '' armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu; do
-        # shellcheck disable=SC2086 # an empty one is no word
-        scripts/build-static.sh $target --features store
-    done
+    scripts/package.sh
     CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml --no-run
     CARGO_TARGET_DIR=scripts/bench/target cargo test --quiet --manifest-path scripts/bench/load/Cargo.toml --no-run
 } >target/builds.log 2>&1 &
@@ -76,7 +73,7 @@ fi
 step 'the lesson: twins, a naive program, exercises'
 CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
 
-step 'the static files, alone in a folder and for ARM'
+step 'the static files and the packages, alone in a folder and for ARM'
 tests/package.sh
 
 step 'the load generator of the benchmarks'

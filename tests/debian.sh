@@ -96,6 +96,11 @@ for suite in bookworm trixie; do
     is 'units' '' inside systemd-analyze verify /usr/lib/systemd/system/aloud.socket /usr/lib/systemd/system/aloud.service
     is 'failed units' '' inside sh -c 'systemctl list-units --failed --plain --no-legend | grep aloud'
     inside man -w aloud-hear >/dev/null
+    # An administrator has aloud listen itself, and an upgrade does not bring the socket back.
+    inside sh -c 'systemctl disable --now aloud.socket; systemctl enable aloud.service aloud-beat.timer; systemctl restart aloud.service' 2>/dev/null
+    inside dpkg -i --force-confdef "/root/aloud_${version}_amd64.deb" >/dev/null
+    is 'the socket' disabled inside systemctl is-enabled aloud.socket
+    is 'the service' active inside systemctl is-active aloud.service
     inside dpkg --remove aloud >/dev/null
     is 'after the removal' inactive inside systemctl is-active aloud.service
     is 'its settings' 640 inside stat -c %a /etc/aloud.env
@@ -103,6 +108,7 @@ for suite in bookworm trixie; do
     files >"$folder/after"
     is 'its user' '' inside getent passwd aloud
     left=$(comm -13 "$folder/before" "$folder/after" | tr '\n' ' ')
+    case "$left" in *etc/* | *usr/*) fail "$suite: the purge leaves $left" ;; esac
     echo "$suite: left after the purge: $left"
     for arch in arm64 armhf; do
         inside dpkg --add-architecture $arch

@@ -45,5 +45,6 @@ mod stop;
 #[cfg(feature = "store")]
 mod store;
 mod tokens;
+mod upgrade;
 mod version;
 mod words;
