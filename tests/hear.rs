@@ -36,10 +36,9 @@ impl Hearer {
     /// Starts it with `arguments`; the command is `script`.
     fn start(shell: &[&str], folder: Folder, arguments: &[&str], script: &str) -> Hearer {
         let mut command = Command::new(shell[0]);
-        let errors = fs::OpenOptions::new().create(true).append(true).open(folder.0.join("errors")).unwrap();
         fs::create_dir_all(folder.0.join("tmp")).unwrap();
         command.args(&shell[1..]).arg(SCRIPT).args(arguments).args(["--", "sh", "-c", script]);
-        command.current_dir(&folder.0).env("TMPDIR", folder.0.join("tmp")).stdin(Stdio::null()).stderr(errors);
+        command.current_dir(&folder.0).env("TMPDIR", folder.0.join("tmp")).stdin(Stdio::null()).stderr(folder.errors());
         let process = command.spawn().unwrap_or_else(|error| panic!("{shell:?}: {error}; run install-test-tools.sh"));
         Hearer { process, folder }
     }

@@ -40,7 +40,7 @@ fn curl_hears_each_message_over_tls_and_http_2_before_the_next_is_said() {
     let server = Server::start(&["--log", "debug"]);
     let nginx = Nginx::start(&server);
     let mut curl = Command::new("curl")
-        .args(["-sSNik", "--http2", "--max-time", "120", &format!("https://127.0.0.1:{}/listen", nginx.tls)])
+        .args(["-sNik", "--http2", "--max-time", "120", &format!("https://127.0.0.1:{}/listen", nginx.tls)])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -251,6 +251,7 @@ impl Reader {
             .env("TMPDIR", &temporary.0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(temporary.errors())
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run scripts/install-test-tools.sh", command[0]));

@@ -69,7 +69,7 @@ fn cook(recipe: &str, name: &str, message: &str, statuses: &[&str]) -> Vec<Strin
     let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command.args(["-c", &recipe]).current_dir(&folder.0).env("PATH", path).env("TMPDIR", &folder.0);
-    let mut hearer = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut hearer = command.stdin(Stdio::null()).stderr(folder.errors()).spawn().unwrap();
     server.wait_for_log(" listens");
     let tell = |status: &&str| {
         say(&server, "/say", &[("name", name), ("message", message), ("status", status), ("key", "k")]);
@@ -225,7 +225,7 @@ fn the_unit_starts_hear_sh_as_it_is_used() {
     command.args(["-c", &format!("exec {SCRIPT} {start}")]).current_dir(&folder.0).stdin(Stdio::null());
     command.env("STATE_DIRECTORY", &folder.0).env("TMPDIR", &folder.0).env("ALOUD_COMMAND", "sh -c env>heard");
     command.env("ALOUD_HEAR", format!("--silence 4 --event ci {}/build", server.address()));
-    let mut hearer = command.spawn().unwrap();
+    let mut hearer = command.stderr(folder.errors()).spawn().unwrap();
     server.wait_for_log(" listens");
     say(&server, "/say/build", &[("message", "done"), ("event", "ci")]);
     let heard = || fs::read_to_string(folder.0.join("heard")).unwrap_or_default();

@@ -27,7 +27,7 @@ pub fn wait_until_within(limit: Duration, what: &str, mut condition: impl FnMut(
 }
 
 /// A folder of a test's own, gone when dropped with all that is in it; also with what a browser that was killed still
-/// writes there for a moment.
+/// writes there for a moment. If the test fails, the file `errors` in it is shown.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -39,10 +39,19 @@ impl Folder {
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
+
+    /// The file `errors` for a process to complain into, so that the complaints of a test that passes frighten nobody.
+    pub fn errors(&self) -> std::fs::File {
+        std::fs::OpenOptions::new().create(true).append(true).open(self.0.join("errors")).unwrap()
+    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        let errors = std::fs::read(self.0.join("errors")).unwrap_or_default();
+        if std::thread::panicking() && !errors.is_empty() {
+            eprintln!("{}", String::from_utf8_lossy(&errors));
+        }
         let deadline = Instant::now() + PATIENCE;
         while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
