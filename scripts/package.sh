@@ -8,8 +8,8 @@
 #   scripts/package.sh [ARCH...] [CARGO FLAGS]
 #
 # ARCH is amd64, arm64 or armhf (armv7); all three unless you say so. The head of scripts/build-static.sh says what each
-# takes. The files have --store; `--features store,redis` gives them --redis too. They come into target/packages. Each
-# commit makes the same bytes again. DEBFULLNAME and DEBEMAIL say who answers for the packages.
+# takes. CARGO FLAGS take the place of `--features store`. All come into target/packages. Each commit makes the same bytes
+# again. DEBFULLNAME and DEBEMAIL say who answers for the packages.
 set -eu
 cd "$(dirname "$0")/.."
 

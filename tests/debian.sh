@@ -38,7 +38,8 @@ boot() {
         --machine="aloud-$1" --directory="$folder/root" --boot >"$folder/log" 2>&1 </dev/null &
     container=$!
     tries=0
-    until leader=$(pgrep -P "$container" -x systemd) && inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
+    until leader=$(pgrep -P "$container" -x systemd) &&
+        inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
         tries=$((tries + 1))
         [ $tries -le 300 ] || fail "$1 does not boot: $(tail -3 "$folder/log")"
         sleep 0.2
@@ -46,7 +47,10 @@ boot() {
 }
 
 # Runs something in the booted container.
-inside() { nsenter --target "$leader" --mount --uts --ipc --net --pid --root --wd env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside() {
+    nsenter --target "$leader" --mount --uts --ipc --net --pid --root --wd \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
 
 halt() {
     inside systemctl poweroff --no-block
@@ -55,7 +59,11 @@ halt() {
 }
 
 # All files that a package or its scripts could have touched.
-files() { (cd "$folder/root" && find etc usr var/lib -xdev ! -path 'var/lib/dpkg/*' ! -path 'var/lib/systemd/*' ! -path 'var/lib/apt/*' | LC_ALL=C sort); }
+files() {
+    others="! -path var/lib/dpkg/* ! -path var/lib/systemd/* ! -path var/lib/apt/*"
+    # shellcheck disable=SC2086 # they are words
+    (cd "$folder/root" && set -f && find etc usr var/lib -xdev $others | LC_ALL=C sort)
+}
 
 is() {
     what=$1 expected=$2 found=$(shift 2 && "$@" 2>&1) || true
