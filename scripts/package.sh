@@ -23,8 +23,8 @@ archs=${archs:-amd64 arm64 armhf}
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 maintainer="${DEBFULLNAME:-aloud} <${DEBEMAIL:-root@localhost}>"
-# The moment of the commit, which all files get.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+# The moment of the commit, or of the sources, which all files get.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
 export SOURCE_DATE_EPOCH
 umask 022
 
