@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::rfc3339;
 use crate::keep::store_error::StoreError;
@@ -89,51 +89,43 @@ fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Resu
 }
 
 /// Puts `message` into the tables that it belongs to.
-pub fn insert(writing: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
+pub fn insert(database: &Connection, message: &Message) -> rusqlite::Result<()> {
     let Message { id, event, channel, name, message: text, key, status, .. } = message;
     let (id, time) = (*id as i64, rfc3339(message.time));
     let mut fields = vec![];
     write_fields(&mut fields, &message.fields);
-    let fields = String::from_utf8_lossy(&fields).into_owned();
-    let parts = [&time, event.as_ref(), channel, name, text, key, status, &fields];
+    let fields = std::str::from_utf8(&fields)?;
+    let parts = [&time, event.as_ref(), channel, name, text, key, status, fields];
     if message.is_kept() {
         let sql = "insert into messages values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        let sum = sum_of(id, &parts, "");
-        writing
-            .prepare_cached(sql)?
-            .execute(params![id, time, event, channel, name, text, key, status, fields, sum])?;
+        let row = params![id, time, event, channel, name, text, key, status, fields, sum_of(id, &parts, "")];
+        database.prepare_cached(sql)?.execute(row)?;
     }
     if key.is_empty() {
         return Ok(());
     }
     if standing(status) == GONE {
         let sql = "delete from things where event = ?1 and channel = ?2 and key = ?3";
-        writing.prepare_cached(sql)?.execute(params![event, channel, key])?;
-        return Ok(());
+        return database.prepare_cached(sql)?.execute(params![event, channel, key]).map(drop);
     }
     let sql = "select status, since from things where event = ?1 and channel = ?2 and key = ?3";
-    let before: Option<(String, String)> = writing
-        .prepare_cached(sql)?
-        .query_row(params![event, channel, key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let since = match before {
+    let before = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
+    let since = match database.prepare_cached(sql)?.query_row(params![event, channel, key], before).optional()? {
         Some((before, since)) if standing(&before) == standing(status) => since,
         _ => time.clone(),
     };
-    let sum = sum_of(id, &parts, &since);
     let sql = "insert or replace into things(event, channel, key, id, time, since, name, message, status, fields, sum)
         values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    let sum = sum_of(id, &parts, &since);
     let row = params![event, channel, key, id, time, since, name, text, status, fields, sum];
-    writing.prepare_cached(sql)?.execute(row).map(drop)
+    database.prepare_cached(sql)?.execute(row).map(drop)
 }
 
 /// Sets the mark of this `name` to an id.
-pub fn mark(writing: &Transaction<'_>, name: &str, id: u64) -> rusqlite::Result<()> {
+pub fn mark(database: &Connection, name: &str, id: u64) -> rusqlite::Result<()> {
     let sum = sum(&[name, &id.to_string()]);
-    writing
-        .prepare_cached("insert or replace into marks values(?1, ?2, ?3)")?
-        .execute(params![name, id as i64, sum])
-        .map(drop)
+    let sql = "insert or replace into marks values(?1, ?2, ?3)";
+    database.prepare_cached(sql)?.execute(params![name, id as i64, sum]).map(drop)
 }
 
 /// The sum over the columns of a message.

@@ -13,7 +13,8 @@
 //! says. A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours
 //! does, so a foreign one stays as it is.
 
-use std::fs::{File, Metadata, TryLockError};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::clock::now_micros;
 use crate::journal;
@@ -51,8 +53,9 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// The most kinds of message of which the file notes what has gone, after each is summed up that has gone longest.
 const MOST_GONE: usize = 1000;
 
-/// Messages that the history has let go of are deleted together, at least so many, because a delete writes a page.
-const DELETE_TOGETHER: usize = 64;
+/// Messages that the history has let go of are deleted together, at least so many, because a delete writes pages that
+/// nothing else writes.
+const DELETE_TOGETHER: usize = 256;
 
 /// How often the committer looks whether the file is still there, if nothing is said.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -78,8 +81,6 @@ struct Gone {
     evicted: u64,
     /// How much there is to delete.
     due: usize,
-    /// How many kinds of message the file notes as gone, or a few more.
-    kinds: usize,
     /// The mark up to which anything may be gone.
     forgotten: u64,
 }
@@ -105,26 +106,27 @@ impl Store {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         look_at_head(&mut file)?;
-        let mut database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(path, flags)?;
         database.busy_timeout(BUSY_LIMIT)?;
         // Until it is known to be whole, the file stays as it is. SQLite would put its log into it at the end.
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if database.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
-            begin(&mut database)?;
+            begin(&database)?;
             sync_folder(path)?;
         }
         check(&database)?;
         let past = read(&database)?;
         make_durable(&database)?;
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let gone = Gone { ids: vec![], evicted: 0, due: 0, kinds: past.gone.len(), forgotten: past.forgotten };
+        let gone = Gone { ids: vec![], evicted: 0, due: 0, forgotten: past.forgotten };
         let mut store = Store { database, places: vec![], gone, _file: file };
         store.settle(past.last)?; // a file that cannot be written is found now
         store.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
         for end in ["", "-wal", "-shm"] {
             let mut place = path.clone().into_os_string();
             place.push(end);
-            store.places.push((place.clone().into(), id_of(&std::fs::metadata(&place)?)));
+            store.places.push((place.clone().into(), id_of(Path::new(&place))?));
         }
         Ok((store, past))
     }
@@ -143,17 +145,15 @@ impl Store {
     }
 
     fn commit(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), StoreError> {
-        let writing = self.database.transaction()?;
-        messages.iter().try_for_each(|message| insert(&writing, message))?;
-        if let Some(last) = last {
-            writing.execute("delete from marks where name = 'last'", [])?; // writes a page, even if `last` is as before
-            mark(&writing, "last", last)?;
-        }
         let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
-        if deletes {
-            self.gone.delete(&writing)?;
-        }
-        writing.commit()?;
+        transaction(&self.database, |database| {
+            messages.iter().try_for_each(|message| insert(database, message))?;
+            if let Some(last) = last {
+                database.execute("delete from marks where name = 'last'", [])?; // writes a page, even if it is as before
+                mark(database, "last", last)?;
+            }
+            if deletes { self.gone.delete(database) } else { Ok(()) }
+        })?;
         if deletes {
             (self.gone.ids, self.gone.due) = (vec![], 0);
         }
@@ -162,8 +162,7 @@ impl Store {
 
     /// Whether the file, or one of SQLite's own two, was moved, replaced or deleted.
     fn is_lost(&self) -> bool {
-        let is_there = |(place, id): &(PathBuf, FileId)| std::fs::metadata(place).is_ok_and(|it| id_of(&it) == *id);
-        !self.places.iter().all(is_there)
+        !self.places.iter().all(|(place, id)| id_of(place).is_ok_and(|of_now| of_now == *id))
     }
 
     /// The system's reason for `trouble`, if SQLite knows one.
@@ -186,33 +185,35 @@ impl Gone {
     }
 
     /// Deletes, and notes of each kind of message which was the newest.
-    fn delete(&mut self, writing: &Transaction<'_>) -> rusqlite::Result<()> {
-        writing.prepare_cached("delete from things where id <= ?1")?.execute([self.evicted as i64])?;
-        let mut delete = writing.prepare_cached("delete from messages where id = ?1 returning channel, event")?;
-        let mut update = writing.prepare_cached(
-            "update gone set id = max(id, ?3), sum = iif(?3 > id, ?4, sum) where channel = ?1 and event = ?2",
-        )?;
-        let mut insert = writing.prepare_cached("insert into gone values(?1, ?2, ?3, ?4)")?;
+    fn delete(&mut self, database: &Connection) -> rusqlite::Result<()> {
+        database.execute("delete from things where id <= ?1", [self.evicted as i64])?;
+        let mut delete = database.prepare_cached("delete from messages where id = ?1 returning channel, event")?;
+        let mut newest = BTreeMap::<(String, String), i64>::new();
         for id in self.ids.iter().map(|id| *id as i64) {
-            let kind = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)));
-            let Some((channel, event)): Option<(String, String)> = kind.optional()? else { continue };
-            let row = params![channel, event, id, sum(&[&channel, &event, &id.to_string()])];
-            if update.execute(row)? == 0 {
-                self.kinds += insert.execute(row)?;
+            if let Some(kind) = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
+                newest.entry(kind).and_modify(|newest| *newest = id.max(*newest)).or_insert(id);
             }
         }
-        if self.kinds > 2 * MOST_GONE { self.sum_up(writing) } else { Ok(()) }
+        let mut note = database.prepare_cached(
+            "insert into gone values(?1, ?2, ?3, ?4)
+            on conflict do update set id = excluded.id, sum = excluded.sum where excluded.id > id",
+        )?;
+        for ((channel, event), id) in &newest {
+            note.execute(params![channel, event, id, sum(&[channel, event, &id.to_string()])])?;
+        }
+        self.sum_up(database)
     }
 
     /// Sums up the kinds of message that have gone longest in one mark, up to which anything may be gone.
-    fn sum_up(&mut self, writing: &Transaction<'_>) -> rusqlite::Result<()> {
+    fn sum_up(&mut self, database: &Connection) -> rusqlite::Result<()> {
+        if database.query_row("select count(*) from gone", [], |row| row.get::<_, usize>(0))? <= 2 * MOST_GONE {
+            return Ok(());
+        }
         let sql = "select id from gone order by id desc limit 1 offset ?1";
-        let oldest: Option<i64> = writing.query_row(sql, [MOST_GONE as i64], |row| row.get(0)).optional()?;
-        let oldest = oldest.unwrap_or(0);
-        writing.execute("delete from gone where id <= ?1", [oldest])?;
-        self.kinds = MOST_GONE;
+        let oldest: i64 = database.query_row(sql, [MOST_GONE as i64], |row| row.get(0))?;
+        database.execute("delete from gone where id <= ?1", [oldest])?;
         self.forgotten = self.forgotten.max(oldest as u64);
-        mark(writing, "forgotten", self.forgotten)
+        mark(database, "forgotten", self.forgotten)
     }
 }
 
@@ -263,12 +264,22 @@ fn number(batch: Vec<Pending>, last: u64) -> (Vec<Arc<Message>>, Vec<Pending>) {
     numbered.unzip()
 }
 
+/// Posts all, then answers all: so one call wakes the threads that send the answers.
 fn post(messages: Vec<Arc<Message>>, speakers: Vec<Pending>, hub: &Hub) {
-    for (message, speaker) in messages.into_iter().zip(speakers) {
+    let post = |message| {
         let receipt = hub.post(message);
-        speaker.answer(Ok(receipt));
         hub.catch_up(receipt.listeners);
-    }
+        receipt
+    };
+    let receipts: Vec<_> = messages.into_iter().map(post).collect();
+    speakers.into_iter().zip(receipts).for_each(|(speaker, receipt)| speaker.answer(Ok(receipt)));
+}
+
+/// Does `write` as a whole or not at all. Its statements are prepared once.
+fn transaction(database: &Connection, write: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let run = |sql| database.prepare_cached(sql)?.execute([]).map(drop);
+    let done = run("begin").and_then(|()| write(database)).and_then(|()| run("commit"));
+    done.inspect_err(|_| _ = run("rollback"))
 }
 
 /// A commit is on the disk when it returns.
@@ -278,15 +289,15 @@ fn make_durable(database: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes the tables of a new store. The head of the file comes first, by which [`look_at_head`] knows it.
-fn begin(database: &mut Connection) -> rusqlite::Result<()> {
+fn begin(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "application_id", APPLICATION)?;
     make_durable(database)?;
-    let writing = database.transaction()?;
-    TABLES.iter().try_for_each(|table| writing.execute_batch(&format!("create table {table}")))?;
-    writing.pragma_update(None, "user_version", VERSION)?;
-    let now = now_micros();
-    ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(&writing, name, now))?;
-    writing.commit()
+    transaction(database, |database| {
+        TABLES.iter().try_for_each(|table| database.execute_batch(&format!("create table {table}")))?;
+        database.pragma_update(None, "user_version", VERSION)?;
+        let now = now_micros();
+        ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(database, name, now))
+    })
 }
 
 /// A new file is there after a power cut only if its folder was synced.
@@ -294,8 +305,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn id_of(file: &Metadata) -> FileId {
-    (file.dev(), file.ino())
+/// Asks for the id alone. If the times of the log were asked for, Linux would note them exactly from then on: one more
+/// write to the disk at each commit.
+fn id_of(place: &Path) -> io::Result<FileId> {
+    match statx(CWD, place, AtFlags::empty(), StatxFlags::INO) {
+        Ok(file) => Ok((rustix::fs::makedev(file.stx_dev_major, file.stx_dev_minor), file.stx_ino)),
+        Err(_) => std::fs::metadata(place).map(|file| (file.dev(), file.ino())), // before Linux 4.11
+    }
 }
 
 /// Checks that the file is ours by how it begins (<https://sqlite.org/fileformat.html>), before SQLite opens it. A file
