@@ -26,7 +26,7 @@ if [ -f "$root/Cargo.toml" ]; then
 else
     echo "run.sh: no aloud to build yet, measuring the peers alone" >&2
 fi
-for crate in load peers/axum peers/floor; do
+for crate in load peers/axum peers/axum-sqlite peers/floor; do
     cargo build --release --quiet --locked --manifest-path "$bench/$crate/Cargo.toml" --target-dir "$bench/target"
 done
 (cd "$bench/peers/go" && go build -trimpath -ldflags='-s -w' -o "$bench/target/release/go-peer" .)

@@ -21,8 +21,10 @@ SECONDS = 4.0
 QUICK_SECONDS = 1.5
 
 
-# aloud with `--store`: compared with aloud in memory, and with nobody else.
+# aloud with `--store`: compared with aloud in memory, and with axum that keeps what is said in SQLite too, each message
+# in a transaction of its own, or all that lie there in one.
 STORE = "store"
+KEEPING = (STORE, "axum-sqlite", "axum-sqlite-together")
 # Those that are compared in every other scenario, in the order of the tables' columns.
 COMPARED = ("aloud", "axum", "go", "nchan", "floor")
 
@@ -37,15 +39,16 @@ class Server:
 
     def command(self, port, folder):
         """The command that serves at `port`, with `folder` for its own."""
+        store = ["--store", str(folder / "store")] if self.name in KEEPING else []
         if self.name in ("aloud", STORE):
             limits = ["--queue", QUEUE, "--max-listeners", MAX_LISTENERS, "--log", "warn"]
-            store = ["--store", str(folder / "store")] if self.name == STORE else []
             return [str(self.files[0]), "--bind", f"127.0.0.1:{port}", *limits, *store]
         if self.name == "nchan":
             template = (BENCH / "peers" / "nchan" / "nginx.conf").read_text()
             (folder / "nginx.conf").write_text(template.replace("PORT", str(port)))
             return [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-        return [str(self.files[0]), "--bind", f"127.0.0.1:{port}"]
+        together = ["--together"] if self.name == KEEPING[2] else []
+        return [str(self.files[0]), "--bind", f"127.0.0.1:{port}", *store, *together]
 
 
 def servers(aloud):
@@ -57,6 +60,7 @@ def servers(aloud):
         Server("nchan", (NGINX, NCHAN), dialect="nchan"),
         Server("floor", (BUILT / "floor",)),
         Server(STORE, (Path(aloud),)),
+        *(Server(name, (BUILT / "axum-sqlite-peer",)) for name in KEEPING[1:]),
     ]
 
 
@@ -146,7 +150,7 @@ def kept():
         "`/say` flat out, 16 connections",
         ("say", "--speakers", 16, "--rate", 0),
         (REQUESTS, SAY_LATENCY[1], SAY_LATENCY[3], CPU_REQUEST, SUCCESS),
-        ("aloud", STORE),
+        ("aloud", *KEEPING),
     )
 
 

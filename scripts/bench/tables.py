@@ -1,8 +1,8 @@
 """The rounds as tables: one per family, a row per figure, a column per server, and two columns of ratios.
 
 "aloud / best peer" divides by the best of the peers in that row, whichever it is; the floor is no peer, and
-a peer that lost much of a scenario did less work than the others and is not compared in it. Where aloud
-with a store stands beside aloud in memory, there is one ratio, of these two.
+a peer that lost much of a scenario did less work than the others and is not compared in it. Where messages
+are kept, the ratios are those of aloud with a store to aloud in memory, and to the best peer that keeps them.
 """
 
 import statistics
@@ -66,7 +66,9 @@ def row(figure, values, lossy):
         *(show(value) + (LOSSY if name in lossy else "") for name, value in values.items()),
     ]
     if scenarios.STORE in values:
-        cells.append(ratio(values[scenarios.STORE] if figure.better else None, ours))
+        kept = values[scenarios.STORE] if figure.better else None
+        peers = {name: value for name, value in values.items() if name in scenarios.KEEPING[1:]}
+        cells += [ratio(kept, ours), ratio(kept, best_peer(peers, lossy, figure.better))]
     else:
         cells += [ratio(ours, best_peer(values, lossy, figure.better)), ratio(ours, floor)]
     return "| " + " | ".join(cells) + " |"
@@ -76,7 +78,7 @@ def family_table(title, family, results, names):
     """The table of one family; nothing when none of its scenarios was run."""
     names = [name for name in names if any(name in scenario.servers for scenario in family)]
     if scenarios.STORE in names:
-        head = ["", *names, "store / aloud"]
+        head = ["", *names, "store / aloud", "store / best peer"]
     else:
         head = ["", *names, "aloud / best peer", "aloud / floor"]
     lines = [
