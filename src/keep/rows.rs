@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::rfc3339;
-use crate::keep::store_error::StoreError;
+use crate::keep::store_error::{Fault, damaged};
 use crate::room::frame::write_fields;
 use crate::room::message::{Message, digest_of};
 use crate::room::replay::Restored;
@@ -25,14 +25,14 @@ pub const TABLES: [&str; 4] = [
 ];
 
 /// Reads what the file has kept.
-pub fn read(database: &Connection) -> Result<Restored, StoreError> {
-    let mark = |name: &str| -> Result<u64, StoreError> {
+pub fn read(database: &Connection) -> Result<Restored, Fault> {
+    let mark = |name: &str| -> Result<u64, Fault> {
         let found = database.query_row("select id, sum from marks where name = ?1", [name], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
         });
         match found.optional()? {
             Some((id, written)) if written == Some(sum(&[name, &id.to_string()])) => Ok(id as u64),
-            _ => Err(StoreError::Damaged(format!("its mark {name} is damaged"))),
+            _ => Err(damaged(format!("its mark {name} is damaged"))),
         }
     };
     let mut past =
@@ -55,7 +55,7 @@ pub fn read(database: &Connection) -> Result<Restored, StoreError> {
     while let Some(row) = rows.next()? {
         let (channel, event, id): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if row.get::<_, Option<i64>>(3)? != Some(sum(&[&channel, &event, &id.to_string()])) {
-            return Err(StoreError::Damaged(format!("its note of what is gone of {event} in /{channel} is damaged")));
+            return Err(damaged(format!("its note of what is gone of {event} in /{channel} is damaged")));
         }
         past.gone.push((channel, event, id as u64));
     }
@@ -65,9 +65,9 @@ pub fn read(database: &Connection) -> Result<Restored, StoreError> {
 
 /// The message in `row`, one of the columns that [`read`] asks for. `what` it is, for the user; `more` goes into the
 /// sum.
-fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Result<Message, StoreError> {
+fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Result<Message, Fault> {
     let id: i64 = row.get(0)?;
-    let damaged = || StoreError::Damaged(format!("the {what} with the id {id} is damaged"));
+    let damaged = || damaged(format!("the {what} with the id {id} is damaged"));
     let text = |place: usize| row.get::<_, String>(place).map_err(|_| damaged());
     let texts = [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?];
     let parts: Vec<&str> = texts.iter().map(String::as_str).collect();

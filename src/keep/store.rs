@@ -28,7 +28,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use crate::clock::now_micros;
 use crate::journal;
 use crate::keep::rows::{TABLES, insert, mark, read, sum};
-use crate::keep::store_error::StoreError;
+use crate::keep::store_error::{FOREIGN, Fault, IN_USE, OLD, damaged, line, newer, refused};
 use crate::os::raw;
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
@@ -93,16 +93,16 @@ impl Store {
     /// One line for the user, if the file cannot be opened, another process has it open, or it is damaged or no store.
     /// A damaged file, or one that is no store, is left as it is.
     pub fn open(path: &Path) -> Result<(Store, Restored), String> {
-        Store::try_open(path).map_err(|trouble| trouble.line(path))
+        Store::try_open(path).map_err(|fault| line(&fault, path))
     }
 
-    fn try_open(path: &Path) -> Result<(Store, Restored), StoreError> {
+    fn try_open(path: &Path) -> Result<(Store, Restored), Fault> {
         let path = &std::path::absolute(path)?; // SQLite would take `file:` for the beginning of a URL
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+            Err(TryLockError::WouldBlock) => return Err(IN_USE.into()),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         look_at_head(&mut file)?;
@@ -121,7 +121,7 @@ impl Store {
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let gone = Gone { ids: vec![], evicted: 0, due: 0, forgotten: past.forgotten };
         let mut store = Store { database, places: vec![], gone, _file: file };
-        store.settle(past.last)?; // a file that cannot be written is found now
+        store.keep(&[], Some(past.last))?; // a file that cannot be written is found now
         store.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
         for end in ["", "-wal", "-shm"] {
             let mut place = path.clone().into_os_string();
@@ -131,20 +131,12 @@ impl Store {
         Ok((store, past))
     }
 
-    /// Keeps `messages`. When this returns, they are on the disk.
-    fn keep(&mut self, messages: &[Arc<Message>]) -> Result<(), StoreError> {
-        if messages.iter().all(|message| !message.is_kept() && message.key.is_empty()) {
+    /// Keeps `messages`. When this returns, they are on the disk. With the newest id, `last`, brings all into the file
+    /// that can wait: that id, and the deletes.
+    fn keep(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), Fault> {
+        if last.is_none() && messages.iter().all(|message| !message.is_kept() && message.key.is_empty()) {
             return Ok(()); // beats
         }
-        self.commit(messages, None)
-    }
-
-    /// Brings all into the file that can wait: the newest id, `last`, and the deletes.
-    fn settle(&mut self, last: u64) -> Result<(), StoreError> {
-        self.commit(&[], Some(last))
-    }
-
-    fn commit(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), StoreError> {
         let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
         transaction(&self.database, |database| {
             messages.iter().try_for_each(|message| insert(database, message))?;
@@ -165,13 +157,11 @@ impl Store {
         !self.places.iter().all(|(place, id)| id_of(place).is_ok_and(|of_now| of_now == *id))
     }
 
-    /// The system's reason for `trouble`, if SQLite knows one.
-    fn reason(&self, trouble: StoreError) -> StoreError {
-        match trouble {
-            StoreError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
-                StoreError::Io(raw::system_error(&self.database))
-            }
-            other => other,
+    /// The system's reason for the `fault`, if SQLite knows one.
+    fn reason(&self, fault: Fault) -> Fault {
+        match fault.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
+            Some(ErrorCode::SystemIoFailure) => raw::system_error(&self.database).into(),
+            _ => fault,
         }
     }
 }
@@ -233,15 +223,15 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
         let last = hub.last_id();
         let (messages, speakers) = number(batch, last);
         store.gone.note(hub.take_dropped());
-        let kept = store.keep(&messages).map_err(|trouble| store.reason(trouble));
+        let kept = store.keep(&messages, None).map_err(|fault| store.reason(fault));
         commit_queue.note(kept.is_ok());
         match kept {
             Ok(()) => post(messages, speakers, hub),
-            Err(trouble) => {
-                journal::KEEPING.warn(format_args!("cannot write to the store: {trouble}; refused what was said"));
+            Err(fault) => {
+                journal::KEEPING.warn(format_args!("cannot write to the store: {fault}; refused what was said"));
                 // The refused messages may lie in the log, whole. So something else is written over them first.
-                let _ = store.settle(last);
-                let refused = trouble.refused();
+                let _ = store.keep(&[], Some(last));
+                let refused = refused(&fault);
                 speakers.into_iter().for_each(|speaker| speaker.answer(Err(refused)));
             }
         }
@@ -249,7 +239,7 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
     drop(committer); // speakers that came too late are told at once
     if !store.is_lost() {
         store.gone.note(hub.take_dropped());
-        let _ = store.settle(hub.last_id()); // if this fails, it is as after a crash
+        let _ = store.keep(&[], Some(hub.last_id())); // if this fails, it is as after a crash
     }
 }
 
@@ -316,31 +306,31 @@ fn id_of(place: &Path) -> io::Result<FileId> {
 
 /// Checks that the file is ours by how it begins (<https://sqlite.org/fileformat.html>), before SQLite opens it. A file
 /// that is empty, or has nothing but zeros there, is a store that was just being made.
-fn look_at_head(file: &mut File) -> Result<(), StoreError> {
+fn look_at_head(file: &mut File) -> Result<(), Fault> {
     let mut head = vec![];
     file.take(72).read_to_end(&mut head)?;
     match head.get(68..) {
-        _ if head.starts_with(OLD_MAGIC) => Err(StoreError::Old),
+        _ if head.starts_with(OLD_MAGIC) => Err(OLD.into()),
         _ if head.iter().all(|byte| *byte == 0) => Ok(()),
         Some(application) if application == APPLICATION.to_be_bytes() => Ok(()),
-        _ => Err(StoreError::Foreign),
+        _ => Err(FOREIGN.into()),
     }
 }
 
 /// Checks that the file is of a version that is known, has our tables, and is whole.
-fn check(database: &Connection) -> Result<(), StoreError> {
+fn check(database: &Connection) -> Result<(), Fault> {
     match database.pragma_query_value(None, "user_version", |row| row.get(0))? {
         VERSION => {}
-        version => return Err(StoreError::Newer(version)),
+        version => return Err(newer(version)),
     }
     let sql = "select count(*) from sqlite_schema where sql = 'CREATE TABLE ' || ?1";
     for table in TABLES {
         if database.query_row(sql, [table], |row| row.get::<_, i64>(0))? != 1 {
-            return Err(StoreError::Damaged("its tables are not ours".to_owned()));
+            return Err(damaged("its tables are not ours"));
         }
     }
     let found: String = database.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
+    if found == "ok" { Ok(()) } else { Err(damaged(found)) }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,88 +1,59 @@
 //! The faults of a [store](crate::keep::store), and the words for them.
 
-use std::fmt::{Display, Formatter};
-use std::io;
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rusqlite::ErrorCode;
 
 use crate::room::message::Refused;
 
-/// A fault of the file.
-#[derive(Debug)]
-pub enum StoreError {
-    /// Another process has it open.
-    InUse,
-    /// An aloud before 0.2 kept it.
-    Old,
-    /// A newer aloud kept it, with tables of this version.
-    Newer(i32),
-    /// It is no store.
-    Foreign,
-    /// It is not as it was written.
-    Damaged(String),
-    /// The system's fault.
-    Io(io::Error),
-    /// SQLite's fault.
-    Sql(rusqlite::Error),
+/// A fault of the file: the system's, SQLite's, or a line for the user, in which `FILE` stands for the file's name.
+pub type Fault = Box<dyn Error>;
+
+/// Another process has it open.
+pub const IN_USE: &str = "the store FILE is in use by another process; give each server a file of its own";
+
+/// An aloud before 0.2 kept it.
+pub const OLD: &str = "the store FILE was kept by aloud before 0.2; take what it holds out with that aloud \
+    (curl HOST/said?as=json), then move it away, or give another file with --store";
+
+/// It is no store.
+pub const FOREIGN: &str = "FILE is no store of aloud's; move it away, or give another file with --store";
+
+/// A newer aloud kept it, with tables of this `version`.
+pub fn newer(version: i32) -> Fault {
+    let is = format!("kept by a newer aloud (version {version} of its tables)");
+    format!("the store FILE was {is}; start that aloud, or move it away, or give another file with --store").into()
 }
 
-impl StoreError {
-    /// The refusal for a speaker.
-    pub fn refused(&self) -> Refused {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match self {
-            StoreError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Refused::NoRoom,
-            StoreError::Io(error) if [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind()) => {
-                Refused::NoRoom
-            }
-            _ => Refused::CannotKeep,
+/// It is not as it was written.
+pub fn damaged(why: impl Display) -> Fault {
+    let line = "is left as it is: move it away, or give another file with --store";
+    format!("the store FILE is damaged ({why}); it {line}").into()
+}
+
+/// The refusal for a speaker.
+pub fn refused(fault: &Fault) -> Refused {
+    let is_full = match (fault.downcast_ref::<io::Error>(), fault.downcast_ref::<rusqlite::Error>()) {
+        (Some(error), _) => {
+            matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull)
         }
-    }
-
-    /// The line for the user who wants to open `file`.
-    pub fn line(&self, file: &Path) -> String {
-        let file = file.display();
-        let other = "move it away, or give another file with --store";
-        let line = match self {
-            StoreError::InUse => format!("the store {file} is {self}; give each server a file of its own"),
-            StoreError::Old => format!(
-                "the store {file} was {self}; take what it holds out with that aloud (curl HOST/said?as=json), then {other}"
-            ),
-            StoreError::Newer(_) => format!("the store {file} was {self}; start that aloud, or {other}"),
-            StoreError::Foreign => format!("{file} is {self}; {other}"),
-            StoreError::Damaged(_) => format!("the store {file} is damaged ({self}); it is left as it is: {other}"),
-            _ => format!("cannot open the store {file} ({self}); give another file with --store"),
-        };
-        line.replace(char::is_control, " ")
-    }
+        (_, Some(error)) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+        _ => false,
+    };
+    if is_full { Refused::NoRoom } else { Refused::CannotKeep }
 }
 
-impl Display for StoreError {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StoreError::InUse => formatter.write_str("in use by another process"),
-            StoreError::Old => formatter.write_str("kept by aloud before 0.2"),
-            StoreError::Newer(version) => write!(formatter, "kept by a newer aloud (version {version} of its tables)"),
-            StoreError::Foreign => formatter.write_str("no store of aloud's"),
-            StoreError::Damaged(why) => formatter.write_str(why),
-            StoreError::Io(error) => error.fmt(formatter),
-            StoreError::Sql(error) => error.fmt(formatter),
-        }
-    }
-}
-
-impl From<io::Error> for StoreError {
-    fn from(error: io::Error) -> StoreError {
-        StoreError::Io(error)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => StoreError::Damaged(error.to_string()),
-            _ => StoreError::Sql(error),
-        }
-    }
+/// The line for the user who wants to open `file`.
+pub fn line(fault: &Fault, file: &Path) -> String {
+    let cannot_open = || format!("cannot open the store FILE ({fault}); give another file with --store");
+    let line = match fault.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) {
+        Some(Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None) => damaged(fault).to_string(),
+        Some(_) => cannot_open(),
+        None if fault.is::<io::Error>() => cannot_open(),
+        None => fault.to_string(),
+    };
+    line.replacen("FILE", &file.display().to_string(), 1).replace(char::is_control, " ")
 }
