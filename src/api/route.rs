@@ -159,7 +159,7 @@ impl Service {
             Err(refusal) => return exchange.refuse(&refusal).into(),
         };
         match route {
-            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::PAGE).into(),
+            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::page()).into(),
             Route::Help => {
                 let help = self.help(exchange.header("Host"));
                 exchange.answer(Answer::new(200, TEXT, help)).into()

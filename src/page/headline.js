@@ -5,29 +5,34 @@ import { figure, share, shortened, span, standing } from './text.js';
 
 export const FULL = 95; // percent of a disk
 
-// What is wrong in `known`, the worst first: [how it stands, names, whether it is bad].
-function troubles({ hosts, runs, things }) {
-  const named = (list, state) => list.filter((each) => each.state === state);
-  const hostNames = (state) => named(hosts, state).map(({ name }) => shortened(name));
-  const others = things.filter(({ event }) => event !== 'number');
-  const alerts = (wanted) => others.filter(({ status }) => standing(status) === wanted);
+// What is wrong in `known`, the worst first: [how it stands, names, whether it is bad, the places of what is named].
+// What somebody has acknowledged is not in it.
+function troubles(known) {
+  const [hosts, runs, things] = [known.hosts, known.runs, known.things].map((list) => list.filter(({ seen }) => !seen));
+  const all = (list, state) => list.filter((each) => each.state === state);
+  const alerts = (wanted) => things.filter(({ event, status }) => event !== 'number' && standing(status) === wanted);
   const word = (wanted, usual) => {
     const words = new Set(alerts(wanted).map(({ status }) => status));
     return words.size === 1 ? [...words][0].replace(/^./, (letter) => letter.toUpperCase()) : usual;
   };
   const full = hosts.filter(({ figures, state }) => state !== 'down' && share(figures, 'disk') >= FULL);
-  const numbers = things.filter(({ event, status }) => event === 'number' && /bad|warn/.test(standing(status)));
+  const beyond = (wanted) => things.filter(({ event, status }) => event === 'number' && standing(status) === wanted);
   const title = ({ key, name, channel }) => shortened(key || name || channel);
+  const host = ({ name }) => shortened(name);
+  const run = ({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim();
+  const disk = ({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`;
+  const number = (thing) => `${title(thing)} ${figure(Number(thing.fields.value))} ${thing.fields.unit ?? ''}`.trim();
+  const failed = [...all(hosts, 'failed'), ...all(runs, 'failed')];
+  const [bad, warn] = [beyond('bad'), beyond('warn')];
   return [
-    ['Down', hostNames('down'), true],
-    ['Failed', [...hostNames('failed'), ...named(runs, 'failed').map(({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim())], true],
-    [word('bad', 'Bad'), alerts('bad').map(title), true],
-    ['Disk full', full.map(({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`), true],
-    ['Out of bounds', numbers.map((number) => `${title(number)} ${figure(Number(number.value))} ${number.unit}`.trim()),
-      numbers.some(({ status }) => standing(status) === 'bad')],
-    ['Late', hostNames('late'), false],
-    [word('warn', 'Not well'), alerts('warn').map(title), false],
-  ].filter(([, names]) => names.length);
+    ['Down', all(hosts, 'down'), host, true],
+    ['Failed', failed, (each) => ('project' in each ? run(each) : host(each)), true],
+    [word('bad', 'Bad'), alerts('bad'), title, true],
+    ['Disk full', full, disk, true],
+    ['Out of bounds', [...bad, ...warn], number, bad.length > 0],
+    ['Late', all(hosts, 'late'), host, false],
+    [word('warn', 'Not well'), alerts('warn'), title, false],
+  ].flatMap(([state, list, name, bad]) => (list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : []));
 }
 
 // As many names as there is room for.
@@ -41,14 +46,14 @@ function sentence([state, names], _, found) {
 // how many may pass so. Returns the text, its class, and how many things are bad.
 export function headline(known, { state, silent, most }) {
   const found = troubles(known);
-  const count = found.filter(([, , bad]) => bad).reduce((sum, [, names]) => sum + names.length, 0);
-  const tell = (text, level) => ({ text, level, count, stale: level === 'lost' });
+  const bad = new Set(found.flatMap(([, , bad, places]) => (bad ? places : [])));
+  const tell = (text, level) => ({ text, level, bad, stale: level === 'lost' });
   if (state === 'token') return tell(known.hadToken ? 'The server takes this token no more.' : 'The server wants a token.', 'lost');
   if (state === 'refused') return tell('The server is there, but turns us away.', 'lost');
   if (state !== 'connecting' && (silent > most || (state === 'lost' && silent > Math.min(most, 5000)))) {
     return tell(`No word from the server for ${span(silent / 1000)}.`, 'lost');
   }
-  if (found.length) return tell(found.map(sentence).join(' '), count ? 'bad' : 'warn');
+  if (found.length) return tell(found.map(sentence).join(' '), bad.size ? 'bad' : 'warn');
   if (state !== 'live') return tell('Connecting.', '');
   const some = known.hosts.length + known.runs.length + known.things.length;
   return tell(some ? 'All is well.' : 'Listening.', '');

@@ -1,22 +1,15 @@
 // What is known, and no more than fits: the newest of what was said, and the newest word on each thing: pipelines, hosts,
 // numbers, alerts. The stream keeps one for tabs that come later, and every tab keeps its own.
 
-import { standing } from './text.js';
+import { isSeen, plain, share, standing } from './text.js';
 
-const SAID_MOST = 2000;
-const CHARACTERS_MOST = 4e6;
-const RUNS_MOST = 200;
-const HOSTS_MOST = 10_000;
-const THINGS_MOST = 2000;
+const MOST = { said: 2000, characters: 4e6, channels: 100, runs: 200, hosts: 10_000, things: 2000, values: 240, recent: 20 };
 const LOADS_MOST = 40;
-const RECENT_MOST = 100;
-const VALUES_MOST = 240;
-const CHANNELS_MOST = 100;
+const HOURS_MOST = 72;
+const HOURS_STEP_S = 300; // of the last hours, one load and one share of memory is known every five minutes
 const NAME_MOST = 64;
 const FIELD_MOST = 500;
-const RUN = ['forge', 'project', 'ref', 'workflow', 'status', 'who', 'id', 'number', 'url', 'duration', 'seconds', 'kind'];
-const FIGURES = ['load1', 'mem_used', 'mem_total', 'disk_used', 'disk_total', 'up', 'note'];
-const NUMBER = ['value', 'unit', 'above', 'below'];
+const CI = /^ci\b/;
 
 // What the words for a pipeline's state come to; any other waits for something.
 const STATES = {
@@ -38,7 +31,8 @@ export class Model {
   things = new Map(); // numbers and alerts
   newest = 0; // the newest word that the server's list of things knew
   listed = 0; // when the server made its list of hosts
-  version = { runs: 0, order: 0, things: 0 }; // rises with what has to be sorted anew
+  saved = {}; // beats of hosts, as a page heard them before it was loaded anew
+  version = { runs: 0, hosts: 0, things: 0 }; // rises with what has to be sorted anew
 
   // Takes in one item of the stream.
   apply({ heard, things, hosts, newest, now }) {
@@ -47,36 +41,46 @@ export class Model {
     if (heard) this.take(heard);
   }
 
-  // What was heard before, as after a lost connection, changes nothing.
-  take(heard) {
-    const { id, event, name, text, key } = heard;
-    if (event === 'host') return this.takeBeat(heard);
+  // What was heard before, as after a lost connection, changes nothing. That a pipeline is gone is heard again, because the
+  // history may have words on it that the server's list has not.
+  take(word) {
+    const { id, event, name, text, key, fields } = word;
+    if (event === 'host') return this.takeBeat(word);
     if (this.ids.has(id) || (event === 'gap' && !id && this.said.at(-1)?.event === event)) return;
-    if (!key || id > this.newest) this.takeWord(heard);
+    if (!key || id > this.newest || (CI.test(event) && word.status === 'gone')) this.takeWord(word);
     // A host that flaps, or is late among many, is said in another line.
-    const unsaid = event === 'host-state' && (heard.fields?.among || heard.fields?.flaps);
-    if (event !== 'ci.update' && event !== 'number' && !unsaid && (text || name)) this.keep(heard);
+    const unsaid = event === 'host-state' && (fields.among || fields.flaps);
+    if (event !== 'ci.update' && event !== 'number' && !unsaid && (text || name)) this.keep(word);
   }
 
   // A word on a thing.
-  takeWord(heard) {
-    const { event, key, fields, name, status } = heard;
-    if (event === 'host-state') this.takeState(heard);
-    else if (/^ci\b/.test(event)) (fields || key) && this.takeRun(heard);
-    else if (key || event === 'number') this.takeThing({ ...heard, key: key || name, status });
+  takeWord(word) {
+    const { event, key, fields, name, text, status } = word;
+    const bounded = { ...word, name: short(name), text: short(text), status: short(status), fields: shortFields(fields) };
+    if (event === 'host-state') this.takeState(bounded);
+    else if (CI.test(event)) this.takeRun(bounded);
+    else if (key || event === 'number') this.takeThing(bounded);
   }
 
-  keep(heard) {
+  keep(word) {
     const weight = ({ name, text }) => name.length + text.length;
-    this.said.push({ ...heard, number: (this.count += 1) });
-    this.characters += weight(heard);
-    if (heard.id) this.ids.add(heard.id);
-    if (heard.channel && this.channels.size < CHANNELS_MOST) this.channels.add(heard.channel);
-    while (this.said.length > SAID_MOST || (this.characters > CHARACTERS_MOST && this.said.length > 1)) {
+    this.said.push({ ...word, number: (this.count += 1) });
+    this.characters += weight(word);
+    if (word.id) this.ids.add(word.id);
+    if (word.channel && this.channels.size < MOST.channels) this.channels.add(word.channel);
+    while (this.said.length > MOST.said || (this.characters > MOST.characters && this.said.length > 1)) {
       const oldest = this.said.shift();
       this.characters -= weight(oldest);
       this.ids.delete(oldest.id);
     }
+  }
+
+  // The newest comes last; of too many the first goes.
+  put(kind, place, thing) {
+    const all = this[kind];
+    all.delete(place);
+    if (thing) all.set(place, thing);
+    if (all.size > MOST[kind]) all.delete(all.keys().next().value);
   }
 
   // The server's own list: the things there are, and no other.
@@ -84,102 +88,117 @@ export class Model {
     this.newest = newest;
     this.things.clear();
     this.version.things += 1;
-    for (const [key, run] of this.runs) if (run.key) this.runs.delete(key);
-    const word = ({ id, time, name = '', message = '', channel = '', key = '', status = '', event, fields, recent, since }) => ({
-      id: Number(id), time: Date.parse(time), since: Date.parse(since), name, text: message, channel, key, status, event, fields,
-      recent,
-    });
-    list.map(word).sort((one, other) => one.id - other.id).forEach((thing) => this.takeWord(thing));
+    for (const [place, run] of this.runs) if (run.listed) this.runs.delete(place);
+    list.map(wordOf).sort((one, other) => one.id - other.id).forEach((word) => this.takeWord(word));
   }
 
   // A number, an alert, or whatever else a speaker gave a key.
-  takeThing({ event, channel, key, name, text, status, fields = {}, time, since, recent, id }) {
+  takeThing(word) {
+    const { event, channel, name, status, fields, time, since, recent, id } = word;
+    const key = word.key || name;
     const place = [event, channel, key].join('\n');
     const before = this.things.get(place);
-    this.version.things += 1;
-    this.things.delete(place);
-    if (status === 'gone') return;
-    const thing = { event, channel, key: short(key), name: short(name), text: short(text), status: short(status), time, id };
-    NUMBER.forEach((field) => (thing[field] = short(fields[field])));
-    const stays = before && standing(before.status) === standing(status);
-    thing.since = since || (stays ? before.since : time);
-    thing.recent = recent ?? (event === 'number' ? [...(before?.recent ?? []), [time / 1000, Number(thing.value)]].slice(-VALUES_MOST) : []);
-    this.things.set(place, thing);
-    if (this.things.size > THINGS_MOST) this.things.delete(this.things.keys().next().value);
+    if (before?.id > id) return;
+    const stays = before?.status === status;
+    if (!stays) this.version.things += 1;
+    if (status === 'gone') return this.put('things', place);
+    const number = event === 'number';
+    const brief = [time / 1000, number ? Number(fields.value) : status];
+    const as = before && standing(before.status) === standing(status) ? before.since : time;
+    const known = recent ?? [...(before?.recent ?? []), brief].slice(number ? -MOST.values : -MOST.recent);
+    const thing = { ...word, key, place, seen: isSeen(status), since: since || as, recent: known };
+    this.put('things', place, Object.assign(stays ? before : {}, thing));
   }
 
-  // One row for each project and ref, and each workflow where there are some: a retry changes it, so does the next run.
-  takeRun({ fields = {}, time, channel, name, key, status, id, recent, since: stood }) {
-    const run = Object.fromEntries(RUN.map((field) => [field, short(fields[field])]));
-    run.status = short(status) || run.status;
-    run.project ||= short(name) || short(key) || run.forge;
-    if (!run.status || !/pipeline|run|^$/.test(run.kind)) return; // a push, or one job of many
-    const place = [channel, key || [run.forge, run.project, run.ref, run.workflow].join(' ')].join('\n');
+  // One row for each project and ref, and each workflow or job where there are some: a retry changes it, so does the next
+  // run. They are its key, which hooks say of the end of a run only.
+  takeRun(word) {
+    const { fields, time, channel, name, id, recent } = word;
+    const { forge = '', ref = '', workflow = '', job = '', kind = '' } = fields;
+    const status = plain(word.status || fields.status || '');
+    const project = fields.project || name || word.key || forge;
+    if (!status || !/pipeline|run|^$/.test(kind)) return; // a push, or one job of many
+    const key = word.key || [project, ref, workflow, job].filter(Boolean).join(' ').slice(0, 128);
+    const place = [channel, key].join('\n');
     const before = this.runs.get(place);
-    if (run.id && status !== 'gone' && Number(run.id) < Number(before?.id)) return; // late news of a run that is over
-    this.runs.delete(place); // the newest comes last
+    const gone = status === 'gone';
+    if (before?.id > id || (!gone && Number(fields.id) < Number(before?.fields.id))) return; // late news of a run that is over
     this.version.runs += 1;
-    if (run.status === 'gone') return;
-    const state = stateOf(run.status);
-    const figure = [run.seconds, run.duration].find((text) => /^\d[\d.]*$/.test(text));
+    if (gone) return this.put('runs', place);
+    const state = stateOf(status);
+    const figure = [fields.seconds, fields.duration].find((text) => /^\d[\d.]*$/.test(text));
     const seconds = figure ? Number(figure) : null;
-    const goesOn = before?.id === run.id && before.state === 'running';
-    const since = goesOn ? before.since : (state === 'running' && stood) || time - 1000 * (seconds ?? 0);
+    const goesOn = before?.fields.id === fields.id && before?.state === 'running';
+    const since = goesOn ? before.since : (state === 'running' && word.since) || time - 1000 * (seconds ?? 0);
     const over = goesOn && seconds === null && state !== 'queued';
     const took = state === 'running' ? null : (seconds ?? (over ? (time - since) / 1000 : null));
-    const ended = ['passed', 'failed', 'canceled'].includes(state);
-    const known = recent ?? [...(before?.recent ?? []), ...(ended ? [[time / 1000, run.status, took]] : [])];
-    const runs = known.map(([at, word, took]) => [at, stateOf(word), took]).filter(([, state]) => state in STATES && state !== 'running');
-    this.runs.set(place, { ...run, key, word: id, state, time, since, took, channel, recent: runs.slice(-20) });
-    if (this.runs.size > RUNS_MOST) this.runs.delete(this.runs.keys().next().value);
+    const seen = isSeen(word.status);
+    const known = recent ?? [...(before?.recent ?? []), [time / 1000, word.status || status, took]];
+    const ended = known.filter(([, word]) => !isSeen(word)).map(([at, word, took]) => [at, stateOf(word), took]);
+    const runs = ended.filter(([, state]) => /passed|failed|canceled/.test(state)).slice(-MOST.recent);
+    const run = { ...word, key, place, project, ref, status, state, since, took, seen, listed: Boolean(word.key), recent: runs };
+    this.put('runs', place, run);
   }
 
-  takeBeat({ name, fields = {}, time }) {
+  takeBeat({ name, fields, time }) {
     if (fields.state === 'forgotten') return this.forget(name);
     const host = this.change(name, fields.state);
     if (!host) return;
-    Object.assign(host, { figures: figuresOf(fields), heard: time });
-    const load = Number.parseFloat(fields.load1);
+    const figures = shortFields(fields);
+    Object.assign(host, { figures, heard: time });
+    const load = Number.parseFloat(figures.load1);
     if (Number.isFinite(load)) host.loads = [...host.loads.slice(1 - LOADS_MOST), load];
+    const at = HOURS_STEP_S * Math.floor(time / 1000 / HOURS_STEP_S);
+    if (host.hours.at(-1)?.[0] === at) host.hours.pop();
+    host.hours.push([at, load, Math.round(share(figures, 'mem'))]);
+    if (host.hours.length > HOURS_MOST) host.hours.shift();
   }
 
   // What was said before the list of hosts was made is in it.
-  takeState({ name, key, status, fields = {}, time, recent, text }) {
-    const word = HOST_STATES.includes(status) ? status : status === 'gone' ? 'gone' : fields.state;
+  takeState({ name, key, channel, status, fields, time, recent, text }) {
+    const stands = plain(status);
+    const word = [...HOST_STATES, 'gone'].includes(stands) ? stands : fields.state;
     const called = key || name;
     if (word === 'gone' || word === 'forgotten') return this.forget(called);
     const known = this.hosts.get(called.slice(0, NAME_MOST));
     const host = (this.listed && time >= this.listed) || (recent && !known) || word === 'failed' ? this.change(called, word) : known;
     if (!host) return;
-    host.reason = word === 'failed' ? short(fields.reason || text) : '';
-    host.recent = recent ?? [...(host.recent ?? []), [time / 1000, word ?? 'up']].slice(-RECENT_MOST);
-    if (!host.heard) host.heard = time;
+    const brief = [time / 1000, status || word || 'up'];
+    const reason = word === 'failed' ? fields.reason || text : '';
+    Object.assign(host, { channel, text, fields, reason, seen: isSeen(status), heard: host.heard || time });
+    host.recent = recent ?? [...host.recent, brief].slice(-MOST.recent);
   }
 
   // The server's own list: the hosts there are, and no other.
   takeHosts(list, now) {
     this.listed = now;
     const named = new Set(list.map(({ host }) => host));
-    [...this.hosts.keys()].filter((name) => !named.has(name)).forEach((name) => this.forget(name));
+    [...this.hosts.keys()].forEach((name) => named.has(name) || this.forget(name));
     for (const { host, state, ago, figures } of list) {
-      Object.assign(this.change(host, state) ?? {}, { figures: figuresOf(figures), heard: now - 1000 * ago });
+      Object.assign(this.change(host, state) ?? {}, { figures: shortFields(figures), heard: now - 1000 * ago });
     }
   }
 
   forget(name) {
-    if (this.hosts.delete(name)) this.version.order += 1;
+    if (this.hosts.delete(name)) this.version.hosts += 1;
   }
 
   change(called, word) {
     const name = called.slice(0, NAME_MOST);
     const state = HOST_STATES.includes(word) ? word : 'up';
     const known = this.hosts.get(name);
-    if (known?.state === state || (!known && (!name || this.hosts.size >= HOSTS_MOST))) return known;
-    const host = known ?? { name, figures: {}, heard: 0, loads: [], recent: [] };
-    this.hosts.set(name, Object.assign(host, { state }));
-    this.version.order += 1;
+    if (known?.state === state || (!known && (!name || this.hosts.size >= MOST.hosts))) return known;
+    const host = known ?? { name, place: name, figures: {}, heard: 0, loads: [], hours: [], recent: [], ...this.saved[name] };
+    this.hosts.set(name, Object.assign(host, { state, seen: false }));
+    this.version.hosts += 1;
     return host;
   }
+}
+
+// A message as the server writes it.
+export function wordOf({ id, time, name = '', message = '', channel = '', key = '', status = '', event, fields = {}, recent, since }) {
+  const [at, stands] = [time, since].map(Date.parse);
+  return { id: Number(id) || 0, time: at, name, text: message, channel, key, status, event, fields, recent, since: stands };
 }
 
 function stateOf(word) {
@@ -190,6 +209,6 @@ function short(text) {
   return String(text ?? '').slice(0, FIELD_MOST);
 }
 
-function figuresOf(fields) {
-  return Object.fromEntries(FIGURES.map((key) => [key, short(fields[key])]));
+function shortFields(fields) {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, short(value)]));
 }

@@ -1,6 +1,6 @@
 // Figures as the paths of an SVG. No part of it knows the page.
 
-import { figure } from './text.js';
+import { figure, plain } from './text.js';
 
 const DAY_S = 86_400;
 
@@ -11,18 +11,24 @@ export function line(loads) {
   return loads.map(point).join(' ');
 }
 
-// The values of a number over their time, in a picture of 100 by 24: a line, the area below it, and its range in words.
-export function plot(recent) {
+// Values over their time, in a picture of 100 by 24: a line, the area below it, and its range in words. The line has no
+// part where nothing was known for more than `gap` seconds.
+export function plot(recent, gap = Infinity) {
   const values = recent.map(([, value]) => value).filter(Number.isFinite);
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const [from, to] = [recent[0]?.[0], recent.at(-1)?.[0]];
   const x = (time, place) => (to > from ? (100 * (time - from)) / (to - from) : (100 * place) / Math.max(1, recent.length - 1));
   const y = (value) => (most > least ? 22.5 - (21 * (value - least)) / (most - least) : 12);
-  const points = recent.flatMap(([time, value], place) => (Number.isFinite(value) ? [`${x(time, place).toFixed(2)} ${y(value).toFixed(2)}`] : []));
-  if (points.length < 2) return { line: '', area: '', range: values.length ? figure(least) : '', seconds: 0 };
-  const path = `M${points.join('L')}`;
-  const [first, last] = [points[0].split(' ')[0], points.at(-1).split(' ')[0]];
-  return { line: path, area: `${path}L${last} 24L${first} 24Z`, range: `${figure(least)} – ${figure(most)}`, seconds: to - from };
+  let [path, ends, before] = ['', [], -Infinity];
+  recent.forEach(([time, value], place) => {
+    if (!Number.isFinite(value)) return;
+    ends[path ? 1 : 0] = x(time, place).toFixed(2);
+    path += `${path && time - before <= gap ? 'L' : 'M'}${x(time, place).toFixed(2)} ${y(value).toFixed(2)}`;
+    before = time;
+  });
+  if (values.length < 2) return { line: '', area: '', range: values.length ? figure(least) : '', seconds: 0 };
+  const area = `${path}L${ends[1]} 24L${ends[0]} 24Z`;
+  return { line: path, area, range: `${figure(least)} – ${figure(most)}`, seconds: to - from };
 }
 
 const bar = (x, width, height) => `M${x.toFixed(2)} 24v-${height.toFixed(1)}h${width.toFixed(2)}v${height.toFixed(1)}z`;
@@ -43,7 +49,7 @@ export function day(recent, now) {
   const x = (time) => Math.max(0, 100 - (100 * (now / 1000 - time)) / DAY_S);
   recent.forEach(([time, word], place) => {
     const [from, to] = [x(time), place + 1 < recent.length ? x(recent[place + 1][0]) : 100];
-    const state = word in paths ? word : 'up';
+    const state = plain(word) in paths ? plain(word) : 'up';
     if (to > 0) paths[state] += bar(Math.min(from, 99), Math.max(to - from, 0.6), 24);
   });
   return paths;

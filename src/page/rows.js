@@ -1,9 +1,9 @@
 // Pipelines, hosts and numbers, drawn: lists of rows of one height, of which those in sight and a few around them are
-// there. What was said is text, never markup.
+// there. A click opens one (`details.js`). What was said is text, never markup.
 
 import { FULL } from './headline.js';
 import { day, line, plot, runs } from './plot.js';
-import { figure, share, span, standing, when } from './text.js';
+import { ACKNOWLEDGED, figure, plain, share, span, standing, when } from './text.js';
 
 const AROUND = 4; // rows beyond what is in sight
 const MUCH = 85; // percent
@@ -14,8 +14,14 @@ export function write(element, text, title) {
   if (title !== undefined && element.title !== title) element.title = title;
 }
 
-function set(element, attribute, value) {
+export function set(element, attribute, value) {
   if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
+}
+
+export function make(name, properties, ...parts) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...parts);
+  return element;
 }
 
 // `text` if it is the address of a web page, else nothing: no `javascript:`, no `data:`.
@@ -23,18 +29,20 @@ export function web(text) {
   return URL.canParse(text) && /^https?:/i.test(text) ? new URL(text).href : '';
 }
 
-function draw(parts, paths) {
+export function draw(parts, paths) {
   Object.entries(paths).forEach(([part, path]) => set(parts[part], 'd', path));
 }
 
 class Rows {
   items = [];
 
-  constructor(section) {
+  // `open` is told the kind of a row and its place when it is clicked.
+  constructor(section, open) {
     this.scroller = section.querySelector('.scroll');
     this.list = section.querySelector('ul');
     this.template = section.querySelector('template').content.firstElementChild;
     this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
+    this.list.onclick = ({ target }) => target.closest('a[href]') || open(this.kind, target.closest('li').item.place);
     new ResizeObserver(() => this.draw()).observe(this.scroller);
   }
 
@@ -48,7 +56,7 @@ class Rows {
     const rows = list.children;
     if (items.length && !rows.length) this.grow();
     const height = rows[0]?.offsetHeight || 50;
-    const sight = Math.ceil(scroller.clientHeight / height) + 2 * AROUND;
+    const sight = matchMedia('print').matches ? items.length : Math.ceil(scroller.clientHeight / height) + 2 * AROUND;
     const first = Math.max(0, Math.min(Math.floor(scroller.scrollTop / height) - AROUND, items.length - sight));
     const shown = items.slice(first, first + sight);
     while (rows.length < shown.length) this.grow();
@@ -58,7 +66,7 @@ class Rows {
     shown.forEach((item, place) => {
       const row = Object.assign(rows[place], { ariaSetSize: items.length, ariaPosInSet: first + place + 1, item });
       const state = this.fill(row.parts, item, this.now);
-      const name = `row ${state}`;
+      const name = `row ${state}${item.seen ? ' seen' : ''}`;
       if (row.className !== name) row.className = name;
       if (row.parts.mark) set(row.parts.mark, 'href', `#${state}`);
     });
@@ -72,17 +80,20 @@ class Rows {
 }
 
 export class Pipelines extends Rows {
+  kind = 'runs';
+
   fill(parts, run, now) {
     const { link, ref, state, also, took, at } = parts;
-    const number = (run.number || run.id).replace(/^\d/, '#$&');
+    const { id = '', who, workflow, url = '', duration = '' } = run.fields;
+    const number = (run.fields.number || id).replace(/^\d/, '#$&');
     const passed = run.state === 'running' ? (now - run.since) / 1000 : run.took;
-    const href = web(run.url);
+    const href = web(url);
     link[href ? 'setAttribute' : 'removeAttribute']('href', href);
     write(link, run.project, `${run.project} ${run.ref}`);
     write(ref, run.ref);
-    write(state, run.status.replaceAll('_', ' '));
-    write(also, [run.who && `by ${run.who}`, number, run.workflow].filter(Boolean).join(', '));
-    write(took, passed === null ? run.duration.replace(/^[\d.]+$/, '') : span(passed));
+    write(state, run.status.replaceAll('_', ' ') + (run.seen ? ACKNOWLEDGED : ''));
+    write(also, [who && `by ${who}`, number, workflow].filter(Boolean).join(', '));
+    write(took, passed === null ? duration.replace(/^[\d.]+$/, '') : span(passed));
     write(at, when(run.time, now), new Date(run.time).toLocaleString());
     draw(parts, runs(run.recent));
     return run.state;
@@ -90,10 +101,13 @@ export class Pipelines extends Rows {
 }
 
 export class Hosts extends Rows {
-  fill(parts, { name, state, figures, heard, loads, recent, reason }, now) {
+  kind = 'hosts';
+
+  fill(parts, { name, state, figures, heard, loads, recent, reason, seen }, now) {
     const ago = span((now - heard) / 1000);
     const alive = `up${figures.up > 0 ? ` ${span(figures.up)}` : ''}${figures.note ? `, ${figures.note}` : ''}`;
-    const why = { up: alive, failed: ['failed', reason].filter(Boolean).join(': ') }[state] ?? `${state}, ${ago}`;
+    const stands = { up: alive, failed: ['failed', reason].filter(Boolean).join(': ') }[state] ?? `${state}, ${ago}`;
+    const why = stands + (seen ? ACKNOWLEDGED : '');
     write(parts.name, name, name);
     write(parts.state, why, why);
     set(parts.line, 'points', line(loads));
@@ -116,18 +130,21 @@ export class Hosts extends Rows {
 
 // Numbers, and before them the alerts and whatever else has a status.
 export class Numbers extends Rows {
+  kind = 'things';
+
   fill(parts, thing, now) {
     const { name, also, value, unit, line, area } = parts;
     const number = thing.event === 'number';
     const { range, seconds, ...paths } = number ? plot(thing.recent) : { line: '', area: '' };
-    const called = [thing.channel, thing.key || thing.name].filter(Boolean).join('/');
-    const bounds = [thing.below && `below ${thing.below}`, thing.above && `above ${thing.above}`].filter(Boolean).join(', ');
+    const { below, above, unit: of = '' } = thing.fields;
+    const called = [thing.channel, thing.key].filter(Boolean).join('/');
+    const bounds = [below && `below ${below}`, above && `above ${above}`].filter(Boolean).join(', ');
     const words = number ? `${range}${seconds ? `, ${span(seconds)}` : ''}` : thing.text || thing.event;
     write(name, called, called);
     write(also, words, [words, bounds && `not well ${bounds}`].filter(Boolean).join('; '));
     draw({ line, area }, paths);
-    write(value, number ? figure(Number(thing.value)) : thing.status);
-    write(unit, number ? thing.unit : when(thing.since, now));
-    return `${standing(thing.status)} ${number ? 'number' : 'alert'}`;
+    write(value, number ? figure(Number(thing.fields.value)) : thing.status);
+    write(unit, number ? of : when(thing.since, now));
+    return `${standing(plain(thing.status))} ${number ? 'number' : 'alert'}`;
   }
 }

@@ -1,7 +1,7 @@
 // The one stream: in a shared worker where there is one, so that all tabs hear through one connection of the six that a
-// browser allows; else a part of the page. It comes back by itself, with the last id it heard.
+// browser allows; else in the page. It comes back by itself, with the last id it heard.
 
-import { Model } from './model.js';
+import { Model, wordOf } from './model.js';
 
 const HISTORY = 200; // messages
 const BATCH_MS = 10;
@@ -117,13 +117,11 @@ async function* read(body) {
 }
 
 function heard(said) {
-  const { name = '', message = '', channel = '', key = '', status = '', event, fields } = said;
-  const gap = event === 'gap' && 'after' in said;
-  const id = Number(said.id) || 0;
-  last = Math.max(last, id);
-  const time = Date.parse(said.time) || Date.now() + skew;
-  const text = gap ? 'Messages may be missing here.' : message;
-  push({ heard: { id: gap ? 0 : id, event, time, name, text, channel, key, status, fields } });
+  const word = wordOf(said);
+  last = Math.max(last, word.id);
+  word.time ||= Date.now() + skew;
+  if (word.event === 'gap' && 'after' in said) Object.assign(word, { id: 0, text: 'Messages may be missing here.' });
+  push({ heard: word });
 }
 
 function push(item) {
@@ -140,6 +138,7 @@ export function join(port) {
   port.onmessage = ({ data }) => {
     if (data.bye) return ports.delete(port);
     if (!('token' in data)) return;
+    if (!model.hosts.size) model.saved = data.saved;
     if (!ports.has(port)) {
       flush();
       port.postMessage({ model: { ...model }, skew, ...news() });
@@ -153,7 +152,7 @@ export function join(port) {
   port.start?.();
 }
 
-addEventListener('online', () => state !== 'live' && open());
+addEventListener('online', () => ports.size && state !== 'live' && open());
 
 // A frozen server, a cable that is out, a machine that slept: no end of the connection tells of them.
 setInterval(() => {

@@ -14,6 +14,16 @@ export function standing(status) {
   return Object.keys(STANDINGS).find((each) => STANDINGS[each].includes(status)) ?? '';
 }
 
+// `failed, acknowledged`: as it stood when somebody took it up. It is shown dimmed, and is in no headline.
+export const ACKNOWLEDGED = ', acknowledged';
+
+export const isSeen = (status) => status.endsWith(ACKNOWLEDGED);
+
+// How it stands, whether somebody has seen that or not.
+export function plain(status) {
+  return isSeen(status) ? status.slice(0, -ACKNOWLEDGED.length) : status;
+}
+
 // The time of day, or the day where that is not today.
 export function when(time, now = Date.now()) {
   return new Date(time).toDateString() === new Date(now).toDateString() ? TIME.format(time) : DAY.format(time);
@@ -39,6 +49,12 @@ export function figure(value) {
   const size = Math.abs(value);
   if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toExponential(2);
   return String(Number(value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4)));
+}
+
+// So many bytes.
+export function size(bytes) {
+  const step = bytes < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3));
+  return `${figure(bytes / 1000 ** step)} ${['B', 'kB', 'MB', 'GB', 'TB'][step]}`;
 }
 
 // How much of `what` a host uses, in percent; NaN if it does not say.

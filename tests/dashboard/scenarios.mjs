@@ -342,7 +342,7 @@ const scenarios = {
     const back = async (what, go) => {
       await says(page, 'No word from the server for ');
       assert.ok(await page.evaluate(dimmed), `${what}: rows are dimmed`);
-      assert.match(await page.evaluate('document.querySelector("[rel=icon]").href'), /icon-bad/);
+      assert.match(await page.evaluate('document.querySelector("[rel=icon]").href'), /b5301d/);
       await go();
       const took = await page.until('the page is live again', `${LIVE} && !${dimmed}`);
       console.log(`${what}: back after ${took.toFixed(0)} ms`);

@@ -10,9 +10,9 @@ import { figure, shortened, span, standing, when } from '../../src/page/text.js'
 
 const LIVE = { state: 'live', silent: 100, most: 37_500 };
 const nothing = { hosts: [], runs: [], things: [] };
-const host = (name, state = 'up', figures = {}) => ({ name, state, figures });
-const run = (project, state, ref = 'main') => ({ project, ref, state });
-const thing = (event, key, status, also = {}) => ({ event, key, status, name: '', channel: '', value: '', unit: '', ...also });
+const host = (name, state = 'up', figures = {}) => ({ place: name, name, state, figures });
+const run = (project, state, ref = 'main') => ({ place: `${project} ${ref}`, project, ref, state });
+const thing = (event, key, status, also = {}) => ({ place: `${event} ${key}`, event, key, status, name: '', channel: '', fields: also });
 const text = (known, link = LIVE) => headline({ ...nothing, ...known }, link).text;
 
 test('all is well only while the server is heard', () => {
@@ -50,7 +50,7 @@ test('everything red or amber is in the headline, and it begins with how things 
   const many = ['a', 'b', 'c', 'd'].map((name) => host(name, 'down'));
   check({ hosts: many }, 'Down: a, b and 2 more.', 'bad');
   check({ hosts: many.slice(0, 3) }, 'Down: a, b, c.', 'bad');
-  assert.equal(headline({ ...nothing, hosts: many }, LIVE).count, 4);
+  assert.deepEqual([...headline({ ...nothing, hosts: many }, LIVE).bad], ['a', 'b', 'c', 'd']);
 });
 
 test('names are shortened in the middle, never how things stand', () => {
@@ -76,9 +76,9 @@ test('the newest word on a thing counts, and what is gone is forgotten', () => {
   const temp = () => [...model.things.values()][0];
   assert.deepEqual([temp().status, temp().recent.length], ['warn', 2]);
   model.apply({ heard: number(4, 3) });
-  assert.equal(temp().value, '29', 'an older word is in the list already');
+  assert.equal(temp().fields.value, '29', 'an older word is in the list already');
   model.apply({ heard: number(6, 21) });
-  assert.deepEqual([temp().value, temp().status, temp().recent.length], ['21', '', 3]);
+  assert.deepEqual([temp().fields.value, temp().status, temp().recent.length], ['21', '', 3]);
   assert.equal(model.said.length, 0, 'a number is no line');
   model.apply({ heard: number(7, 21, 'gone') });
   assert.equal(model.things.size, 0);
