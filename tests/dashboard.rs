@@ -2,8 +2,9 @@
 //! markup from anybody, and shows what happens as it happens: people, pipelines, hosts. Proved in Chromium, by the
 //! scenarios of `tests/dashboard`.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{Folder, Server};
 
@@ -116,6 +117,20 @@ fn a_browser_gets_the_page_and_curl_gets_help() {
 }
 
 #[test]
+fn the_whole_page_is_at_most_twenty_kilobytes_as_gzip_packs_it() {
+    let server = Server::start(&[]);
+    let packed = |target: &str| {
+        let file = server.request("GET", target, &[BROWSER], b"").body;
+        let mut gzip = Command::new("gzip").arg("-9c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = gzip.stdin.take().unwrap();
+        std::thread::spawn(move || input.write_all(file.as_bytes()));
+        gzip.wait_with_output().unwrap().stdout.len()
+    };
+    let sizes = ["/", "/page/aloud.css", "/page/aloud.js"].map(packed);
+    assert!(sizes.iter().sum::<usize>() <= 20_000, "{sizes:?}");
+}
+
+#[test]
 fn the_page_and_its_files_are_locked_down_and_asked_for_once() {
     let server = Server::start(&[]);
     let check = |target: &str, content_type: &str| {
@@ -138,8 +153,7 @@ fn the_page_and_its_files_are_locked_down_and_asked_for_once() {
     check("/", "text/html; charset=utf-8");
     check("/page/aloud.css", "text/css; charset=utf-8");
     check("/page/aloud.js", "text/javascript; charset=utf-8");
-    check("/page/icon.svg", "image/svg+xml");
-    for other in ["/page", "/page/", "/page/index.html", "/page/../Cargo.toml", "/page/text.js"] {
+    for other in ["/page", "/page/", "/page/index.html", "/page/../Cargo.toml", "/page/text.js", "/page/icon.svg"] {
         assert_eq!(server.request("GET", other, &[BROWSER], b"").status, 404, "{other}");
     }
 }

@@ -1,7 +1,7 @@
 // The state of everything as one sentence: what one reads from across the room. All that is red or amber on the page is
 // in it. It begins with how things stand, so that no long name hides that.
 
-import { figure, share, shortened, span, standing } from './text.js';
+import { all, figure, share, shortened, span } from './text.js';
 
 export const FULL = 95; // percent of a disk
 
@@ -9,29 +9,28 @@ export const FULL = 95; // percent of a disk
 // What somebody has acknowledged is not in it.
 function troubles(known) {
   const [hosts, runs, things] = [known.hosts, known.runs, known.things].map((list) => list.filter(({ seen }) => !seen));
-  const all = (list, state) => list.filter((each) => each.state === state);
-  const alerts = (wanted) => things.filter(({ event, status }) => event !== 'number' && standing(status) === wanted);
+  const those = (list, wanted) => list.filter(({ state }) => state === wanted);
+  const numbers = things.filter(({ event }) => event === 'number');
+  const alerts = things.filter(({ event }) => event !== 'number');
   const word = (wanted, usual) => {
-    const words = new Set(alerts(wanted).map(({ status }) => status));
+    const words = new Set(those(alerts, wanted).map(({ status }) => status));
     return words.size === 1 ? [...words][0].replace(/^./, (letter) => letter.toUpperCase()) : usual;
   };
   const full = hosts.filter(({ figures, state }) => state !== 'down' && share(figures, 'disk') >= FULL);
-  const beyond = (wanted) => things.filter(({ event, status }) => event === 'number' && standing(status) === wanted);
   const title = ({ key, name, channel }) => shortened(key || name || channel);
   const host = ({ name }) => shortened(name);
   const run = ({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim();
   const disk = ({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`;
-  const number = (thing) => `${title(thing)} ${figure(Number(thing.fields.value))} ${thing.fields.unit ?? ''}`.trim();
-  const failed = [...all(hosts, 'failed'), ...all(runs, 'failed')];
-  const [bad, warn] = [beyond('bad'), beyond('warn')];
+  const number = (thing) => all(title(thing), figure(Number(thing.fields.value)), thing.fields.unit).join(' ');
+  const beyond = those(numbers, 'bad');
   return [
-    ['Down', all(hosts, 'down'), host, true],
-    ['Failed', failed, (each) => ('project' in each ? run(each) : host(each)), true],
-    [word('bad', 'Bad'), alerts('bad'), title, true],
+    ['Down', those(hosts, 'down'), host, true],
+    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], (each) => (each.project ? run : host)(each), true],
+    [word('bad', 'Bad'), those(alerts, 'bad'), title, true],
     ['Disk full', full, disk, true],
-    ['Out of bounds', [...bad, ...warn], number, bad.length > 0],
-    ['Late', all(hosts, 'late'), host, false],
-    [word('warn', 'Not well'), alerts('warn'), title, false],
+    ['Out of bounds', [...beyond, ...those(numbers, 'warn')], number, beyond.length > 0],
+    ['Late', those(hosts, 'late'), host, false],
+    [word('warn', 'Not well'), those(alerts, 'warn'), title, false],
   ].flatMap(([state, list, name, bad]) => (list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : []));
 }
 
@@ -44,7 +43,7 @@ function sentence([state, names], _, found) {
 
 // `known` is what the page knows; `link` how it is connected: its state, for how many milliseconds there was no word, and
 // how many may pass so. Returns the text, its class, and how many things are bad.
-export function headline(known, { state, silent, most }) {
+export function headline(known, { state, silent, silence: most }) {
   const found = troubles(known);
   const bad = new Set(found.flatMap(([, , bad, places]) => (bad ? places : [])));
   const tell = (text, level) => ({ text, level, bad, stale: level === 'lost' });

@@ -1,13 +1,12 @@
 // What is known, and no more than fits: the newest of what was said, and the newest word on each thing: pipelines, hosts,
 // numbers, alerts. The stream keeps one for tabs that come later, and every tab keeps its own.
 
-import { isSeen, plain, share, standing } from './text.js';
+import { WRONG, all, isSeen, like, plain, share, standing } from './text.js';
 
 const MOST = { said: 2000, characters: 4e6, channels: 100, runs: 200, hosts: 10_000, things: 2000, values: 240, recent: 20 };
 const LOADS_MOST = 40;
 const HOURS_MOST = 72;
 const HOURS_STEP_S = 300; // of the last hours, one load and one share of memory is known every five minutes
-const NAME_MOST = 64;
 const FIELD_MOST = 500;
 const CI = /^ci\b/;
 
@@ -63,24 +62,23 @@ export class Model {
   }
 
   keep(word) {
-    const weight = ({ name, text }) => name.length + text.length;
     this.said.push({ ...word, number: (this.count += 1) });
-    this.characters += weight(word);
+    this.characters += word.text.length;
     if (word.id) this.ids.add(word.id);
     if (word.channel && this.channels.size < MOST.channels) this.channels.add(word.channel);
     while (this.said.length > MOST.said || (this.characters > MOST.characters && this.said.length > 1)) {
       const oldest = this.said.shift();
-      this.characters -= weight(oldest);
+      this.characters -= oldest.text.length;
       this.ids.delete(oldest.id);
     }
   }
 
   // The newest comes last; of too many the first goes.
   put(kind, place, thing) {
-    const all = this[kind];
-    all.delete(place);
-    if (thing) all.set(place, thing);
-    if (all.size > MOST[kind]) all.delete(all.keys().next().value);
+    const known = this[kind];
+    known.delete(place);
+    if (thing) known.set(place, thing);
+    if (known.size > MOST[kind]) known.delete(known.keys().next().value);
   }
 
   // The server's own list: the things there are, and no other.
@@ -106,7 +104,9 @@ export class Model {
     const brief = [time / 1000, number ? Number(fields.value) : status];
     const as = before && standing(before.status) === standing(status) ? before.since : time;
     const known = recent ?? [...(before?.recent ?? []), brief].slice(number ? -MOST.values : -MOST.recent);
-    const thing = { ...word, key, place, seen: isSeen(status), since: since || as, recent: known };
+    const stands = standing(plain(status));
+    const state = WRONG.test(stands) ? stands : number ? 'number' : 'other';
+    const thing = { ...word, key, place, state, seen: isSeen(status), since: since || as, recent: known };
     this.put('things', place, Object.assign(stays ? before : {}, thing));
   }
 
@@ -118,7 +118,7 @@ export class Model {
     const status = plain(word.status || fields.status || '');
     const project = fields.project || name || word.key || forge;
     if (!status || !/pipeline|run|^$/.test(kind)) return; // a push, or one job of many
-    const key = word.key || [project, ref, workflow, job].filter(Boolean).join(' ').slice(0, 128);
+    const key = word.key || all(project, ref, workflow, job).join(' ').slice(0, 128);
     const place = [channel, key].join('\n');
     const before = this.runs.get(place);
     const gone = status === 'gone';
@@ -126,12 +126,11 @@ export class Model {
     this.version.runs += 1;
     if (gone) return this.put('runs', place);
     const state = stateOf(status);
-    const figure = [fields.seconds, fields.duration].find((text) => /^\d[\d.]*$/.test(text));
-    const seconds = figure ? Number(figure) : null;
-    const goesOn = before?.fields.id === fields.id && before?.state === 'running';
-    const since = goesOn ? before.since : (state === 'running' && word.since) || time - 1000 * (seconds ?? 0);
-    const over = goesOn && seconds === null && state !== 'queued';
-    const took = state === 'running' ? null : (seconds ?? (over ? (time - since) / 1000 : null));
+    const given = Number(fields.seconds || fields.duration || NaN);
+    const seconds = Number.isFinite(given) ? given : null;
+    const begun = before?.fields.id === fields.id && before?.state === 'running' && before.since;
+    const since = begun || (state === 'running' && word.since) || time - 1000 * (seconds ?? 0);
+    const took = seconds ?? (begun ? (time - begun) / 1000 : null);
     const seen = isSeen(word.status);
     const known = recent ?? [...(before?.recent ?? []), [time / 1000, word.status || status, took]];
     const ended = known.filter(([, word]) => !isSeen(word)).map(([at, word, took]) => [at, stateOf(word), took]);
@@ -141,7 +140,6 @@ export class Model {
   }
 
   takeBeat({ name, fields, time }) {
-    if (fields.state === 'forgotten') return this.forget(name);
     const host = this.change(name, fields.state);
     if (!host) return;
     const figures = shortFields(fields);
@@ -159,8 +157,8 @@ export class Model {
     const stands = plain(status);
     const word = [...HOST_STATES, 'gone'].includes(stands) ? stands : fields.state;
     const called = key || name;
-    if (word === 'gone' || word === 'forgotten') return this.forget(called);
-    const known = this.hosts.get(called.slice(0, NAME_MOST));
+    if (word === 'gone') return this.forget(called);
+    const known = this.hosts.get(called);
     const host = (this.listed && time >= this.listed) || (recent && !known) || word === 'failed' ? this.change(called, word) : known;
     if (!host) return;
     const brief = [time / 1000, status || word || 'up'];
@@ -183,12 +181,11 @@ export class Model {
     if (this.hosts.delete(name)) this.version.hosts += 1;
   }
 
-  change(called, word) {
-    const name = called.slice(0, NAME_MOST);
+  change(name, word) {
     const state = HOST_STATES.includes(word) ? word : 'up';
     const known = this.hosts.get(name);
     if (known?.state === state || (!known && (!name || this.hosts.size >= MOST.hosts))) return known;
-    const host = known ?? { name, place: name, figures: {}, heard: 0, loads: [], hours: [], recent: [], ...this.saved[name] };
+    const host = known ?? { name, place: name, channel: '', text: '', fields: {}, figures: {}, loads: [], hours: [], recent: [], ...this.saved[name] };
     this.hosts.set(name, Object.assign(host, { state, seen: false }));
     this.version.hosts += 1;
     return host;
@@ -196,13 +193,13 @@ export class Model {
 }
 
 // A message as the server writes it.
-export function wordOf({ id, time, name = '', message = '', channel = '', key = '', status = '', event, fields = {}, recent, since }) {
-  const [at, stands] = [time, since].map(Date.parse);
-  return { id: Number(id) || 0, time: at, name, text: message, channel, key, status, event, fields, recent, since: stands };
+export function wordOf({ id, time, since, message = '', ...said }) {
+  const times = { time: Date.parse(time), since: Date.parse(since) };
+  return { name: '', channel: '', key: '', status: '', fields: {}, ...said, ...times, id: Number(id) || 0, text: message };
 }
 
 function stateOf(word) {
-  return Object.keys(STATES).find((each) => STATES[each].test(word.toLowerCase())) ?? 'queued';
+  return like(STATES, word.toLowerCase()) ?? 'queued';
 }
 
 function short(text) {

@@ -2,8 +2,6 @@
 
 import { figure, plain } from './text.js';
 
-const DAY_S = 86_400;
-
 // The load as it was heard, the newest at the right; the height is a load of 1 at least.
 export function line(loads) {
   const most = Math.max(1, ...loads);
@@ -15,20 +13,18 @@ export function line(loads) {
 // part where nothing was known for more than `gap` seconds.
 export function plot(recent, gap = Infinity) {
   const values = recent.map(([, value]) => value).filter(Number.isFinite);
+  if (values.length < 2) return { line: '', area: '', range: values.map(figure).join(''), seconds: 0 };
   const [least, most] = [Math.min(...values), Math.max(...values)];
-  const [from, to] = [recent[0]?.[0], recent.at(-1)?.[0]];
-  const x = (time, place) => (to > from ? (100 * (time - from)) / (to - from) : (100 * place) / Math.max(1, recent.length - 1));
+  const from = recent[0][0];
+  const seconds = recent.at(-1)[0] - from;
   const y = (value) => (most > least ? 22.5 - (21 * (value - least)) / (most - least) : 12);
-  let [path, ends, before] = ['', [], -Infinity];
-  recent.forEach(([time, value], place) => {
-    if (!Number.isFinite(value)) return;
-    ends[path ? 1 : 0] = x(time, place).toFixed(2);
-    path += `${path && time - before <= gap ? 'L' : 'M'}${x(time, place).toFixed(2)} ${y(value).toFixed(2)}`;
+  let [path, before] = ['', -Infinity];
+  for (const [time, value] of recent) {
+    if (!Number.isFinite(value)) continue;
+    path += `${path && time - before <= gap ? 'L' : 'M'}${((100 * (time - from)) / (seconds || 1)).toFixed(2)} ${y(value).toFixed(2)}`;
     before = time;
-  });
-  if (values.length < 2) return { line: '', area: '', range: values.length ? figure(least) : '', seconds: 0 };
-  const area = `${path}L${ends[1]} 24L${ends[0]} 24Z`;
-  return { line: path, area, range: `${figure(least)} – ${figure(most)}`, seconds: to - from };
+  }
+  return { line: path, area: `${path}L100 24L0 24Z`, range: `${figure(least)} – ${figure(most)}`, seconds };
 }
 
 const bar = (x, width, height) => `M${x.toFixed(2)} 24v-${height.toFixed(1)}h${width.toFixed(2)}v${height.toFixed(1)}z`;
@@ -46,7 +42,7 @@ export function runs(recent) {
 // The last 24 hours of a host, by its changes: a path for each state. What was before the first of them is not known.
 export function day(recent, now) {
   const paths = { up: '', late: '', down: '', failed: '' };
-  const x = (time) => Math.max(0, 100 - (100 * (now / 1000 - time)) / DAY_S);
+  const x = (time) => Math.max(0, 100 - (100 * (now / 1000 - time)) / 86_400);
   recent.forEach(([time, word], place) => {
     const [from, to] = [x(time), place + 1 < recent.length ? x(recent[place + 1][0]) : 100];
     const state = plain(word) in paths ? plain(word) : 'up';

@@ -3,10 +3,12 @@
 
 import { FULL } from './headline.js';
 import { day, line, plot, runs } from './plot.js';
-import { ACKNOWLEDGED, figure, plain, share, span, standing, when } from './text.js';
+import { ACKNOWLEDGED, all, figure, nameOf, share, span, when } from './text.js';
 
 const AROUND = 4; // rows beyond what is in sight
-const MUCH = 85; // percent
+
+export const find = (selector) => document.querySelector(selector);
+export const findAll = (selector) => document.querySelectorAll(selector);
 
 // Writing the same again would cost a layout.
 export function write(element, text, title) {
@@ -37,11 +39,11 @@ class Rows {
   items = [];
 
   // `open` is told the kind of a row and its place when it is clicked.
-  constructor(section, open) {
-    this.scroller = section.querySelector('.scroll');
-    this.list = section.querySelector('ul');
-    this.template = section.querySelector('template').content.firstElementChild;
-    this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
+  constructor(area, open) {
+    this.scroller = find(`.${area} .scroll`);
+    this.list = find(`.${area} ul`);
+    this.template = find(`.${area} template`).content.firstElementChild;
+    this.scroller.onscroll = () => this.draw();
     this.list.onclick = ({ target }) => target.closest('a[href]') || open(this.kind, target.closest('li').item.place);
     new ResizeObserver(() => this.draw()).observe(this.scroller);
   }
@@ -68,13 +70,13 @@ class Rows {
       const state = this.fill(row.parts, item, this.now);
       const name = `row ${state}${item.seen ? ' seen' : ''}`;
       if (row.className !== name) row.className = name;
-      if (row.parts.mark) set(row.parts.mark, 'href', `#${state}`);
+      if (row.parts.shape) set(row.parts.shape, 'href', `#${state}`);
     });
   }
 
   grow() {
     const copy = this.template.cloneNode(true);
-    copy.parts = Object.fromEntries([...copy.querySelectorAll('[data-part]')].map((part) => [part.dataset.part, part]));
+    copy.parts = Object.fromEntries([...copy.querySelectorAll('[class]')].map((part) => [part.classList[0], part]));
     this.list.append(copy);
   }
 }
@@ -92,7 +94,7 @@ export class Pipelines extends Rows {
     write(link, run.project, `${run.project} ${run.ref}`);
     write(ref, run.ref);
     write(state, run.status.replaceAll('_', ' ') + (run.seen ? ACKNOWLEDGED : ''));
-    write(also, [who && `by ${who}`, number, workflow].filter(Boolean).join(', '));
+    write(also, all(who && `by ${who}`, number, workflow).join(', '));
     write(took, passed === null ? duration.replace(/^[\d.]+$/, '') : span(passed));
     write(at, when(run.time, now), new Date(run.time).toLocaleString());
     draw(parts, runs(run.recent));
@@ -106,7 +108,7 @@ export class Hosts extends Rows {
   fill(parts, { name, state, figures, heard, loads, recent, reason, seen }, now) {
     const ago = span((now - heard) / 1000);
     const alive = `up${figures.up > 0 ? ` ${span(figures.up)}` : ''}${figures.note ? `, ${figures.note}` : ''}`;
-    const stands = { up: alive, failed: ['failed', reason].filter(Boolean).join(': ') }[state] ?? `${state}, ${ago}`;
+    const stands = { up: alive, failed: all('failed', reason).join(': ') }[state] ?? `${state}, ${ago}`;
     const why = stands + (seen ? ACKNOWLEDGED : '');
     write(parts.name, name, name);
     write(parts.state, why, why);
@@ -123,7 +125,7 @@ export class Hosts extends Rows {
 
   figure(element, text, used) {
     write(element, text);
-    const name = `figure ${text ? (used >= FULL ? 'full' : used >= MUCH ? 'much' : '') : 'none'}`;
+    const name = `figure ${used >= FULL ? 'full' : used >= 85 ? 'much' : ''}`;
     if (element.parentNode.className !== name) element.parentNode.className = name;
   }
 }
@@ -136,15 +138,13 @@ export class Numbers extends Rows {
     const { name, also, value, unit, line, area } = parts;
     const number = thing.event === 'number';
     const { range, seconds, ...paths } = number ? plot(thing.recent) : { line: '', area: '' };
-    const { below, above, unit: of = '' } = thing.fields;
-    const called = [thing.channel, thing.key].filter(Boolean).join('/');
-    const bounds = [below && `below ${below}`, above && `above ${above}`].filter(Boolean).join(', ');
+    const called = nameOf(thing);
     const words = number ? `${range}${seconds ? `, ${span(seconds)}` : ''}` : thing.text || thing.event;
     write(name, called, called);
-    write(also, words, [words, bounds && `not well ${bounds}`].filter(Boolean).join('; '));
+    write(also, words, words);
     draw({ line, area }, paths);
     write(value, number ? figure(Number(thing.fields.value)) : thing.status);
-    write(unit, number ? of : when(thing.since, now));
-    return `${standing(plain(thing.status))} ${number ? 'number' : 'alert'}`;
+    write(unit, number ? (thing.fields.unit ?? '') : when(thing.since, now));
+    return `${thing.state} ${number ? 'number' : 'alert'}`;
   }
 }

@@ -3,21 +3,19 @@
 
 import { Model, wordOf } from './model.js';
 
-const HISTORY = 200; // messages
-const BATCH_MS = 10;
 const AGAIN_MS = 1300; // from one attempt to the next: the page is back within two seconds of the network
 const PATIENCE_MS = 5000; // for one attempt
 const FULL_MS = 5000; // a server that refuses is asked less often
 const LINE_MOST = 4e6; // characters
-const HEARTBEAT_MS = [900, 15_000, 60_000]; // the least, the usual, the most
+const LEAST_MS = 900; // from one heartbeat to the next
+const MOST_MS = 60_000;
 
 const model = new Model();
 const ports = new Set();
-const attempts = new Set(); // each an AbortController
 let stream = null; // the one attempt that is heard
 let state = 'connecting'; // live, lost, token, refused
 let word = Date.now(); // when the server was last heard, by our clock
-let heartbeat = HEARTBEAT_MS[1];
+let heartbeat = 15_000;
 let token = null;
 let last = 0; // the newest id of the stream
 let skew = 0; // how far the server's clock is ahead of ours
@@ -37,8 +35,6 @@ async function ask(path, query, signal) {
 // Begins anew: what is open is over.
 function open() {
   stop();
-  attempts.forEach((attempt) => attempt.abort());
-  attempts.clear();
   attempt();
 }
 
@@ -52,14 +48,13 @@ async function attempt() {
   clearTimeout(next);
   next = setTimeout(attempt, AGAIN_MS * (0.8 + Math.random() * 0.2));
   const ours = new AbortController();
-  attempts.add(ours);
-  const patience = setTimeout(() => ours.abort(), PATIENCE_MS);
-  const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: HISTORY }) }, ours.signal)
+  const [asked, patience] = [token, setTimeout(() => ours.abort(), PATIENCE_MS)];
+  const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: 200 }) }, ours.signal)
     .catch(() => null);
   clearTimeout(patience);
-  if (!attempts.delete(ours) || stream) return ours.abort();
+  if (stream || asked !== token) return ours.abort();
   if (!answer) return become('lost');
-  if (answer.status === 200 && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours);
+  if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours);
   ours.abort();
   clearTimeout(next);
   next = setTimeout(attempt, FULL_MS);
@@ -69,8 +64,6 @@ async function attempt() {
 async function hear(answer, ours) {
   stream = ours;
   clearTimeout(next);
-  attempts.forEach((other) => other.abort());
-  attempts.clear();
   word = Date.now();
   try {
     const lines = read(answer.body);
@@ -92,8 +85,7 @@ async function hear(answer, ours) {
 async function stands(signal, { headers }) {
   const date = Date.parse(headers.get('Date'));
   skew = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
-  const patient = AbortSignal.any?.([signal, AbortSignal.timeout(PATIENCE_MS)]) ?? signal;
-  const [now, hosts] = await Promise.all([ask('now', { as: 'json' }, patient), ask('hosts', { as: 'json' }, patient)]);
+  const [now, hosts] = await Promise.all(['now', 'hosts'].map((path) => ask(path, { as: 'json' }, signal)));
   if (!now.ok || !hosts.ok) throw new Error('no answer to believe');
   const newest = Number(now.headers.get('Aloud-Id')) || 0;
   push({ things: await now.json(), hosts: await hosts.json(), newest, now: Date.now() + skew, skew });
@@ -108,7 +100,7 @@ async function* read(body) {
     if (done || rest.length > LINE_MOST) return;
     const silent = Date.now() - word;
     word = Date.now();
-    if (value === '\n' && silent > HEARTBEAT_MS[0]) heartbeat = Math.min(silent, HEARTBEAT_MS[2]);
+    if (value === '\n' && silent > LEAST_MS) heartbeat = Math.min(silent, MOST_MS);
     if (value === '\n') tell(news());
     const lines = (rest + value).split('\n');
     rest = lines.pop();
@@ -120,13 +112,13 @@ function heard(said) {
   const word = wordOf(said);
   last = Math.max(last, word.id);
   word.time ||= Date.now() + skew;
-  if (word.event === 'gap' && 'after' in said) Object.assign(word, { id: 0, text: 'Messages may be missing here.' });
+  if (said.after) Object.assign(word, { id: 0, text: 'Messages may be missing here.' });
   push({ heard: word });
 }
 
 function push(item) {
   model.apply(item);
-  if (batch.push(item) === 1) setTimeout(flush, BATCH_MS);
+  if (batch.push(item) === 1) setTimeout(flush, 10);
 }
 
 function flush() {

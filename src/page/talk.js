@@ -2,13 +2,10 @@
 // alone. There is a window of elements, however much was said.
 
 import { make, web, write } from './rows.js';
-import { isSeen, when } from './text.js';
+import { when } from './text.js';
 
-const SPEAKER_MOST = 80;
 const TEXT_MOST = 1500;
-const LINES_MOST = 15;
 const WINDOW = 150; // rows of the conversation
-const STEP = 60; // rows fetched at once
 
 // No link's characters: what ends one in prose, and what could turn its letters around.
 const LINK = /https?:\/\/[^\s<>"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gi;
@@ -16,7 +13,7 @@ const AFTER_LINK = /[.,;:!?)\]}]+$/;
 
 // A name keeps its colour, today and tomorrow.
 function hue(name) {
-  return [...name.slice(0, SPEAKER_MOST)].reduce((hash, letter) => (hash * 31 + letter.codePointAt()) % 360, 7);
+  return [...name].reduce((hash, letter) => (hash * 31 + letter.codePointAt()) % 360, 7);
 }
 
 // Puts `text` into `paragraph`, its links clickable.
@@ -32,26 +29,27 @@ function prose(paragraph, text) {
   paragraph.append(text.slice(at));
 }
 
-function row({ event, name, text, time, channel, status, fields = {} }) {
+function row({ event, name, text, time, channel, status, fields }) {
   const item = make('li', { className: 'said' });
   const at = make('time', { textContent: when(time), title: new Date(time).toLocaleString() });
   if (event === 'ci' && !name && text.startsWith(`${fields.project}: `)) {
     [name, text] = [fields.project, text.slice(fields.project.length + 2)];
   }
-  const who = make('b', { textContent: name.slice(0, SPEAKER_MOST), title: name.slice(0, SPEAKER_MOST), dir: 'auto' });
+  name = name.slice(0, 80);
+  const who = make('b', { textContent: name, title: name, dir: 'auto' });
   const what = make('p', { dir: 'auto' });
   who.style.setProperty('--hue', hue(name));
-  const short = text.split('\n', LINES_MOST).join('\n').slice(0, TEXT_MOST).replace(/[\ud800-\udbff]$/, '');
+  const short = text.split('\n', 15).join('\n').slice(0, TEXT_MOST).replace(/[\ud800-\udbff]$/, '');
   prose(what, short);
   if (short.length < text.length) {
-    const more = make('button', { type: 'button', className: 'more', textContent: `all ${text.length} characters` });
+    const more = make('button', { type: 'button', className: 'more', textContent: 'more' });
     more.onclick = () => prose(what, text, what.replaceChildren());
     what.append('… ', more);
   }
   if (channel) what.append(make('i', { textContent: channel }));
   item.append(at, who, what);
   if (event === 'ci' || event === 'host-state' || event === 'gap') {
-    item.classList.add('news', (!isSeen(status ?? '') && /fail|down|late/.exec(status || fields.state || fields.status)?.[0]) || event);
+    item.classList.add('news', /(failed|down|late)$/.exec(status || fields.state || fields.status)?.[0] ?? event);
   }
   return item;
 }
@@ -115,7 +113,7 @@ export class Talk {
     this.follows = below < 8 || (this.follows && scrollTop >= this.top); // only a person scrolls up
     const there = this.list.childElementCount;
     if (scrollTop < clientHeight && there < this.all.length && !this.follows) {
-      this.still(() => this.list.prepend(...this.all.slice(-there - STEP, -there).map(row)));
+      this.still(() => this.list.prepend(...this.all.slice(-there - 60, -there).map(row)));
     }
     this.top = this.scroller.scrollTop;
     this.settle();

@@ -5,14 +5,15 @@ const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' })
 
 // What a status means, as the server understands it: bad, warn, ok, or nothing of these.
 const STANDINGS = {
-  bad: ['bad', 'down', 'failed', 'firing', 'error', 'critical'],
-  warn: ['warn', 'late', 'waiting', 'degraded'],
-  ok: ['ok', 'up', 'passed', 'resolved', 'success'],
+  bad: /^(bad|down|failed|firing|error|critical)$/,
+  warn: /^(warn|late|waiting|degraded)$/,
+  ok: /^(ok|up|passed|resolved|success)$/,
 };
 
-export function standing(status) {
-  return Object.keys(STANDINGS).find((each) => STANDINGS[each].includes(status)) ?? '';
-}
+// The name of the first of `patterns` that `word` is like.
+export const like = (patterns, word) => Object.keys(patterns).find((each) => patterns[each].test(word));
+
+export const standing = (status) => like(STANDINGS, status) ?? '';
 
 // `failed, acknowledged`: as it stood when somebody took it up. It is shown dimmed, and is in no headline.
 export const ACKNOWLEDGED = ', acknowledged';
@@ -20,35 +21,46 @@ export const ACKNOWLEDGED = ', acknowledged';
 export const isSeen = (status) => status.endsWith(ACKNOWLEDGED);
 
 // How it stands, whether somebody has seen that or not.
-export function plain(status) {
-  return isSeen(status) ? status.slice(0, -ACKNOWLEDGED.length) : status;
-}
+export const plain = (status) => status.replace(ACKNOWLEDGED, '');
+
+// What is in the headline until somebody has acknowledged it.
+export const WRONG = /bad|warn|down|late|failed/;
+
+export const all = (...words) => words.filter(Boolean);
+
+export const nameOf = ({ channel, key }) => all(channel, key).join('/');
 
 // The time of day, or the day where that is not today.
 export function when(time, now = Date.now()) {
   return new Date(time).toDateString() === new Date(now).toDateString() ? TIME.format(time) : DAY.format(time);
 }
 
+const UNITS = { d: 86_400, h: 3600, min: 60, s: 1 };
+
+// So many seconds, in the two largest units.
 export function span(duration) {
-  const s = Math.max(0, Math.floor(duration));
-  const two = (one, unit, other, less) => `${Math.floor(s / one)} ${unit} ${Math.floor((s % one) / other)} ${less}`;
-  if (s < 60) return `${s} s`;
-  return s < 3600 ? two(60, 'min', 1, 's') : s < 86_400 ? two(3600, 'h', 60, 'min') : two(86_400, 'd', 3600, 'h');
+  let rest = Math.max(0, Math.floor(duration));
+  const names = Object.keys(UNITS).filter((unit) => unit === 's' || duration >= UNITS[unit]).slice(0, 2);
+  return names.map((unit) => {
+    const count = Math.floor(rest / UNITS[unit]);
+    rest %= UNITS[unit];
+    return `${count} ${unit}`;
+  }).join(' ');
 }
 
 // At most `most` characters of a name, its beginning and its end.
 export function shortened(name, most = 28) {
   const letters = [...name.replace(/\s+/g, ' ').trim()];
   const half = Math.floor((most - 1) / 2);
-  return letters.length > most ? `${letters.slice(0, half).join('')}…${letters.slice(-half).join('')}` : letters.join('');
+  if (letters.length > most) letters.splice(half, letters.length - 2 * half, '…');
+  return letters.join('');
 }
 
 // A number with no more digits than one reads.
 export function figure(value) {
   if (!Number.isFinite(value)) return '';
-  const size = Math.abs(value);
-  if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toExponential(2);
-  return String(Number(value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4)));
+  const large = Math.abs(value);
+  return large < 1e15 ? String(Number(large < 1000 ? value.toPrecision(4) : value.toFixed())) : value.toExponential(2);
 }
 
 // So many bytes.

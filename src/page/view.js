@@ -1,61 +1,55 @@
 // What is shown, as the address says: a filter hides rows, and never what is wrong from the headline.
 
-import { write } from './rows.js';
+import { find, findAll, write } from './rows.js';
+import { all } from './text.js';
 
 const AREAS = ['talk', 'numbers', 'pipelines', 'hosts'];
+const query = new URLSearchParams(location.search);
 const trimmed = (channel) => channel.trim().replace(/^\/+|\/+$/g, '');
 
-export class View {
-  // `find` finds an element, and `change` is called when another channel is shown.
-  constructor(find, change) {
-    const { body } = document;
-    this.query = new URLSearchParams(location.search);
-    this.only = (this.query.get('only') ?? '').split(',').filter((area) => AREAS.includes(area));
-    this.channel = trimmed(this.query.get('channel') ?? '');
-    this.wall = this.query.has('wall');
-    const shows = (area) => !this.only.length || this.only.includes(area);
-    AREAS.forEach((area) => (find(`.${area}`).hidden = !shows(area)));
-    for (const column of document.querySelectorAll('.column')) column.hidden = !column.querySelector('section:not([hidden])');
-    body.classList.toggle('wall', this.wall);
-    const buttons = document.querySelectorAll('nav button');
-    const go = (area) => {
-      body.dataset.area = area;
-      buttons.forEach((button) => (button.ariaPressed = button.dataset.area === area));
-    };
-    buttons.forEach((button) => (button.onclick = () => go(button.dataset.area)));
-    go(this.only[0] ?? 'talk');
-    this.line = find('#view');
-    find('#channel').value = this.channel;
-    find('#channel').oninput = ({ target }) => {
-      this.channel = trimmed(target.value);
-      this.query.delete('channel');
-      if (this.channel) this.query.set('channel', this.channel);
-      this.keep();
-      this.tell();
-      change();
-    };
-    this.tell();
-  }
+export const only = (query.get('only') ?? '').split(',').filter((area) => AREAS.includes(area));
+export const isWall = query.has('wall');
+export let filter = trimmed(query.get('channel') ?? '');
 
-  within({ channel = '' }) {
-    return !this.channel || `${channel}/`.startsWith(`${this.channel}/`);
-  }
+export const isWithin = ({ channel = '' }) => !filter || `${channel}/`.startsWith(`${filter}/`);
 
-  // A token in the address is kept, and not shown.
-  token() {
-    const token = this.query.get('token');
-    this.query.delete('token');
-    if (token) this.keep();
-    return token;
-  }
+// Puts into the address what is in the query; of a token nothing stays there.
+function keep() {
+  history.replaceState(null, '', `${location.pathname}${query.size ? `?${query}` : ''}`);
+}
 
-  keep() {
-    history.replaceState(null, '', `${location.pathname}${this.query.size ? `?${this.query}` : ''}`.replace(/=(?=&|$)/g, ''));
-  }
+export function tokenOfAddress() {
+  const token = query.get('token');
+  query.delete('token');
+  if (token) keep();
+  return token;
+}
 
-  tell() {
-    const parts = [this.only.length && `only ${this.only.join(', ')}`, this.channel && `channel ${this.channel}`].filter(Boolean);
-    this.line.hidden = !parts.length;
-    write(this.line, `${parts.join(' · ')} ×`);
-  }
+function tellView() {
+  const parts = all(only.length && `only ${only.join(', ')}`, filter && `channel ${filter}`);
+  find('#view').hidden = !parts.length;
+  write(find('#view'), `${parts.join(' · ')} ×`);
+}
+
+function go(area) {
+  findAll('section').forEach((section) => section.classList.toggle('shown', section.matches(`.${area}`)));
+  findAll('nav button').forEach((button) => (button.ariaPressed = button.value === area));
+}
+
+// Shows it, and calls `change` when another channel is to be shown.
+export function showView(change) {
+  AREAS.forEach((area) => (find(`.${area}`).hidden = only.length && !only.includes(area)));
+  document.body.classList.toggle('wall', isWall);
+  findAll('nav button').forEach((button) => (button.onclick = () => go(button.value)));
+  go(only[0] ?? 'talk');
+  find('#channel').value = filter;
+  find('#channel').oninput = ({ target }) => {
+    filter = trimmed(target.value);
+    query.delete('channel');
+    if (filter) query.set('channel', filter);
+    keep();
+    tellView();
+    change();
+  };
+  tellView();
 }

@@ -1,23 +1,23 @@
 // The page on a wall, where nobody scrolls: long lists scroll on by themselves, the conversation follows the newest again,
 // and the picture moves a little, so that it does not burn in.
 
+import { findAll } from './rows.js';
+
 const STEP_MS = 15_000;
 const CALM_MS = 30_000; // after somebody has touched it
 const HOUR_MS = 3_600_000;
 
-export function hang(talk, scrollers) {
-  let touched = -Infinity;
-  for (const touch of ['pointerdown', 'wheel', 'keydown']) addEventListener(touch, () => (touched = performance.now()), { passive: true });
-  const step = () => {
+export function hangOnWall(talk) {
+  let touched = -CALM_MS;
+  onwheel = onmousemove = () => (touched = performance.now());
+  setInterval(() => {
     const hour = Math.floor(Date.now() / HOUR_MS);
     document.body.style.translate = `${(hour + 1) & 2}px ${hour & 2}px`;
     if (performance.now() - touched < CALM_MS) return;
     if (!talk.follows) talk.toNewest();
-    for (const scroller of scrollers) {
+    for (const scroller of findAll('.scroll[role=region]')) {
       const { scrollTop, scrollHeight, clientHeight } = scroller;
-      const row = scroller.querySelector('li')?.offsetHeight ?? 0;
-      scroller.scrollTop = scrollTop + clientHeight >= scrollHeight - 1 ? 0 : scrollTop + clientHeight - row;
+      scroller.scrollTop = scrollTop + clientHeight >= scrollHeight - 1 ? 0 : scrollTop + 0.9 * clientHeight;
     }
-  };
-  setInterval(step, STEP_MS);
+  }, STEP_MS);
 }

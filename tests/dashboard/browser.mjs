@@ -8,6 +8,19 @@ import { join } from 'node:path';
 
 const PATIENCE_MS = 30_000;
 
+// Waits until `expression` is true in `page`, and returns how long that took, in milliseconds.
+export async function until(page, what, expression, patience = PATIENCE_MS) {
+  const start = performance.now();
+  while (!(await page.evaluate(expression))) {
+    if (performance.now() - start > patience) {
+      const text = await page.evaluate('document.body.innerText.slice(0, 2000)');
+      throw new Error(`late after ${patience} ms: ${what}\n${(await page.errors()).join('\n')}\n--- the page says\n${text}`);
+    }
+    await new Promise((go) => setTimeout(go, 10));
+  }
+  return performance.now() - start;
+}
+
 export class Browser {
   #waiting = new Map();
   #pages = new Map();
@@ -99,17 +112,13 @@ export class Page {
     return result.value;
   }
 
-  // Waits until `expression` is true in the page, and returns how long that took, in milliseconds.
-  async until(what, expression, patience = PATIENCE_MS) {
-    const start = performance.now();
-    while (!(await this.evaluate(expression))) {
-      if (performance.now() - start > patience) {
-        const text = await this.evaluate('document.body.innerText.slice(0, 2000)');
-        throw new Error(`late after ${patience} ms: ${what}\n${this.complaints.join('\n')}\n--- the page says\n${text}`);
-      }
-      await new Promise((go) => setTimeout(go, 10));
-    }
-    return performance.now() - start;
+  until(what, expression, patience) {
+    return until(this, what, expression, patience);
+  }
+
+  // What a developer would see in red of this page.
+  async errors() {
+    return this.complaints;
   }
 
   async screenshot() {
@@ -125,6 +134,11 @@ export class Page {
     const event = { key, code, windowsVirtualKeyCode: number, text };
     await this.send('Input.dispatchKeyEvent', { type: 'keyDown', ...event });
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+  }
+
+  // A page behind another one draws nothing.
+  front() {
+    return this.send('Page.bringToFront');
   }
 
   close() {

@@ -8,11 +8,11 @@ import { Model } from '../../src/page/model.js';
 import { day, plot, runs } from '../../src/page/plot.js';
 import { figure, shortened, span, standing, when } from '../../src/page/text.js';
 
-const LIVE = { state: 'live', silent: 100, most: 37_500 };
+const LIVE = { state: 'live', silent: 100, silence: 37_500 };
 const nothing = { hosts: [], runs: [], things: [] };
 const host = (name, state = 'up', figures = {}) => ({ place: name, name, state, figures });
 const run = (project, state, ref = 'main') => ({ place: `${project} ${ref}`, project, ref, state });
-const thing = (event, key, status, also = {}) => ({ place: `${event} ${key}`, event, key, status, name: '', channel: '', fields: also });
+const thing = (event, key, status, also = {}) => ({ place: `${event} ${key}`, event, key, status, state: standing(status) || event, name: '', channel: '', fields: also });
 const text = (known, link = LIVE) => headline({ ...nothing, ...known }, link).text;
 
 test('all is well only while the server is heard', () => {
@@ -108,7 +108,7 @@ test('plots and strips stay in their picture', () => {
 });
 
 test('figures and times read well', () => {
-  assert.deepEqual([figure(23.0345), figure(1234.5), figure(NaN), figure(0.00012), figure(7)], ['23.03', '1235', '', '0.0001', '7']);
+  assert.deepEqual([figure(23.0345), figure(1234.5), figure(NaN), figure(0.00012), figure(7)], ['23.03', '1235', '', '0.00012', '7']);
   assert.deepEqual([span(59), span(61), span(3700)], ['59 s', '1 min 1 s', '1 h 1 min']);
   const noon = new Date(2026, 10, 28, 12, 0).getTime();
   assert.deepEqual([when(noon, noon), when(noon - 86_400_000, noon)], ['12:00', '27 Nov']);
