@@ -10,17 +10,22 @@ use crate::support::{Folder, Server};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// Plays a scenario with a new server.
+/// Plays a scenario in Chromium, with a new server.
 fn play(scenario: &str) {
+    play_in("chromium", scenario);
+}
+
+/// Plays a scenario in a browser, with a new server.
+fn play_in(browser: &str, scenario: &str) {
     let server = Server::start(&[]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard");
-    for needed in ["/usr/bin/chromium", "../readers/node_modules/axe-core"] {
+    for needed in ["/usr/bin/chromium", "/usr/bin/firefox-esr", "../readers/node_modules/axe-core"] {
         assert!(folder.join(needed).exists(), "{needed} is missing; run scripts/install-test-tools.sh");
     }
     let temporary = Folder::new("dashboard"); // for the browser, which leaves folders there
     let output = Command::new("node")
         .env("TMPDIR", &temporary.0)
-        .args(["scenarios.mjs", scenario, &server.url(""), env!("CARGO_BIN_EXE_aloud")])
+        .args(["scenarios.mjs", scenario, &server.url(""), env!("CARGO_BIN_EXE_aloud"), browser])
         .current_dir(&folder)
         .output()
         .expect("node is installed; else run scripts/install-test-tools.sh");
@@ -85,6 +90,46 @@ fn the_pure_parts_of_the_page_keep_their_promises() {
 #[test]
 fn a_server_that_is_frozen_killed_or_takes_the_token_no_more_is_said_to_be_so() {
     play("truth");
+}
+
+#[test]
+fn firefox_says_so_too() {
+    play_in("firefox", "truth");
+}
+
+#[test]
+fn a_row_that_is_acknowledged_is_out_of_the_headline_until_it_changes() {
+    play("acknowledged");
+}
+
+#[test]
+fn firefox_acknowledges_too() {
+    play_in("firefox", "acknowledged");
+}
+
+#[test]
+fn a_row_opens_and_what_was_heard_survives_a_reload() {
+    play("opened");
+}
+
+#[test]
+fn what_turns_bad_is_told() {
+    play("told");
+}
+
+#[test]
+fn on_a_wall_the_lists_go_on_by_themselves() {
+    play("wall");
+}
+
+#[test]
+fn enter_twice_says_once_and_what_is_new_is_counted() {
+    play("manners");
+}
+
+#[test]
+fn commands_work_behind_a_proxy_and_a_page_is_loaded_anew_after_an_update() {
+    play("proxies");
 }
 
 #[test]

@@ -66,7 +66,11 @@ class Rows {
     list.style.paddingTop = `${first * height}px`;
     list.style.height = items.length ? `${items.length * height}px` : '';
     shown.forEach((item, place) => {
-      const row = Object.assign(rows[place], { ariaSetSize: items.length, ariaPosInSet: first + place + 1, item });
+      const row = rows[place];
+      const [ariaPosInSet, ariaSetSize] = [first + place + 1, items.length];
+      const stamp = [ariaPosInSet, ariaSetSize, item.place, item.id, item.heard, Math.floor(this.now / 1000)].join();
+      if (row.stamp === stamp) return; // nothing has changed, its clock neither
+      Object.assign(row, { ariaPosInSet, ariaSetSize, item, stamp });
       const state = this.fill(row.parts, item, this.now);
       const name = `row ${state}${item.seen ? ' seen' : ''}`;
       if (row.className !== name) row.className = name;

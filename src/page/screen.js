@@ -11,7 +11,6 @@ import { WRONG, all, nameOf, when } from './text.js';
 import { filter, isWithin, only } from './view.js';
 
 const ORDER = ['down', 'failed', 'bad', 'warn', 'late', 'running', 'queued', 'number', 'up', 'passed', 'canceled', 'other'];
-const DRAW_MS = 100; // at most ten times a second
 
 const { compare } = new Intl.Collator('en', { numeric: true });
 const rank = ({ state }) => ORDER.indexOf(state);
@@ -25,7 +24,7 @@ const SORTED = {
 const badge = (text) => `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='%23b5301d'/><text x='16' y='24' text-anchor='middle' font-size='24' fill='%23fff'>${text}</text></svg>`;
 
 // What the page knows, and how it is connected.
-export const page = { model: new Model(), skew: 0, link: { state: 'connecting', word: Date.now(), silence: 40_000 } };
+export const page = { model: new Model(), skew: 0, link: { state: 'connecting' } };
 
 const lists = {};
 let drawn = {}; // what of the model is on the screen
@@ -36,16 +35,16 @@ let areas;
 
 export function beginToDraw() {
   talk = new Talk(find('#talk'), find('#newest'));
-  const open = (kind, place) => drawSoon(openDetails(kind, place));
+  const open = (kind, place) => drawNow(openDetails(kind, place));
   areas = [new Pipelines('pipelines', open), new Hosts('hosts', open), new Numbers('numbers', open)];
   setInterval(drawSoon, 1000);
   onbeforeprint = document.onvisibilitychange = drawNow;
   drawSoon();
 }
 
-// By a timer, because a tab in the background gets no frames but shows its title.
+// At most ten times a second. By a timer, because a tab in the background gets no frames but shows its title.
 export function drawSoon() {
-  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + DRAW_MS - Date.now()));
+  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : 100) - Date.now()));
 }
 
 // Draws all of it once more.

@@ -4,11 +4,8 @@
 import { Model, wordOf } from './model.js';
 
 const AGAIN_MS = 1300; // from one attempt to the next: the page is back within two seconds of the network
-const PATIENCE_MS = 5000; // for one attempt
-const FULL_MS = 5000; // a server that refuses is asked less often
+const PATIENCE_MS = 5000; // for one attempt; and until a server that refuses is asked again
 const LINE_MOST = 4e6; // characters
-const LEAST_MS = 900; // from one heartbeat to the next
-const MOST_MS = 60_000;
 
 const model = new Model();
 const ports = new Set();
@@ -20,6 +17,7 @@ let token = null;
 let last = 0; // the newest id of the stream
 let skew = 0; // how far the server's clock is ahead of ours
 let batch = [];
+let flushed = 0;
 let next; // the timer of the next attempt
 
 const tell = (what) => ports.forEach((port) => port.postMessage(what));
@@ -57,7 +55,7 @@ async function attempt() {
   if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours);
   ours.abort();
   clearTimeout(next);
-  next = setTimeout(attempt, FULL_MS);
+  next = setTimeout(attempt, PATIENCE_MS);
   become(answer.status === 401 ? 'token' : 'refused');
 }
 
@@ -100,7 +98,7 @@ async function* read(body) {
     if (done || rest.length > LINE_MOST) return;
     const silent = Date.now() - word;
     word = Date.now();
-    if (value === '\n' && silent > LEAST_MS) heartbeat = Math.min(silent, MOST_MS);
+    if (value === '\n' && silent > 900) heartbeat = Math.min(silent, 60_000);
     if (value === '\n') tell(news());
     const lines = (rest + value).split('\n');
     rest = lines.pop();
@@ -118,12 +116,13 @@ function heard(said) {
 
 function push(item) {
   model.apply(item);
-  if (batch.push(item) === 1) setTimeout(flush, 10);
+  if (batch.push(item) === 1) setTimeout(flush, Math.max(10, flushed + 100 - Date.now()));
 }
 
 function flush() {
   if (batch.length) tell({ batch, ...news() });
   batch = [];
+  flushed = Date.now();
 }
 
 export function join(port) {

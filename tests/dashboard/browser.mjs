@@ -150,6 +150,6 @@ export class Page {
 function flags(profile) {
   const plain = ['headless', 'no-sandbox', 'disable-gpu', 'disable-dev-shm-usage', 'disable-quic', 'disable-sync'];
   const quiet = ['no-first-run', 'no-proxy-server', 'disable-background-networking', 'disable-component-update'];
-  const driven = ['remote-debugging-pipe', 'hide-scrollbars', 'disable-breakpad', 'enable-precise-memory-info'];
+  const driven = ['remote-debugging-pipe', 'hide-scrollbars', 'disable-breakpad', 'enable-precise-memory-info', 'ignore-certificate-errors'];
   return [...plain, ...quiet, ...driven, `user-data-dir=${profile}`].map((name) => `--${name}`);
 }

@@ -19,6 +19,7 @@ const TALK = [
   ['Jonas', 'can they move back?'],
   ['Ana', 'they can. tonight at three, then'],
   5,
+  7, 8, 9, 10, 11,
   ['Mei', 'and the garage? the pi was quiet all week'],
   ['Florian', 'I took it apart yesterday. it will be back, some day :)'],
 ];
@@ -31,12 +32,20 @@ const RUNS = [
   ['github', 'aloud', 'main', 'passed', 'Jonas', 88, 768],
   ['gitea', 'infra/images', 'weekly', 'queued', 'Renovate', '', 96],
   ['forgejo', 'docs/handbook', 'main', 'canceled', 'Mei', 12, 33],
+  ['gitlab', 'shop/mobile', 'renovate/all-minor-and-patch-updates-of-november', 'passed', 'Renovate', 211, 4170],
+  ['gitlab', 'shop/deploy', 'production', 'passed', 'Florian', 95, 4166],
+  ['gitea', 'infra/ansible', 'main', 'passed', 'Mei', 63, 97],
+  ['gitea', 'infra/dns', 'main', 'failed', 'Jonas', 8, 95],
+  ['forgejo', 'docs/the-site-with-all-the-manuals-of-every-product', 'main', 'passed', 'Ana', 34, 31],
 ];
 
-const HOSTS = ['build1', 'build2', 'cache1', 'db1', 'db2', 'mail', 'router', 'web1', 'web2', 'web3'];
+const HOSTS = ['build1', 'build2', 'cache1', 'db1', 'db2', 'gitlab', 'mail', 'ns1', 'router', 'runner-arm64-in-the-cellar-of-the-old-office', 'web1', 'web2', 'web3', 'web4'];
 
 // A name, its unit, the bound above which it is out of bounds, and around what it wanders.
-const NUMBERS = [['greenhouse', '°C', 28, 24], ['p99', 'ms', 250, 190], ['queue', 'jobs', 20, 19]];
+const NUMBERS = [
+  ['greenhouse', '°C', 28, 24], ['p99', 'ms', 250, 190], ['queue', 'jobs', 20, 19], ['coffee', 'cups', 90, 7],
+  ['water in the tank below the greenhouse', 'litres', 900, 612], ['orders', '', 400, 130],
+];
 
 export async function say(url, fields, channel = '') {
   const answer = await fetch(`${url}/say${channel && `/${channel}`}`, { method: 'POST', body: new URLSearchParams(fields) });
@@ -59,7 +68,7 @@ export async function lively(url) {
     for (let number = from; number < to; number += 1) {
       for (const [place, host] of HOSTS.entries()) {
         const figures = { every: 3600, load1: load(place, number), up: 86_400 * (place * 7 + 3) + 4000 + number };
-        Object.assign(figures, { mem_total: 16e9, mem_used: 16e9 * (0.31 + place * 0.043), disk_total: 5e11, disk_used: 5e11 * (0.22 + place * 0.076) });
+        Object.assign(figures, { mem_total: 16e9, mem_used: 16e9 * (0.31 + place * 0.043), disk_total: 5e11, disk_used: 5e11 * (0.22 + place * 0.054) });
         await beat(url, host, figures);
       }
     }
@@ -82,7 +91,7 @@ export async function lively(url) {
 function run(url, forge, project, ref, status, who, duration, number) {
   const words = { passed: 'has passed', failed: 'has failed', running: 'is running', canceled: 'was canceled', queued: 'is queued' };
   const message = `${project}: Pipeline #${number} of ${ref} by ${who} ${words[status]}`;
-  const key = ['passed', 'failed', 'canceled'].includes(status) ? `${project} ${ref}` : '';
+  const key = ['passed', 'failed', 'canceled'].includes(status) ? `${project} ${ref}`.slice(0, 128) : '';
   const fields = { key, forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
   return say(url, { event: status === 'queued' ? 'ci.update' : 'ci', message, ...fields }, 'ci');
 }

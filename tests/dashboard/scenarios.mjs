@@ -4,9 +4,12 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { Between } from './between.mjs';
 import { Browser } from './browser.mjs';
 import { Firefox } from './firefox.mjs';
 import { beat, lively, say } from './lively.mjs';
@@ -424,6 +427,231 @@ const scenarios = {
     assert.equal(await page.evaluate('document.querySelectorAll("#talk li").length'), 0, 'a number is no line');
   },
 
+  // A row that somebody acknowledges is out of the headline for everyone, until it changes; a lost pipeline can be dismissed.
+  async acknowledged(browser) {
+    const store = ['--store', join(mkdtempSync(join(tmpdir(), 'aloud-store-')), 'store')];
+    let [server, address] = await start('127.0.0.1:0', ...store);
+    const at = `http://${address}`;
+    const ci = { event: 'ci', key: 'app main', project: 'app', ref: 'main', number: 7, seconds: 60, message: 'app #7 has failed' };
+    const fail = () => say(at, { ...ci, status: 'failed' }, 'ci');
+    await fail();
+    await say(at, { event: 'alert', key: 'Heat', status: 'firing', message: 'it is hot', above: 28 });
+    await fetch(`${at}/beat/job/fail`, { method: 'POST', body: 'no room' });
+    await say(at, { event: 'ci', project: 'lost', ref: 'main', status: 'running', id: 5, message: 'lost is running' }, 'ci');
+    const page = await live(browser, at);
+    const headline = (text) => page.until(`it says ${text}`, `document.querySelector("#headline").textContent === ${JSON.stringify(text)}`);
+    const row = (area, name) => `${ROWS(area)}.find((row) => row.innerText.startsWith(${JSON.stringify(name)}))`;
+    const press = async (area, name, label) => {
+      await page.evaluate(`${row(area, name)}.querySelector("button").click()`);
+      await page.until('it is open', 'document.querySelector("#more").open && document.querySelector("#more h2").textContent !== ""');
+      await page.until(`it can be: ${label}`, `[...document.querySelectorAll("#more button")].some((button) => button.textContent === "${label}" && !button.hidden)`);
+      await page.evaluate(`[...document.querySelectorAll("#more button")].find((button) => button.textContent === "${label}").click()`);
+    };
+    const close = () => page.evaluate('document.querySelector("#more").close()');
+    const status = async () => (await fetch(`${at}/status`)).text();
+    await page.evaluate('document.querySelector("#name").value = "Ana"');
+    await headline('Failed: job, app main. Firing: Heat.');
+
+    await press('pipelines', 'app', 'Acknowledge');
+    await headline('Failed: job. Firing: Heat.');
+    await heard(page, 'app #7 has failed, acknowledged by Ana');
+    assert.equal(await page.evaluate(`${row('pipelines', 'app')}.className`), 'row failed seen');
+    assert.match(await page.evaluate(`${row('pipelines', 'app')}.innerText`), /failed, acknowledged/);
+    await close();
+    await press('pipelines', 'app', 'Take back');
+    await headline('Failed: job, app main. Firing: Heat.');
+    await close();
+    await press('pipelines', 'app', 'Acknowledge');
+    await headline('Failed: job. Firing: Heat.');
+    await close();
+    await press('numbers', 'Heat', 'Acknowledge');
+    await headline('Failed: job.');
+    await close();
+    assert.match(await status(), /^bad: job has failed: no room$/m);
+    await press('hosts', 'job', 'Acknowledge');
+    await headline('All is well.');
+    await close();
+    assert.equal(await status(), 'ok\n', 'for everyone');
+
+    // It is so on a page opened later, and after a restart; what changes is in the headline again.
+    await stop(server);
+    [server] = await start(address, ...store);
+    const later = await live(browser, at);
+    await later.until('all is well', 'document.querySelector("#headline").textContent === "All is well."');
+    for (const [area, name] of [['pipelines', 'app'], ['numbers', 'Heat'], ['hosts', 'job']]) {
+      assert.ok(await later.evaluate(`${row(area, name)}.classList.contains("seen")`), name);
+    }
+    assert.match(await (await fetch(`${at}/hosts`)).text(), /^job +failed/m, 'a host is not forgotten');
+    await later.close();
+    await page.front();
+    await fail();
+    await headline('Failed: app main.');
+    await fetch(`${at}/beat/job`);
+    await page.until('the job is well', `${row('hosts', 'job')}.className === "row up"`);
+    await say(at, { event: 'alert', key: 'Heat', status: 'firing', message: 'it is hotter' });
+    await headline('Failed: app main. Firing: Heat.');
+
+    // A pipeline of which nobody said the end, which the server's list does not have.
+    assert.ok(await page.evaluate(`${row('pipelines', 'lost')}.classList.contains("running")`));
+    await press('pipelines', 'lost', 'Forget');
+    await page.until('it is gone', `!${row('pipelines', 'lost')} && !document.querySelector("#more").open`);
+    const third = await live(browser, at);
+    await third.until('the other one is there', `Boolean(${row('pipelines', 'app')})`);
+    assert.ok(await third.evaluate(`!${row('pipelines', 'lost')}`));
+    assert.deepEqual(await page.errors(), []);
+    await stop(server);
+    rmSync(dirname(store[1]), { recursive: true });
+  },
+
+  // A row opens: all figures of a host, its changes; and what was heard of it survives a reload.
+  async opened(browser) {
+    const page = await live(browser);
+    for (const load of ['0.5', '1.5', '1']) await beat(url, 'web1', { every: 60, load1: load, mem_used: 4e9, mem_total: 16e9, up: 90_061, fans: 'two' });
+    const points = 'document.querySelector(".hosts polyline").points.length';
+    await page.until('three beats are drawn', `${points} === 3`);
+    await page.evaluate('document.querySelector(".hosts .row").click()');
+    await page.until('all figures', '/fans\\s+two/.test(document.querySelector("#more").innerText)');
+    const text = (await page.evaluate('document.querySelector("#more").innerText')).replace(/\s+/g, ' ');
+    for (const part of ['web1 is up', 'every 1 min 0 s', 'mem used 4 GB', 'up 1 d 1 h']) assert.ok(text.includes(part), `${part} in ${text}`);
+    assert.match(text, /\d up /, 'its changes');
+    await page.press('Escape', 'Escape', 27);
+    await page.until('it is closed', '!document.querySelector("#more").open');
+    await page.evaluate('location.reload()');
+    await page.until('the page is live anew', `document.readyState === "complete" && ${LIVE} && ${ROWS('hosts')}.length === 1`);
+    await page.until('the sparkline is there', `${points} >= 3`);
+    assert.deepEqual(await page.errors(), []);
+  },
+
+  // What turns bad is told: by a sound and a notification where that is switched on, and by a count in the icon.
+  async told(browser) {
+    const before = `globalThis.told = []; document.hasFocus = () => false;
+      AudioContext.prototype.createOscillator = new Proxy(AudioContext.prototype.createOscillator, { apply: (make, ...rest) => (told.push('tone'), Reflect.apply(make, ...rest)) });
+      globalThis.Notification = class { static permission = 'granted'; static requestPermission() {} constructor(title, { body }) { told.push(body); } };`;
+    const fail = (project) => say(url, { event: 'ci', key: project, project, status: 'failed', message: `${project} failed` });
+    const page = await browser.open(`${url}/`, { before });
+    await page.until('the page is live', LIVE);
+    const count = (number) => page.until(`the icon counts ${number}`, `document.querySelector("[rel=icon]").href.includes(">${number}<")`);
+    await fail('first');
+    await count(1);
+    assert.deepEqual(await page.evaluate('told'), [], 'not asked for');
+    await page.evaluate('document.querySelector("#bell").click()');
+    assert.deepEqual(await page.evaluate('[told.splice(0), document.querySelector("#bell").ariaPressed]'), [['tone', 'tone'], 'true'], 'as it will sound');
+    await fail('second');
+    await count(2);
+    assert.deepEqual(await page.evaluate('told.splice(0)'), ['tone', 'tone', 'Failed: second, first.']);
+    await fail('second');
+    await say(url, { event: 'ci', key: 'first', project: 'first', status: 'passed', message: 'first passed' });
+    await count(1);
+    assert.deepEqual(await page.evaluate('told'), [], 'nothing is newly bad');
+    await page.evaluate('document.querySelector("#bell").click()');
+    await fail('first');
+    await count(2);
+    assert.deepEqual(await page.evaluate('told'), [], 'switched off');
+    await say(url, { event: 'ci', key: 'first', project: 'first', status: 'gone', message: 'first is gone' });
+    await say(url, { event: 'ci', key: 'second', project: 'second', status: 'gone', message: 'second is gone' });
+    await page.until('the icon is the usual one', '!document.querySelector("[rel=icon]").href.includes("b5301d")');
+    assert.deepEqual(await page.errors(), []);
+  },
+
+  // On a wall nobody scrolls.
+  async wall(browser) {
+    for (let host = 0; host < 60; host += 1) await beat(url, `host-${host}`, { every: 3600 });
+    for (let number = 0; number < 100; number += 1) await say(url, { message: `message ${number}` });
+    const page = await browser.open(`${url}/?wall`, { before: 'globalThis.ahead = 0; const now = Date.now; Date.now = () => now() + ahead;' });
+    await page.until('the page is live', LIVE);
+    assert.equal(await page.evaluate('document.querySelector("#say").offsetHeight'), 0, 'no form');
+    await page.evaluate('document.querySelector("#talk").scrollTop = 0');
+    await page.until('it does not follow', '!document.querySelector("#newest").hidden');
+    const top = 'document.querySelector(".hosts .scroll").scrollTop';
+    await page.until('the list goes on', `${top} > 0`, 40_000);
+    await page.until('it follows again', 'document.querySelector("#newest").hidden');
+    const seen = new Set();
+    const place = 'document.body.style.translate';
+    seen.add(await page.evaluate(place));
+    await page.evaluate('ahead = 3_600_000');
+    await page.until('an hour later the picture has moved', `${place} !== ${JSON.stringify([...seen][0])}`, 40_000);
+    const [before, after] = [[...seen][0], await page.evaluate(place)].map((text) => [...text.matchAll(/\d/g)].map(Number));
+    assert.equal(Math.abs((before[0] ?? 0) - (after[0] ?? 0)) + Math.abs((before[1] ?? 0) - (after[1] ?? 0)), 2, 'by two pixels');
+    await page.until('it comes back to the top', `${top} === 0`, 60_000);
+    assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight'));
+  },
+
+  // Small things that a person meets.
+  async manners(browser) {
+    const page = await live(browser);
+    const send = async (text) => {
+      await page.evaluate('document.querySelector("#message").focus()');
+      await page.type(text);
+    };
+    await send('once');
+    await Promise.all([page.press('Enter', 'Enter', 13, '\r'), page.press('Enter', 'Enter', 13, '\r')]);
+    await heard(page, 'once');
+    await say(url, { message: 'then' });
+    await heard(page, 'then');
+    assert.equal((await (await fetch(`${url}/said?last=9`)).text()).split('once').length, 2, 'Enter twice says once');
+
+    // It follows in a smaller window, on its side, and with a keyboard; further up, what is new is counted.
+    for (let number = 0; number < 80; number += 1) await say(url, { message: `message ${number}: ${'words '.repeat(number % 30)}` });
+    await heard(page, 'message 79');
+    const below = '(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(document.querySelector("#talk"))';
+    for (const [width, height] of [[1440, 500], [844, 390], [390, 844], [390, 500], [1440, 900]]) {
+      await page.size(width, height);
+      await page.until(`it follows at ${width} by ${height}`, `innerWidth === ${width} && ${below} < 2`);
+      await say(url, { message: `at ${width} by ${height}` });
+      await heard(page, `at ${width} by ${height}`);
+      await page.until('it still follows', `${below} < 2 && document.querySelector("#newest").hidden`);
+    }
+    await page.evaluate('document.querySelector("#talk").scrollTop -= 300');
+    await page.until('it holds still', '!document.querySelector("#newest").hidden');
+    for (let number = 0; number < 3; number += 1) await say(url, { message: `unseen ${number}` });
+    await page.until('they are counted', 'document.querySelector("#newest").textContent === "3 new"');
+    await page.evaluate('document.querySelector("#newest").click()');
+    await heard(page, 'unseen 2');
+    await page.until('none is left', 'document.querySelector("#newest").hidden');
+
+    // The number of a pipeline is the one of its line.
+    const delivery = readFileSync(new URL('../hooks/gitlab.Pipeline-Hook.failed.json', import.meta.url));
+    await fetch(`${url}/hook/gitlab/ci`, { method: 'POST', body: delivery });
+    await page.until('the row', `${ROWS('pipelines')}.length === 1`);
+    const [number] = /#\d+/.exec(await page.evaluate(`${LAST}.innerText`));
+    assert.ok((await page.evaluate(`${ROWS('pipelines')}[0].innerText`)).includes(number), number);
+
+    // Not today is told by its date.
+    const yesterday = await browser.open(`${url}/`, { before: 'const now = Date.now; Date.now = () => now() + 86_400_000 * 2;' });
+    await yesterday.until('a date', '/^\\d+ [A-Z][a-z]+$/.test(document.querySelector("#talk time")?.textContent)');
+    assert.deepEqual(await page.errors(), []);
+  },
+
+  // Commands that are shown work where the page is; a page reloads after an update of the server, when nobody types.
+  async proxies(browser) {
+    const address = url.replace('http://', '');
+    const secure = await Between.start(address, { prefix: '/tools/aloud', tls: true });
+    const page = await live(browser, secure.url);
+    const [command] = await page.evaluate('[...document.querySelectorAll(".talk code")].map((code) => code.textContent)');
+    assert.ok(command.startsWith(`curl ${secure.url}/say -d `), command);
+    execFileSync('sh', ['-c', command.replace('curl', 'curl -sk')]);
+    await heard(page, 'Hi');
+    assert.equal(await page.evaluate('isSecureContext'), true);
+    await page.close();
+    secure.end();
+
+    const between = await Between.start(address);
+    const open = await live(browser, between.url);
+    await open.evaluate('globalThis.old = true');
+    await open.evaluate('document.querySelector("#message").value = "half a sent"');
+    between.build = 'newer';
+    between.cut();
+    await open.until('the loss is shown', `!(${LIVE})`);
+    await open.until('it is back', LIVE);
+    await say(url, { message: 'meanwhile' });
+    await heard(open, 'meanwhile');
+    assert.equal(await open.evaluate('old'), true, 'nothing that is typed is lost');
+    await open.evaluate('document.querySelector("#message").value = ""');
+    await open.until('it is loaded anew', `!globalThis.old && document.readyState === "complete" && ${LIVE}`);
+    await heard(open, 'meanwhile');
+    between.end();
+  },
+
   async token(browser) {
     const hear = 's3cret&co+=~';
     const [server, address] = await start('127.0.0.1:0', '--listen-token', hear, '--say-token', 'other');
@@ -434,8 +662,12 @@ const scenarios = {
       await page.type(token);
       await page.press('Enter', 'Enter', 13, '\r');
     };
+    await page.press('Escape', 'Escape', 27);
+    await page.until('it is asked for no more', '!document.querySelector("#door").open');
+    assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'The server wants a token.');
+    await page.evaluate('document.querySelector("#connection").click()'); // which says: token needed
     await enter('wrong');
-    await page.until('it is asked for again', 'document.querySelector("#door").open');
+    await page.until('it is asked for again', 'document.querySelector("#door h2").textContent === "This token is not taken to listen."');
     await enter(hear);
     await page.until('the page is live', LIVE);
 
@@ -445,7 +677,17 @@ const scenarios = {
       await page.type(text);
       await page.press('Enter', 'Enter', 13, '\r');
     };
+    const words = 'document.querySelector("#door h2").textContent';
     await speak('with a token');
+    await page.until('it is asked for', 'document.querySelector("#door").open');
+    assert.equal(await page.evaluate(words), 'This server wants a token to speak.');
+    await page.press('Escape', 'Escape', 27);
+    await page.until('it is told what was not done', 'document.querySelector("#trouble").textContent === "Not said: it takes a token."');
+    assert.equal(await page.evaluate('document.querySelector("#message").value'), 'with a token', 'the text is kept');
+    await page.evaluate('document.querySelector("#message").focus()');
+    await page.press('Enter', 'Enter', 13, '\r');
+    await enter('wrong again');
+    await page.until('a wrong one is told from none', `${words} === "This token is not taken to speak."`);
     await enter('other');
     await heard(page, 'with a token');
     await speak('and again');
@@ -467,28 +709,63 @@ const scenarios = {
     mkdirSync(shots, { recursive: true });
     const page = await live(browser);
     await page.evaluate(axe());
-    const check = async (what) => {
-      const { violations, passes } = await page.evaluate('axe.run({ resultTypes: ["violations"] })');
+    const check = async (what, of = page) => {
+      const { violations, passes } = await of.evaluate('axe.run({ resultTypes: ["violations"] })');
       const found = violations.map(({ id, help, nodes }) => `${id}: ${help}\n${nodes.slice(0, 3).map(({ html, failureSummary }) => `  ${html.slice(0, 200)}\n  ${failureSummary}`).join('\n')}`);
       assert.deepEqual(found, [], `${what}\n${found.join('\n')}`);
       assert.ok(passes.length > 5);
-      writeFileSync(new URL(`${what}.png`, shots), await page.screenshot());
+      writeFileSync(new URL(`${what}.png`, shots), await of.screenshot());
     };
     await check('empty');
     await lively(url);
     await page.until('the host that stays silent is down', `${ROWS('hosts')}[0].className === "row down"`);
-    for (const [size, width, height] of [['desk', 1440, 900], ['wall', 1920, 1080], ['phone', 390, 844]]) {
+    const sizes = [['tiny', 320, 640], ['phone', 390, 844], ['side', 844, 390], ['zoomed', 960, 540], ['laptop', 1366, 768], ['wall', 1920, 1080], ['large', 3840, 2160]];
+    const narrow = `Math.min(...['hosts', 'pipelines', 'numbers'].flatMap((area) => [...document.querySelectorAll('.' + area + ' .row strong')]).map((name) => name.parentNode.offsetWidth).filter(Boolean))`;
+    const small = `[...document.querySelectorAll('button, input, textarea, a')].filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.closest('.row, p') && Math.min(each.offsetHeight, each.offsetWidth) < 44).map((each) => each.outerHTML.slice(0, 80) + each.offsetWidth + ' ' + each.offsetHeight)`;
+    for (const [size, width, height] of sizes) {
       for (const dark of [false, true]) {
         await page.size(width, height);
         await page.theme(dark);
-        for (const area of size === 'phone' ? ['hosts', 'pipelines', 'talk'] : ['']) {
+        const isSmall = width <= 820 || height <= 480;
+        for (const area of isSmall ? ['hosts', 'pipelines', 'numbers', 'talk'] : ['']) {
           if (area) await page.evaluate(`document.querySelector('nav [value=${area}]').click()`);
-          await page.evaluate('new Promise((go) => setTimeout(go, 100))');
+          await page.evaluate('new Promise((go) => setTimeout(go, 150))');
           assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${size} fits`);
+          const rem = await page.evaluate('Number.parseFloat(getComputedStyle(document.documentElement).fontSize)');
+          assert.ok((await page.evaluate(narrow)) >= Math.floor(8 * rem), `${size}: a name is ${await page.evaluate(narrow)} pixels wide`);
+          if (isSmall) assert.deepEqual(await page.evaluate(small), [], `${size}: what is touched has 44 pixels`);
           await check([size, area, dark ? 'dark' : 'light'].filter(Boolean).join('-'));
         }
       }
     }
+
+    // An opened row, an acknowledged one, a filter, a wall, and a server that is silent.
+    await page.size(1366, 768);
+    for (const dark of [false, true]) {
+      await page.theme(dark);
+      await page.evaluate('document.querySelector(".hosts .row").click()');
+      await check(`opened-${dark ? 'dark' : 'light'}`);
+      if (!dark) await page.evaluate('document.querySelector("#more [value=seen]").click()');
+      await page.until('it is acknowledged', `${ROWS('hosts')}[0].classList.contains("seen")`);
+      await page.evaluate('document.querySelector("#more").close()');
+      await check(`acknowledged-${dark ? 'dark' : 'light'}`);
+    }
+    const [server, address] = await start('127.0.0.1:0', '--heartbeat', '1');
+    await lively(`http://${address}`);
+    const wall = await live(browser, `http://${address}`, { width: 1920, height: 1080 });
+    await wall.evaluate('history.replaceState(null, "", "/?wall&channel=ci&only=talk,hosts,pipelines"), location.reload()');
+    await wall.until('it is a wall', `document.readyState === "complete" && document.body.classList.contains("wall") && ${LIVE}`);
+    await wall.evaluate(axe());
+    await check('filtered-wall', wall);
+    server.kill('SIGSTOP');
+    await wall.until('it is stale', 'document.body.classList.contains("stale")');
+    for (const dark of [false, true]) {
+      await wall.theme(dark);
+      await check(`stale-${dark ? 'dark' : 'light'}`, wall);
+    }
+    await Promise.all([stop(server), wall.close()]);
+    await page.front();
+
     await page.evaluate('document.querySelector("#door").showModal()');
     await check('token');
     await page.evaluate('document.querySelector("#door").close()');

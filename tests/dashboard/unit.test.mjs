@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { details, wordOn } from '../../src/page/details.js';
 import { headline } from '../../src/page/headline.js';
 import { Model } from '../../src/page/model.js';
 import { day, plot, runs } from '../../src/page/plot.js';
-import { figure, shortened, span, standing, when } from '../../src/page/text.js';
+import { figure, shortened, size, span, standing, when } from '../../src/page/text.js';
 
 const LIVE = { state: 'live', silent: 100, silence: 37_500 };
 const nothing = { hosts: [], runs: [], things: [] };
@@ -112,4 +113,71 @@ test('figures and times read well', () => {
   assert.deepEqual([span(59), span(61), span(3700)], ['59 s', '1 min 1 s', '1 h 1 min']);
   const noon = new Date(2026, 10, 28, 12, 0).getTime();
   assert.deepEqual([when(noon, noon), when(noon - 86_400_000, noon)], ['12:00', '27 Nov']);
+});
+
+test('what is acknowledged is no headline until it changes, and its state and strip stay', () => {
+  const model = new Model();
+  const word = (id, event, key, status, fields = {}, text = 'x') => model.apply({ heard: { id, event, time: id * 1000, channel: '', name: '', key, status, text, fields } });
+  word(1, 'ci', 'app main', 'failed', { project: 'app', ref: 'main', seconds: '60' });
+  word(2, 'alert', 'Heat', 'firing');
+  word(3, 'host-state', 'web1', 'failed', { state: 'failed' });
+  const known = () => ({ hosts: [...model.hosts.values()], runs: [...model.runs.values()], things: [...model.things.values()] });
+  assert.equal(text(known()), 'Failed: web1, app main. Firing: Heat.');
+  const acknowledge = (id, kind, item) => {
+    const { event, key, status, message, name, ...fields } = wordOn(kind, item, 'seen', 'Ana', 0);
+    word(id, event, key, status, fields, message);
+    assert.match(message, /, acknowledged by Ana$/);
+    return status;
+  };
+  assert.equal(acknowledge(4, 'runs', known().runs[0]), 'failed, acknowledged');
+  assert.equal(acknowledge(5, 'things', known().things[0]), 'firing, acknowledged');
+  assert.equal(acknowledge(6, 'hosts', known().hosts[0]), 'failed, acknowledged');
+  assert.equal(text(known()), 'All is well.');
+  const [run] = known().runs;
+  assert.deepEqual([run.state, run.seen, run.recent], ['failed', true, [[1, 'failed', 60]]]);
+  assert.deepEqual([known().things[0].state, known().hosts[0].state, known().hosts[0].seen], ['bad', 'failed', true]);
+  assert.ok(day(known().hosts[0].recent, 7000).failed && !day(known().hosts[0].recent, 7000).up);
+  assert.equal(wordOn('runs', run, 'unseen', 'Ana', 0).message, 'x', 'and it can be taken back');
+  word(7, 'ci', 'app main', 'failed', { project: 'app', ref: 'main' });
+  word(8, 'alert', 'Heat', 'firing');
+  assert.equal(text(known()), 'Failed: app main. Firing: Heat.');
+});
+
+test('a pipeline that runs and its end, which alone has a key, are one row; a dismissed one stays away', () => {
+  const model = new Model();
+  const word = (id, key, status, run) => ({ id, event: 'ci', time: id * 1000, channel: 'ci', name: '', key, status, text: 'x', fields: { project: 'app', ref: 'main', status, id: run } });
+  const running = word(1, '', 'running', '5');
+  model.apply({ heard: running });
+  model.apply({ heard: word(2, 'app main', 'failed', '5') });
+  assert.deepEqual([...model.runs.values()].map(({ state }) => state), ['failed']);
+  const gone = word(3, 'app main', 'gone', '5');
+  model.apply({ heard: gone });
+  assert.equal(model.runs.size, 0);
+  const later = new Model(); // which has the server's list, and then the history
+  later.apply({ things: [], newest: 3 });
+  [running, gone].forEach((heard) => later.apply({ heard }));
+  assert.equal(later.runs.size, 0);
+  const late = new Model();
+  late.apply({ things: [{ id: '2', time: '2026-01-01T00:00:00Z', event: 'ci', channel: 'ci', key: 'app main', status: 'failed', fields: { project: 'app', ref: 'main', id: '5' } }], newest: 2 });
+  late.apply({ heard: running });
+  assert.deepEqual([...late.runs.values()].map(({ state }) => state), ['failed'], 'old news');
+});
+
+test('an opened row has all that is known', () => {
+  const model = new Model();
+  const beat = (time, load) => model.apply({ heard: { id: 0, event: 'host', time, name: 'web1', fields: { state: 'up', load1: load, mem_used: '1', mem_total: '4', fans: 'two' } } });
+  [0, 100, 400, 700, 6000, 6300].forEach((seconds, place) => beat(seconds * 1000, String(place)));
+  const [host] = model.hosts.values();
+  const { figures, plots, wrong } = details('hosts', host);
+  assert.deepEqual(host.loads, [0, 1, 2, 3, 4, 5]);
+  assert.deepEqual(host.hours.map(([at, load]) => [at, load]), [[0, 1], [300, 2], [600, 3], [6000, 4], [6300, 5]]);
+  assert.ok(figures.some(([name, value]) => name === 'fans' && value === 'two'));
+  assert.deepEqual(plots.map(([name, { range }]) => [name, range]), [['load', '1 – 5'], ['memory %', '25 – 25']]);
+  assert.equal(plots[0][1].line.split('M').length, 3, 'a gap where nothing was heard');
+  assert.equal(wrong, false);
+  const anew = new Model();
+  anew.saved = { web1: { loads: host.loads, hours: host.hours } };
+  anew.apply({ heard: { id: 0, event: 'host', time: 6_400_000, name: 'web1', fields: { state: 'up', load1: '6' } } });
+  assert.equal([...anew.hosts.values()][0].loads.length, 7, 'what was heard before a reload');
+  assert.deepEqual([size(999), size(16e9), size(1e18)], ['999 B', '16 GB', '1000000 TB']);
 });
