@@ -24,8 +24,7 @@ pub struct File {
     text: String,
 }
 
-/// The modules of the script, in an order that compresses well. What begins as soon as it is there comes after what it
-/// uses: `aloud.js` is the last.
+/// The modules of the script, in an order that compresses well. `aloud.js` is the last, because it begins at once.
 const MODULES: [&str; 14] = [
     include_str!("model.js"),
     include_str!("rows.js"),
@@ -56,6 +55,9 @@ static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
         File { name: "aloud.js", content_type: "text/javascript; charset=utf-8", text: script() },
     ]
 });
+
+/// The entity tag of every file. It changes with any of them, so a page that asks for one tells whether it is an old page.
+static TAG: LazyLock<String> = LazyLock::new(|| tag(&FILES.each_ref().map(|file| file.text.as_str()).concat()));
 
 /// The page itself, for `/`.
 pub fn page() -> &'static File {
@@ -88,11 +90,10 @@ fn lean(text: &str) -> String {
 
 /// Answers with `file`, or with 304 if the browser has it already (RFC 9110 section 13.1.2).
 pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
-    let tag = tag(&file.text);
-    let known = has(exchange.header("If-None-Match").unwrap_or(""), &tag);
+    let known = has(exchange.header("If-None-Match").unwrap_or(""), &TAG);
     let answer = if known { Answer::empty(304) } else { Answer::new(200, file.content_type, file.text.as_str()) };
     let answer = Answer { caching: "no-cache", ..answer } // asked again each time, answered with 304
-        .with("ETag", tag)
+        .with("ETag", &*TAG)
         .with("Content-Security-Policy", POLICY)
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "no-referrer");

@@ -112,5 +112,5 @@ function drawHeadline() {
   const count = stale ? '?' : bad.size;
   document.title = level ? `${bad.size ? `(${count}) ` : ''}${text}` : 'aloud';
   set(find('[rel=icon]'), 'href', count ? badge(count) : find('#logo').src);
-  if (link.state !== 'connecting') tellOf(stale ? new Set([...bad, link]) : bad, text);
+  if (link.state !== 'connecting') tellOf(stale ? new Set([...bad, 'server']) : bad, text);
 }

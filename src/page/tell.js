@@ -8,7 +8,7 @@ let audio;
 let told; // what was bad before
 
 function turn(on) {
-  find('#bell').ariaPressed = on;
+  find('#bell').ariaPressed = Boolean(on);
   store.aloudBell = on ? 'on' : '';
   if (on) audio ??= new AudioContext();
 }

@@ -11,7 +11,11 @@ const PATIENCE_MS = 30_000;
 // Waits until `expression` is true in `page`, and returns how long that took, in milliseconds.
 export async function until(page, what, expression, patience = PATIENCE_MS) {
   const start = performance.now();
-  while (!(await page.evaluate(expression))) {
+  // A page that is just loaded anew answers nothing.
+  const holds = () => page.evaluate(expression).catch((error) => {
+    if (!/context|navigat|destroyed|unload/i.test(error.message)) throw error;
+  });
+  while (!(await holds())) {
     if (performance.now() - start > patience) {
       const text = await page.evaluate('document.body.innerText.slice(0, 2000)');
       throw new Error(`late after ${patience} ms: ${what}\n${(await page.errors()).join('\n')}\n--- the page says\n${text}`);
