@@ -103,8 +103,8 @@ fn a_row_that_is_acknowledged_is_out_of_the_headline_until_it_changes() {
 }
 
 #[test]
-fn firefox_acknowledges_too() {
-    play_in("firefox", "acknowledged");
+fn firefox_shows_hosts_too() {
+    play_in("firefox", "hosts");
 }
 
 #[test]

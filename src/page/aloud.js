@@ -10,7 +10,6 @@ import { filter, isWall, showView, tokenOfAddress } from './view.js';
 import { hangOnWall } from './wall.js';
 
 const CONNECTION = { lost: 'connection lost', token: 'token needed', refused: 'turned away' };
-const SAVED_MS = 600_000; // so long beats are kept for a page that is loaded anew
 
 let build; // names the page's script
 let way; // the port to the stream
@@ -52,7 +51,7 @@ function use(port) {
 
 function knock() {
   const { at, hosts } = JSON.parse(store.aloudBeats ?? '{}');
-  way.postMessage({ token: store.aloudToken, saved: Date.now() - at < SAVED_MS ? hosts : {} });
+  way.postMessage({ token: store.aloudToken, saved: Date.now() - at < 600_000 ? hosts : {} });
 }
 
 function showLink({ state, word, silence }) {

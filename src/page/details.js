@@ -7,11 +7,8 @@ import { plot } from './plot.js';
 import { draw, find, findAll, make, web, write } from './rows.js';
 import { ACKNOWLEDGED, WRONG, nameOf, plain, share, size, span, standing } from './text.js';
 
-const GAP_S = 900; // from one value of the last hours to the next
-const SPANS = ['up', 'every', 'grace'];
-
 const figureOf = ([key, value]) => {
-  const words = /_(used|total)$/.test(key) ? size : SPANS.includes(key) ? span : String;
+  const words = /_(used|total)$/.test(key) ? size : key === 'up' ? span : String;
   return [key.replaceAll('_', ' '), value && Number.isFinite(Number(value)) ? words(value) : value];
 };
 
@@ -19,14 +16,14 @@ const figureOf = ([key, value]) => {
 // changes with their times, the newest first, and whether it is wrong.
 export function details(kind, item) {
   const { state, text, fields, figures = fields, recent } = item;
-  const hours = (place) => plot(item.hours.map((each) => [each[0], each[place]]), GAP_S);
+  const hours = (place) => plot(item.hours.map((each) => [each[0], each[place]]), 900);
   const number = item.event === 'number';
   const host = kind === 'hosts';
   return {
     title: host ? item.name : nameOf(item),
     text,
     url: fields.url ?? '',
-    figures: Object.entries(figures).map(figureOf),
+    figures: Object.entries(figures).filter(([key]) => key !== 'state').map(figureOf),
     changes: number ? [] : recent.slice(-12).reverse(),
     plots: host ? [['load', hours(1)], ['memory %', hours(2)]] : number ? [[fields.unit ?? 'value', plot(recent)]] : [],
     wrong: WRONG.test(state) || (host && share(figures, 'disk') >= FULL),

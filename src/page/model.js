@@ -7,7 +7,6 @@ const MOST = { said: 2000, characters: 4e6, channels: 100, runs: 200, hosts: 10_
 const LOADS_MOST = 40;
 const HOURS_MOST = 72;
 const HOURS_STEP_S = 300; // of the last hours, one load and one share of memory is known every five minutes
-const FIELD_MOST = 500;
 const CI = /^ci\b/;
 
 // What the words for a pipeline's state come to; any other waits for something.
@@ -203,7 +202,7 @@ function stateOf(word) {
 }
 
 function short(text) {
-  return String(text ?? '').slice(0, FIELD_MOST);
+  return String(text ?? '').slice(0, 500);
 }
 
 function shortFields(fields) {

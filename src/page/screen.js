@@ -29,6 +29,7 @@ export const page = { model: new Model(), skew: 0, link: { state: 'connecting' }
 const lists = {};
 let drawn = {}; // what of the model is on the screen
 let drawnAt = 0;
+let lasted = 0;
 let soon;
 export let talk;
 let areas;
@@ -42,9 +43,9 @@ export function beginToDraw() {
   drawSoon();
 }
 
-// At most ten times a second. By a timer, because a tab in the background gets no frames but shows its title.
+// At most ten times a second, and less often where that would take more than a twentieth of the time. By a timer, because a tab in the background gets no frames but shows its title.
 export function drawSoon() {
-  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : 100) - Date.now()));
+  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : Math.max(100, 20 * lasted)) - Date.now()));
 }
 
 // Draws all of it once more.
@@ -66,6 +67,7 @@ function drawNow() {
   drawTalk();
   drawRows(drawnAt + page.skew);
   showDetails(model, drawnAt + page.skew);
+  lasted = Date.now() - drawnAt;
 }
 
 function drawTalk() {

@@ -5,7 +5,6 @@ import { Model, wordOf } from './model.js';
 
 const AGAIN_MS = 1300; // from one attempt to the next: the page is back within two seconds of the network
 const PATIENCE_MS = 5000; // for one attempt; and until a server that refuses is asked again
-const LINE_MOST = 4e6; // characters
 
 const model = new Model();
 const ports = new Set();
@@ -46,26 +45,27 @@ async function attempt() {
   clearTimeout(next);
   next = setTimeout(attempt, AGAIN_MS * (0.8 + Math.random() * 0.2));
   const ours = new AbortController();
-  const [asked, patience] = [token, setTimeout(() => ours.abort(), PATIENCE_MS)];
+  const asked = token;
+  const patience = setTimeout(() => ours.abort(), PATIENCE_MS);
   const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: 200 }) }, ours.signal)
     .catch(() => null);
-  clearTimeout(patience);
   if (stream || asked !== token) return ours.abort();
   if (!answer) return become('lost');
-  if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours);
+  if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours, patience);
   ours.abort();
   clearTimeout(next);
   next = setTimeout(attempt, PATIENCE_MS);
   become(answer.status === 401 ? 'token' : 'refused');
 }
 
-async function hear(answer, ours) {
+async function hear(answer, ours, patience) {
   stream = ours;
   clearTimeout(next);
   word = Date.now();
   try {
     const lines = read(answer.body);
     await stands(ours.signal, answer); // what comes meanwhile waits in the stream
+    clearTimeout(patience);
     become('live');
     for await (const line of lines) {
       if (stream !== ours) return;
@@ -95,7 +95,7 @@ async function* read(body) {
   let rest = '';
   for (;;) {
     const { done, value } = await reader.read();
-    if (done || rest.length > LINE_MOST) return;
+    if (done || rest.length > 4e6) return;
     const silent = Date.now() - word;
     word = Date.now();
     if (value === '\n' && silent > 900) heartbeat = Math.min(silent, 60_000);

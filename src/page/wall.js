@@ -5,13 +5,12 @@ import { findAll } from './rows.js';
 
 const STEP_MS = 15_000;
 const CALM_MS = 30_000; // after somebody has touched it
-const HOUR_MS = 3_600_000;
 
 export function hangOnWall(talk) {
   let touched = -CALM_MS;
   onwheel = onmousemove = () => (touched = performance.now());
   setInterval(() => {
-    const hour = Math.floor(Date.now() / HOUR_MS);
+    const hour = Math.floor(Date.now() / 3_600_000);
     document.body.style.translate = `${(hour + 1) & 2}px ${hour & 2}px`;
     if (performance.now() - touched < CALM_MS) return;
     if (!talk.follows) talk.toNewest();

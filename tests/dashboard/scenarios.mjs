@@ -127,7 +127,7 @@ const scenarios = {
     await heard(second, 'to both');
     await page.front();
     await heard(page, 'to both');
-    assert.deepEqual([...page.requests, ...second.requests].filter((asked) => !asked.startsWith(url)), [], 'nobody else is asked');
+    assert.deepEqual([...page.requests, ...second.requests].filter((asked) => !asked.startsWith(url) && !asked.startsWith('data:')), [], 'nobody else is asked');
     assert.deepEqual(page.complaints.filter((line) => !line.includes('400')), []);
   },
 
@@ -513,7 +513,7 @@ const scenarios = {
     await page.evaluate('document.querySelector(".hosts .row").click()');
     await page.until('all figures', '/fans\\s+two/.test(document.querySelector("#more").innerText)');
     const text = (await page.evaluate('document.querySelector("#more").innerText')).replace(/\s+/g, ' ');
-    for (const part of ['web1 is up', 'every 1 min 0 s', 'mem used 4 GB', 'up 1 d 1 h']) assert.ok(text.includes(part), `${part} in ${text}`);
+    for (const part of ['web1 is up', 'every 60', 'mem used 4 GB', 'up 1 d 1 h']) assert.ok(text.includes(part), `${part} in ${text}`);
     assert.match(text, /[\dM] up /, 'its changes');
     await page.press('Escape', 'Escape', 27);
     await page.until('it is closed', '!document.querySelector("#more").open');
