@@ -8,7 +8,7 @@ const TEXT_MOST = 1500;
 const WINDOW = 150; // rows of the conversation
 
 // No link's characters: what ends one in prose, and what could turn its letters around.
-const LINK = /https?:\/\/[^\s<>"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gi;
+const LINK = /https?:\/\/[^\s<>"'\x60\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gi;
 const AFTER_LINK = /[.,;:!?)\]}]+$/;
 
 // A name keeps its colour, today and tomorrow.
