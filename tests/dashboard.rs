@@ -103,11 +103,6 @@ fn a_row_that_is_acknowledged_is_out_of_the_headline_until_it_changes() {
 }
 
 #[test]
-fn firefox_shows_hosts_too() {
-    play_in("firefox", "hosts");
-}
-
-#[test]
 fn a_row_opens_and_what_was_heard_survives_a_reload() {
     play("opened");
 }
