@@ -2,8 +2,10 @@
 //! text stays a text whatever is said.
 
 use std::fs;
+#[cfg(feature = "store")]
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+#[cfg(feature = "store")]
 use std::sync::mpsc;
 #[cfg(feature = "store")]
 use std::time::{Duration, Instant};

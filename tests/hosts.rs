@@ -9,9 +9,7 @@ use serde_json::Value;
 
 #[cfg(feature = "store")]
 use crate::stalled::Meddler;
-#[cfg(feature = "store")]
-use crate::support::wait_until;
-use crate::support::{Answer, Folder, Server};
+use crate::support::{Answer, Folder, Server, wait_until};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
