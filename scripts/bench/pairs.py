@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares two builds of aloud in interleaved pairs of runs: new to old, the median and the range of the ratios.
 
-    scripts/bench/pairs.py OLD NEW [ROUNDS]      two binaries; 7 rounds, some 5 minutes
+    scripts/bench/pairs.py OLD NEW [ROUNDS [SCENARIO...]]    two binaries; 7 rounds of all scenarios, some 6 minutes
 
 Wants a machine that does nothing else, and the load generator (scripts/bench/run.sh builds it).
 """
@@ -50,10 +50,11 @@ def measure(binary, scenario, folder):
 def main():
     """Prints a line for each figure of each scenario."""
     old, new, rounds = *sys.argv[1:3], int(sys.argv[3]) if len(sys.argv) > 3 else 7
+    chosen = sys.argv[4:] or SCENARIOS
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as folder:
-        for scenario in SCENARIOS:
+        for scenario in chosen:
             pairs = [[measure(binary, scenario, folder) for binary in (old, new)] for _ in range(rounds)]
             for figure in FIGURES:
                 ratios = [b[figure] / a[figure] for a, b in pairs if a.get(figure) and b.get(figure)]
