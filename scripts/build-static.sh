@@ -4,7 +4,7 @@
 #   scripts/build-static.sh [TARGET] [CARGO FLAGS]
 #
 # Without a TARGET it is built for x86_64: with musl, where Rust has its library (1.5 MB), else with what every Debian
-# with Rust has, glibc (1.75 MB; 2.3 MB with a glibc that scripts/static/without-stdio.c does not know). For another
+# with Rust has, glibc (1.7 MB; 2.25 MB with a glibc that scripts/static/without-stdio.c does not know). For another
 # target its Rust library and Debian's cross compiler have to be there, and this script names what is not:
 #
 #   x86_64-unknown-linux-musl       rustup target add x86_64-unknown-linux-musl
@@ -12,8 +12,8 @@
 #   aarch64-unknown-linux-gnu       rustup target add aarch64-unknown-linux-gnu;      apt install gcc-aarch64-linux-gnu
 #   armv7-unknown-linux-gnueabihf   rustup target add armv7-unknown-linux-gnueabihf;  apt install gcc-arm-linux-gnueabihf
 #
-# The figures of the README are those of the ordinary build; musl's allocator has one lock for all threads, so a big machine
-# is better off with that.
+# It is built for size (the profile `small`). The figures of the README are those of the ordinary build; musl's allocator has
+# one lock for all threads, so a big machine is better off with that.
 #
 # No cargo feature is in it unless you say so: `--features store`, with or without a TARGET before it, gives it --store.
 # Where a server shall keep what is said, and scripts/Dockerfile and scripts/systemd/aloud.service want that, it is needed.
@@ -78,12 +78,12 @@ esac
 # independence the file is smaller and its pages need no relocation at the start; what it costs is that its code lies at
 # the same address every time.
 export RUSTFLAGS="$flags -C target-feature=+crt-static -C relocation-model=static -C linker=$linker"
-cargo build --release --quiet --target "$target" --no-default-features "$@" >&2
+cargo build --profile small --quiet --target "$target" --no-default-features "$@" >&2
 
 # scripts/Dockerfile copies it with its owner, because an image of one file has nothing that could make a folder.
-mkdir -p "$directory/release/empty"
+mkdir -p "$directory/small/empty"
 
-file=$directory/release/aloud
+file=$directory/small/aloud
 if readelf --program-headers "$file" | grep -q INTERP; then
     echo "$0: $file is dynamic all the same" >&2
     exit 1
