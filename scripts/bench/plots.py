@@ -1,4 +1,4 @@
-"""The two plots, as SVG written by hand: readable on light and on dark, small enough to read as text."""
+"""The three plots, as SVG written by hand: readable on light and on dark, small enough to read as text."""
 
 import math
 
@@ -67,30 +67,44 @@ def decades(low, high):
 
 def latency(results):
     """Delivery latency over the number of listeners, p50 and p99, both axes logarithmic."""
+    panels = [(f"delivery_{percentile}_ms", f"{percentile} in ms over listeners") for percentile in ("p50", "p99")]
+    return over_listeners(results, "Delivery latency, said to heard", panels)
+
+
+def cost(results):
+    """Processor time and answers over the number of listeners, both axes logarithmic. A straight line is a power."""
+    panels = [
+        ("cpu_us_per_delivery", "CPU for each delivery in us over listeners"),
+        ("say_p50_ms", "`/say` p50 in ms over listeners"),
+    ]
+    return over_listeners(results, "Cost over size", panels)
+
+
+def over_listeners(results, title, panels):
+    """A plot of two panels: a figure's key and the panel's title each."""
     family = scenarios.FAMILIES["Fan-out, paced"]
     parts = []
-    for left, percentile in zip(PANEL_LEFTS, ("p50", "p99")):
-        key = f"delivery_{percentile}_ms"
+    for left, (key, panel_title) in zip(PANEL_LEFTS, panels):
         lines = {
             name: [value(results, scenario, name, key) for scenario in family] for name in STYLES
         }
-        parts += latency_panel(left, f"{percentile} in ms over listeners", family, lines)
+        parts += panel(left, panel_title, family, lines)
     for index, name in enumerate(STYLES):
         x = 400 + index * 84
         parts.append(f'<path d="M{x} 22h28" {stroke(name)}/>')
         parts.append(text(x + 33, 26, name, kind="mine" if name == "aloud" else ""))
-    return document("Delivery latency, said to heard", LATENCY_HEIGHT, parts)
+    return document(title, LATENCY_HEIGHT, parts)
 
 
-def latency_panel(left, title, family, lines):
+def panel(left, title, family, lines):
     """One panel: a line for each server over the scenarios of the family."""
     known = [one for line in lines.values() for one in line if one]
     steps = decades(min(known, default=1), max(known, default=10))
     bottom = PANEL_TOP + PANEL_HEIGHT
     span = math.log(steps[-1] / steps[0]) or 1
 
-    def height(milliseconds):
-        return bottom - PANEL_HEIGHT * math.log(milliseconds / steps[0]) / span
+    def height(figure):
+        return bottom - PANEL_HEIGHT * math.log(figure / steps[0]) / span
 
     counts = [scenario.arguments[2] for scenario in family]
     width = math.log(counts[-1] / counts[0])

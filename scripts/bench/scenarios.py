@@ -15,7 +15,7 @@ NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 # Messages that may wait for one listener: the same bound in every server.
 QUEUE = "256"
 # Above the largest room, with space for speakers.
-MAX_LISTENERS = "6000"
+MAX_LISTENERS = "12000"
 # How long the load lasts in a scenario, in seconds, as a rule and with --quick.
 SECONDS = 4.0
 QUICK_SECONDS = 1.5
@@ -87,6 +87,7 @@ class Scenario:
     servers: tuple = COMPARED
 
 
+JOINS = (Figure("joins_per_second", "joins/s", "", "more"), Figure("cpu_us_per_join", "CPU per join", "us"))
 SAY_LATENCY = tuple(
     Figure(f"say_{key}_ms", f"`/say` {key}", "ms") for key in ("mean", "p50", "p95", "p99", "max")
 )
@@ -158,17 +159,20 @@ def kept():
 FAMILIES = {
     "Saying": (say(10, 9001), say(1, 0), say(16, 0)),
     "Keeping": (kept(),),
-    "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4)),
+    "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4), fanout(10_000, 2)),
     "Fan-out, flat out": (fanout(100, 0), fanout(1000, 0)),
     "Joining, memory, start": (
         Scenario(
             "join",
             "2,000 joins, at most 64 at a time",
             ("join", "--listeners", 2000, "--outstanding", 64),
-            (
-                Figure("joins_per_second", "joins/s", "", "more"),
-                Figure("cpu_us_per_join", "CPU per join", "us"),
-            ),
+            JOINS,
+        ),
+        Scenario(
+            "rejoin",
+            "5,000 cut at once come back, at most 64 at a time",
+            ("rejoin", "--listeners", 5000, "--outstanding", 64),
+            JOINS,
         ),
         Scenario("memory", "memory, 1,000 listeners", ("idle", "--listeners", 1000), MEMORY),
         Scenario("start", "start", ("start",), (Figure("start_ms", "exec to first answer", "ms"),)),

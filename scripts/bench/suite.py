@@ -204,9 +204,10 @@ def main():
     text = tables.markdown(results, [server.name for server in there], rounds, about(command))
     (folder / "results.md").write_text(text)
     (folder / "latency.svg").write_text(plots.latency(results))
+    (folder / "cost.svg").write_text(plots.cost(results))
     (folder / "throughput.svg").write_text(plots.throughput(results))
     print(text)
-    print(f"written to {folder}: results.md, latency.svg, throughput.svg", file=sys.stderr)
+    print(f"written to {folder}: results.md, latency.svg, cost.svg, throughput.svg", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,11 @@ impl Conversation {
         Ok(())
     }
 
+    /// Cuts all listeners' connections.
+    pub fn cut_all(&mut self) {
+        self.listeners.clear();
+    }
+
     fn open_listener(&mut self) -> Result<(), String> {
         let listener = Listener::join(self.address)?;
         self.listening.watch(listener.stream(), self.listeners.len())?;

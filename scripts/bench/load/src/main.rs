@@ -42,6 +42,7 @@ fn run() -> Result<scenarios::Figures, String> {
         Command::Say => scenarios::say(&options),
         Command::Fanout => scenarios::fanout(&options),
         Command::Join => scenarios::join(&options),
+        Command::Rejoin => scenarios::rejoin(&options),
         Command::Idle => scenarios::idle(&options),
         Command::Start => scenarios::start(&options),
     }

@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 
-pub const USAGE: &str = "usage: load say|fanout|join|idle|start --port PORT [--pid PID] \
+pub const USAGE: &str = "usage: load say|fanout|join|rejoin|idle|start --port PORT [--pid PID] \
     [--dialect aloud|nchan] [--listeners N] [--speakers N] [--rate MESSAGES_A_SECOND, 0: flat out] \
     [--seconds S] [--outstanding N] [-- SERVER ARGUMENT...]";
 
@@ -12,6 +12,7 @@ pub enum Command {
     Say,
     Fanout,
     Join,
+    Rejoin,
     Idle,
     Start,
 }
@@ -39,6 +40,7 @@ impl Options {
             Some("say") => Command::Say,
             Some("fanout") => Command::Fanout,
             Some("join") => Command::Join,
+            Some("rejoin") => Command::Rejoin,
             Some("idle") => Command::Idle,
             Some("start") => Command::Start,
             _ => return Err(USAGE.into()),

@@ -87,8 +87,20 @@ pub fn fanout(options: &Options) -> Result<Figures, String> {
 
 /// How fast listeners join.
 pub fn join(options: &Options) -> Result<Figures, String> {
-    let server = Server::of(options.pid)?;
+    join_all(&mut conversation(options)?, options)
+}
+
+/// How fast listeners come back whose connections were all cut at once.
+pub fn rejoin(options: &Options) -> Result<Figures, String> {
     let mut conversation = conversation(options)?;
+    conversation.join(options.listeners, options.outstanding)?;
+    conversation.settle()?;
+    conversation.cut_all();
+    join_all(&mut conversation, options)
+}
+
+fn join_all(conversation: &mut Conversation, options: &Options) -> Result<Figures, String> {
+    let server = Server::of(options.pid)?;
     let (cpu, start) = (server.cpu_nanoseconds()?, now());
     conversation.join(options.listeners, options.outstanding)?;
     let seconds = (now() - start) as f64 / SECOND as f64;
