@@ -26,6 +26,7 @@ SCENARIOS = {
     "1,000 paced": ("fanout", "--listeners", "1000", "--speakers", "4", "--rate", "50"),
     "100 flat out": ("fanout", "--listeners", "100", "--speakers", "4", "--rate", "0"),
     "joins": ("join", "--listeners", "2000"),
+    "joins again": ("rejoin", "--listeners", "2000"),
 }
 FIGURES = ("requests_per_second", "deliveries_per_second", "joins_per_second", "cpu_us_per_request",
            "cpu_us_per_delivery", "cpu_us_per_join", "say_p50_ms", "say_p99_ms", "delivery_p50_ms", "delivery_p99_ms")
