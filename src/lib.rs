@@ -79,7 +79,8 @@
 //! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for the lines that are left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
 //! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
-//! | conversation | one for each listener, and for a long answer | its own bell; its socket | the bell, or the heartbeat's time; bytes, or room for them | the stream or the answer ends |
+//! | listener | one for each listener | its own bell; its socket; when the stream has ended, the channel of the next listener | the bell, or the heartbeat's time; bytes, or room for them; a listener that joins | the stream has ended for 5 s, or the server stops |
+//! | conversation | one for a long answer | its socket | bytes, or room for them | the answer ends |
 //! | committer | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 1.9 s | a message that is handed in | the hub is closed, and all that was handed in is kept |
 //! | reader | 1 with `--redis`, else none | Redis, 0.5 s at a time | a message said at any server | the committer has ended |
 //! | keeper | 1 | the receiver on which it is called; a rest, 0.1 s at most | a speaker that wants a second hand, has walked enough or meets a rest; once a second | the server stops |

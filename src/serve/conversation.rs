@@ -14,7 +14,7 @@ use crate::room::carriers::BIG_ROOM;
 use crate::room::wire::Wire;
 use crate::serve::connections::{Awaited, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot};
-use crate::serve::threads::{LISTENER_STACK_BYTES, MOST_WAITING_PART, STACK_BYTES, survives};
+use crate::serve::threads::{MOST_WAITING_PART, STACK_BYTES, survives};
 use crate::sync::lock;
 
 impl Server {
@@ -178,17 +178,22 @@ impl Server {
         after: After,
     ) -> Option<(Connection, Awaited)> {
         let (server, of_thread) = (self.clone(), slot.clone());
-        let stack = if matches!(after, After::Listen(_)) { LISTENER_STACK_BYTES } else { STACK_BYTES };
+        let listens = matches!(after, After::Listen(_));
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
-        let started = self.start_thread("conversation", stack, move || {
+        let life = move || {
             let given = lock(&taken).take();
             drop(taken);
             if let Some((connection, after)) = given {
                 server.converse(&of_thread, connection, after);
             }
-        });
+        };
+        let started = if listens {
+            self.start_listening(Box::new(life))
+        } else {
+            self.start_thread("conversation", STACK_BYTES, life)
+        };
         let error = started.err()?;
         let (connection, after) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));

@@ -69,6 +69,7 @@ impl Pool {
         let listeners =
             config.max_listeners.unwrap_or(MOST_LISTENERS).min(most_open - most_open.div_ceil(SPEAKERS_PART));
         let (alive, ended) = bounded(0);
+        let (next_life, lives) = bounded(0);
         let Config { queue, history, history_bytes, things, .. } = config;
         let limits = Limits { listeners, queue, history, history_bytes, things };
         let (hub, called, threads, before) = make_hub(limits);
@@ -85,6 +86,7 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             cores: thread::available_parallelism().map_or(1, usize::from),
             kept: Mutex::default(),
+            lives: (Mutex::new(Some(next_life)), lives),
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
@@ -131,7 +133,7 @@ impl Pool {
         // A thread that parks a connection looks afterwards whether the server stops. So each is closed, here or there.
         let all = server.connections().all();
         all.iter().for_each(|slot| drop(slot.take()));
-        drop(lock(&server.alive).take());
+        drop((lock(&server.alive).take(), lock(&server.lives.0).take()));
         self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use tiny_http::SslContextWrap;
 
 use crate::api::service::Service;
@@ -22,6 +22,9 @@ use crate::sync::lock;
 
 pub(super) type Slot = connections::Slot<Connection>;
 pub(super) type Connections = connections::Connections<Connection>;
+
+/// The work of a thread.
+pub(super) type Life = Box<dyn FnOnce() + Send>;
 
 /// The state that all threads of the pool share.
 pub struct Server {
@@ -46,6 +49,9 @@ pub struct Server {
     /// Conversations to be answered, because their message is kept or refused. Locked for moments only. The thread that
     /// puts in the first one calls a waiting thread.
     pub(super) kept: Mutex<Vec<Kept>>,
+    /// The next listener's life, handed to a thread that waits for one: see `Server::start_listening`. The channel has no
+    /// room, so a life is sent only to a thread that waits. Its sender goes when the server stops, which ends them.
+    pub(super) lives: (Mutex<Option<Sender<Life>>>, Receiver<Life>),
     pub(super) stopping: AtomicBool,
     /// Cloned into each thread; see `Pool::ended`. `None` when the server stops.
     pub(super) alive: Mutex<Option<Sender<Infallible>>>,
