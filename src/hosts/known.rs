@@ -375,6 +375,22 @@ mod tests {
     }
 
     #[test]
+    fn of_very_many_changes_a_part_waits_to_be_said_at_a_time_so_that_speakers_come_between() {
+        let mut servers = Servers::new(1);
+        for host in 0..1000 {
+            servers.report(0, 0, &format!("h{host}"), Report::Beat, "");
+        }
+        (1..45).for_each(|second| servers.tick(second));
+        for second in [45, 46] {
+            let (changes, is_more) = servers.each[0].tick(servers.at(second));
+            assert_eq!((changes.len(), is_more), (MOST_WAITING, true));
+            let (none, is_more) = servers.each[0].tick(servers.at(second));
+            assert_eq!((none.len(), is_more), (0, true), "they wait");
+            changes.into_iter().for_each(|change| servers.announce(0, second, Some(change)));
+        }
+    }
+
+    #[test]
     fn who_could_not_hear_gives_hosts_time() {
         let check = |deaf: fn(&mut Servers)| {
             let mut servers = Servers::new(1);
