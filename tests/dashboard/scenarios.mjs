@@ -157,7 +157,7 @@ const scenarios = {
     await shows('up again', 'up');
     await heard(page, 'is up again after ');
     assert.match(await page.evaluate(`${LAST}.innerText`), /it has rebooted$/);
-    await page.until('the sparkline has two points', `document.querySelector(".hosts polyline").points.length === 2`);
+    await page.until('the sparkline has two points', `document.querySelector(".hosts polyline")?.points.length === 2`);
 
     // A page opened later knows it, figures and all, without a beat; a host that is forgotten is gone.
     await beat(url, 'web2', { every: 3600, load1: '0.25' });
@@ -275,7 +275,7 @@ const scenarios = {
       for (let host = 0; host < 500; host += 50) {
         await Promise.all(Array.from({ length: 50 }, (_, place) => beat(url, `host-${host + place}`, figures())));
       }
-      await page.until('every beat is heard', `document.querySelector('.hosts polyline').points.length === ${rounds}`);
+      await page.until('every beat is heard', `document.querySelector(".hosts polyline")?.points.length === ${rounds}`);
     };
     await beats(1);
     await talk(3000);
@@ -508,7 +508,7 @@ const scenarios = {
   async opened(browser) {
     const page = await live(browser);
     for (const load of ['0.5', '1.5', '1']) await beat(url, 'web1', { every: 60, load1: load, mem_used: 4e9, mem_total: 16e9, up: 90_061, fans: 'two' });
-    const points = 'document.querySelector(".hosts polyline").points.length';
+    const points = 'document.querySelector(".hosts polyline")?.points.length';
     await page.until('three beats are drawn', `${points} === 3`);
     await page.evaluate('document.querySelector(".hosts .row").click()');
     await page.until('all figures', '/fans\\s+two/.test(document.querySelector("#more").innerText)');
@@ -561,6 +561,7 @@ const scenarios = {
     const page = await browser.open(`${url}/?wall`, { before: 'globalThis.ahead = 0; const now = Date.now; Date.now = () => now() + ahead;' });
     await page.until('the page is live', LIVE);
     assert.equal(await page.evaluate('document.querySelector("#say").offsetHeight'), 0, 'no form');
+    await heard(page, 'message 99');
     await page.evaluate('document.querySelector("#talk").scrollTop = 0');
     await page.until('it does not follow', '!document.querySelector("#newest").hidden');
     const top = 'document.querySelector(".hosts .scroll").scrollTop';
