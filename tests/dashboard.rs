@@ -98,6 +98,12 @@ fn firefox_says_so_too() {
 }
 
 #[test]
+fn in_firefox_a_second_page_and_one_that_missed_nothing_are_live_too() {
+    play_in("firefox", "hosts");
+    play_in("firefox", "acknowledged");
+}
+
+#[test]
 fn a_row_that_is_acknowledged_is_out_of_the_headline_until_it_changes() {
     play("acknowledged");
 }

@@ -3,11 +3,12 @@
 
 import { Model, wordOf } from './model.js';
 
-const AGAIN_MS = 1300; // from one attempt to the next: the page is back within two seconds of the network
+const AGAIN_MS = 1100; // from one attempt to the next: the page is back within two seconds of the network
 const PATIENCE_MS = 5000; // for one attempt; and until a server that refuses is asked again
 
 const model = new Model();
 const ports = new Set();
+const attempts = new Set(); // that hang: each holds one of the browser's connections
 let stream = null; // the one attempt that is heard
 let state = 'connecting'; // live, lost, token, refused
 let word = Date.now(); // when the server was last heard, by our clock
@@ -46,9 +47,11 @@ async function attempt() {
   next = setTimeout(attempt, AGAIN_MS * (0.8 + Math.random() * 0.2));
   const ours = new AbortController();
   const asked = token;
+  attempts.add(ours);
   const patience = setTimeout(() => ours.abort(), PATIENCE_MS);
   const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: 200 }) }, ours.signal)
     .catch(() => null);
+  attempts.delete(ours);
   if (stream || asked !== token) return ours.abort();
   if (!answer) return become('lost');
   if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours, patience);
@@ -60,6 +63,7 @@ async function attempt() {
 
 async function hear(answer, ours, patience) {
   stream = ours;
+  attempts.forEach((other) => other.abort());
   clearTimeout(next);
   word = Date.now();
   try {

@@ -124,6 +124,8 @@ impl Hub {
         let (heard, replay) = self.replay(&mut room, &wants, since);
         if !replay.is_empty() {
             letterbox.put_before(replay);
+        } else if since != Since::NOW {
+            letterbox.show_life();
         }
         room.last_number += 1;
         let number = room.last_number;

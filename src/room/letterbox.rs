@@ -150,6 +150,16 @@ impl Letterbox {
         true
     }
 
+    /// Puts a heartbeat behind the head, for a listener that asked for earlier messages where none are kept. Firefox tells
+    /// a page of an answer with the first byte of its body, and only JSON has nothing else to begin with. While nobody
+    /// but the hub knows of this letterbox, nobody holds the pen.
+    pub fn show_life(&self) {
+        if let Some(mut pen) = try_lock(&self.pen).filter(|pen| pen.format == Format::Json) {
+            let heartbeat = frame::framed(frame::heartbeat(pen.format).to_vec(), pen.chunked);
+            pen.half_sent.extend(heartbeat);
+        }
+    }
+
     /// Prefetches the memory that [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
     pub fn look_ahead(&self) {
         std::hint::black_box((self.waiting.load(Ordering::Relaxed), self.letters.is_empty()));

@@ -150,7 +150,9 @@ class Page {
     });
   }
 
-  close() {
-    return this.send('WebDriver:CloseWindow', {});
+  // Leaves the first of the other windows as the one that is driven.
+  async close() {
+    const [other] = await this.send('WebDriver:CloseWindow', {});
+    await this.browser.inTurn(() => this.browser.send('WebDriver:SwitchToWindow', { handle: other }));
   }
 }
