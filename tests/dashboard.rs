@@ -119,6 +119,11 @@ fn what_turns_bad_is_told() {
 }
 
 #[test]
+fn a_hidden_page_is_told_nothing_but_what_its_title_needs_and_catches_up() {
+    play("hidden");
+}
+
+#[test]
 fn on_a_wall_the_lists_go_on_by_themselves() {
     play("wall");
 }

@@ -39,6 +39,7 @@ function use(port) {
       page.model = Object.assign(new Model(), data.model);
       drawAnew();
     }
+    if (data.model || data.known) page.known = data.known;
     for (const item of [data, ...(data.batch ?? [])]) {
       page.skew = item.skew ?? page.skew;
       page.model.apply(item);
@@ -51,7 +52,7 @@ function use(port) {
 
 function knock() {
   const { at, hosts } = JSON.parse(store.aloudBeats ?? '{}');
-  way.postMessage({ token: store.aloudToken, saved: Date.now() - at < 600_000 ? hosts : {} });
+  way.postMessage({ token: store.aloudToken, saved: Date.now() - at < 600_000 ? hosts : {}, hidden: document.hidden });
 }
 
 function showLink({ state, word, silence }) {
@@ -81,6 +82,7 @@ async function look() {
 // The beats that were heard stay for the page that comes after this one, because the server keeps none.
 function leave() {
   way?.postMessage({ bye: true });
+  page.known = null;
   const heard = [...page.model.hosts.values()].map(({ name, loads, hours }) => [name, { loads, hours }]);
   try {
     store.aloudBeats = JSON.stringify({ at: Date.now(), hosts: Object.fromEntries(heard) });
@@ -123,6 +125,7 @@ function begin() {
   findAll('code').forEach((code) => write(code, code.textContent.replace('HERE', here)));
   find('#connection').onclick = () => page.link.state === 'token' && enterToListen();
   onpagehide = leave;
+  document.onvisibilitychange = () => way && knock();
   onpageshow = ({ persisted }) => persisted && knock();
   setTimeout(() => (find('#talk').ariaLive = 'polite'), 3000); // what is there already is not read out
   look().then(listen);

@@ -1,7 +1,7 @@
 // The state of everything as one sentence: what one reads from across the room. All that is red or amber on the page is
 // in it. It begins with how things stand, so that no long name hides that.
 
-import { all, figure, share, shortened, span } from './text.js';
+import { WRONG, all, figure, share, shortened, span } from './text.js';
 
 export const FULL = 95; // percent of a disk
 
@@ -34,6 +34,14 @@ function troubles(known) {
   ].flatMap(([state, list, name, bad]) => (list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : []));
 }
 
+// Of all that is in `model` what a headline can be about, and whether there is anything.
+export function wrongIn(model) {
+  const wrong = ({ state, figures = {} }) => WRONG.test(state) || share(figures, 'disk') >= FULL;
+  const list = (kind) => [...model[kind].values()].filter(wrong).map(({ loads, hours, recent, ...rest }) => rest);
+  const [hosts, runs, things] = ['hosts', 'runs', 'things'].map(list);
+  return { hosts, runs, things, some: model.hosts.size + model.runs.size + model.things.size };
+}
+
 // As many names as there is room for.
 function sentence([state, names], _, found) {
   const shown = names.slice(0, found.length > 2 ? 1 : names.length === 3 ? 3 : 2);
@@ -54,6 +62,6 @@ export function headline(known, { state, silent, silence: most }) {
   }
   if (found.length) return tell(found.map(sentence).join(' '), bad.size ? 'bad' : 'warn');
   if (state !== 'live') return tell('Connecting.', '');
-  const some = known.hosts.length + known.runs.length + known.things.length;
+  const some = known.some ?? known.hosts.length + known.runs.length + known.things.length;
   return tell(some ? 'All is well.' : 'Listening.', '');
 }

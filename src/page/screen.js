@@ -23,7 +23,7 @@ const SORTED = {
 // The icon of the page when something is wrong.
 const badge = (text) => `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='%23b5301d'/><text x='16' y='24' text-anchor='middle' font-size='24' fill='%23fff'>${text}</text></svg>`;
 
-// What the page knows, and how it is connected.
+// What the page knows, and how it is connected. While it is hidden, `known` is what is wrong; the model waits.
 export const page = { model: new Model(), skew: 0, link: { state: 'connecting' } };
 
 const lists = {};
@@ -39,7 +39,7 @@ export function beginToDraw() {
   const open = (kind, place) => drawNow(openDetails(kind, place));
   areas = [new Pipelines('pipelines', open), new Hosts('hosts', open), new Numbers('numbers', open)];
   setInterval(drawSoon, 1000);
-  onbeforeprint = document.onvisibilitychange = drawNow;
+  onbeforeprint = drawNow;
   drawSoon();
 }
 
@@ -48,9 +48,10 @@ export function drawSoon() {
   soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : Math.max(100, 20 * lasted)) - Date.now()));
 }
 
-// Draws all of it once more.
+// Draws all of it once more; of the talk only what is new, where the page was hidden.
 export function drawAnew() {
-  drawn = {};
+  const { filter, day, count } = drawn;
+  drawn = page.known ? { filter, day, count } : {};
 }
 
 function drawNow() {
@@ -61,9 +62,10 @@ function drawNow() {
   for (const [kind, sorted] of Object.entries(SORTED)) {
     if (drawn[kind] !== model.version[kind]) lists[kind] = [...model[kind].values()].sort(sorted);
     drawn[kind] = model.version[kind];
+    page.known?.[kind].sort(sorted);
   }
   drawHeadline();
-  if (document.hidden) return;
+  if (document.hidden || page.known) return;
   drawTalk();
   drawRows(drawnAt + page.skew);
   showDetails(model, drawnAt + page.skew);
@@ -105,7 +107,7 @@ function tally(area, list, states) {
 
 function drawHeadline() {
   const { link } = page;
-  const known = { ...lists, hadToken: store.aloudToken };
+  const known = { ...(page.known ?? lists), hadToken: store.aloudToken };
   const { text, level, bad, stale } = headline(known, { ...link, silent: Date.now() - link.word });
   const line = find('#headline');
   write(line, text, text);

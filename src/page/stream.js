@@ -1,13 +1,14 @@
 // The one stream: in a shared worker where there is one, so that all tabs hear through one connection of the six that a
 // browser allows; else in the page. It comes back by itself, with the last id it heard.
 
+import { wrongIn } from './headline.js';
 import { Model, wordOf } from './model.js';
 
 const AGAIN_MS = 1100; // from one attempt to the next: the page is back within two seconds of the network
 const PATIENCE_MS = 5000; // for one attempt; and until a server that refuses is asked again
 
 const model = new Model();
-const ports = new Set();
+const ports = new Map(); // to the pages, and whether each of them is hidden
 const attempts = new Set(); // that hang: each holds one of the browser's connections
 let stream = null; // the one attempt that is heard
 let state = 'connecting'; // live, lost, token, refused
@@ -18,9 +19,11 @@ let last = 0; // the newest id of the stream
 let skew = 0; // how far the server's clock is ahead of ours
 let batch = [];
 let flushed = 0;
+let known; // what the hidden pages know
+let knownAt = 0;
 let next; // the timer of the next attempt
 
-const tell = (what) => ports.forEach((port) => port.postMessage(what));
+const tell = (what, those) => ports.forEach((hidden, port) => those === !hidden || port.postMessage(what));
 const news = () => ({ state, word, silence: 2.5 * heartbeat });
 const become = (now) => tell(news((state = now)));
 
@@ -124,21 +127,33 @@ function push(item) {
 }
 
 function flush() {
-  if (batch.length) tell({ batch, ...news() });
+  if (batch.length) tell({ batch, ...news() }, false);
   batch = [];
   flushed = Date.now();
+}
+
+// A hidden page is told what is wrong, when that changes, and now and then that there was a word. The rest it gets when
+// it is shown.
+function tellHidden() {
+  if (![...ports.values()].includes(true)) return;
+  const wrong = wrongIn(model);
+  const text = JSON.stringify(wrong);
+  if (known === text && Date.now() - knownAt < 5000) return;
+  known = text;
+  knownAt = Date.now();
+  tell({ known: wrong, ...news() }, true);
 }
 
 export function join(port) {
   port.onmessage = ({ data }) => {
     if (data.bye) return ports.delete(port);
-    if (!('token' in data)) return;
     if (!model.hosts.size) model.saved = data.saved;
-    if (!ports.has(port)) {
+    if (!ports.has(port) || (ports.get(port) && !data.hidden)) {
       flush();
       port.postMessage({ model: { ...model }, skew, ...news() });
-      ports.add(port);
     }
+    ports.set(port, data.hidden);
+    knownAt = 0;
     if (data.token === token) return;
     token = data.token;
     become('connecting');
@@ -151,6 +166,7 @@ addEventListener('online', () => ports.size && state !== 'live' && open());
 
 // A frozen server, a cable that is out, a machine that slept: no end of the connection tells of them.
 setInterval(() => {
+  tellHidden();
   if (!stream || Date.now() - word < 2.5 * heartbeat) return;
   open();
   become('lost');

@@ -554,6 +554,44 @@ const scenarios = {
     assert.deepEqual(await page.errors(), []);
   },
 
+  // A hidden page is told nothing but what its title needs; when it is shown, it has everything.
+  async hidden(browser) {
+    const before = `globalThis.came = 0; const port = Object.getOwnPropertyDescriptor(MessagePort.prototype, 'onmessage');
+      Object.defineProperty(MessagePort.prototype, 'onmessage', { ...port, set(hear) { port.set.call(this, (event) => (came += 1, hear(event))); } });`;
+    const page = await browser.open(`${url}/`, { before });
+    await page.until('the page is live', LIVE);
+    for (let number = 0; number < 100; number += 1) await say(url, { message: `before ${number}` });
+    await beat(url, 'web1', { every: 3600, load1: '0.5' });
+    await heard(page, 'is up');
+    await page.until('the host is there', `${ROWS('hosts')}.length === 1`);
+    await page.evaluate('document.querySelector("#talk").scrollTop = 0');
+    const second = await live(browser);
+    await second.front();
+    await page.until('it is hidden', 'document.hidden');
+    await page.until('it is told what is wrong', 'came > 0');
+    await new Promise((go) => setTimeout(go, 1000)); // what was on its way is there
+    const [came, start] = [await page.evaluate('came'), Date.now()];
+    for (let number = 0; number < 200; number += 1) {
+      await say(url, { message: `meanwhile ${number}` });
+      await beat(url, 'web1', { every: 3600, load1: `${number / 10}` });
+      await new Promise((go) => setTimeout(go, 10)); // the pace, not a wait
+    }
+    await heard(second, 'meanwhile 199');
+    const most = 1 + (Date.now() - start) / 5000;
+    const told = (await page.evaluate('came')) - came;
+    assert.ok(told <= most, `told ${told} times, and not more often than ${most}`);
+    await say(url, { event: 'ci', key: 'app', project: 'app', status: 'failed', message: 'app failed' });
+    await page.until('its title has it', 'document.title === "(1) Failed: app."');
+    assert.ok(await page.evaluate('document.hidden'));
+    await page.front();
+    await page.until('all that was said meanwhile is counted', '/\\b20[1-9]\\b/.test(document.querySelector("#newest").innerText)');
+    await page.until('and all that was beaten', `${ROWS('hosts')}[0].innerText.includes("19.90")`);
+    assert.ok(await page.evaluate('document.querySelector("#talk").scrollTop < 100'), 'it stays where it was read');
+    await page.evaluate('document.querySelector("#newest").click()');
+    await heard(page, 'app failed');
+    assert.deepEqual(await page.errors(), []);
+  },
+
   // On a wall nobody scrolls.
   async wall(browser) {
     for (let host = 0; host < 20; host += 1) await beat(url, `host-${host}`, { every: 3600 });

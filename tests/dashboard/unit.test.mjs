@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { details, wordOn } from '../../src/page/details.js';
-import { headline } from '../../src/page/headline.js';
+import { headline, wrongIn } from '../../src/page/headline.js';
 import { Model } from '../../src/page/model.js';
 import { day, plot, runs } from '../../src/page/plot.js';
 import { figure, shortened, size, span, standing, when } from '../../src/page/text.js';
