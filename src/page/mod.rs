@@ -44,11 +44,16 @@ const MODULES: [&str; 14] = [
 
 const COMMENT: &str = " // ";
 
+/// Signs of the script that stand in none of its texts, with the blanks around them that it does without.
+const SIGNS: [&str; 20] = [
+    " => ", " === ", " !== ", " >= ", " <= ", " += ", " = ", " && ", " || ", " ?? ", " ? ", " : ", " + ", " - ", " * ",
+    " < ", " > ", ") {", "{ ", " }",
+];
+
 static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
     let page = lean(include_str!("index.html"));
-    let style = [": ", "; ", ", ", " {", "{ "].iter().fold(lean(include_str!("aloud.css")), |style, sign| {
-        style.replace(sign, sign.trim()) // in no style of ours is there a text
-    });
+    // In no style of ours is there a text.
+    let style = tight(lean(include_str!("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
     [
         File { name: "", content_type: "text/html; charset=utf-8", text: page },
         File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: style },
@@ -78,7 +83,12 @@ pub fn is_wanted(exchange: &Exchange<'_>) -> bool {
 fn script() -> String {
     let text = lean(&MODULES.concat());
     let lines = text.lines().filter(|line| !line.starts_with("import "));
-    lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect()
+    tight(lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect(), &SIGNS)
+}
+
+/// `text` without the blanks around `signs`.
+fn tight(text: String, signs: &[&str]) -> String {
+    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace(' ', "")))
 }
 
 /// The lines of `text`, without their indentation and their comments, ` // like this`.
@@ -138,6 +148,12 @@ mod tests {
             let is_whole = |quote: char| text.starts_with("//") || text.matches(quote).count() % 2 == 0;
             assert!(is_whole('`'), "a text of several lines would lose its indentation: {line}");
             assert!(is_whole('\'') || !line.contains(COMMENT), "a text would be taken for a comment: {line}");
+            let mut quoted = text.split('\'').skip(1).step_by(2);
+            let signs = if text.starts_with("//") { &[][..] } else { &SIGNS };
+            assert!(
+                !quoted.any(|quoted| signs.iter().any(|sign| quoted.contains(sign))),
+                "a text would change: {line}"
+            );
             assert!(!line.starts_with("import ") || line.ends_with("';"), "an import is one line: {line}");
             assert!(!line.starts_with("export {") && !line.starts_with("export default"), "{line}");
         }

@@ -123,6 +123,7 @@ test('what is acknowledged is no headline until it changes, and its state and st
   word(3, 'host-state', 'web1', 'failed', { state: 'failed' });
   const known = () => ({ hosts: [...model.hosts.values()], runs: [...model.runs.values()], things: [...model.things.values()] });
   assert.equal(text(known()), 'Failed: web1, app main. Firing: Heat.');
+  assert.equal(text(wrongIn(model)), 'Failed: web1, app main. Firing: Heat.', 'a hidden page says so too');
   const acknowledge = (id, kind, item) => {
     const { event, key, status, message, name, ...fields } = wordOn(kind, item, 'seen', 'Ana', 0);
     word(id, event, key, status, fields, message);
@@ -133,6 +134,7 @@ test('what is acknowledged is no headline until it changes, and its state and st
   assert.equal(acknowledge(5, 'things', known().things[0]), 'firing, acknowledged');
   assert.equal(acknowledge(6, 'hosts', known().hosts[0]), 'failed, acknowledged');
   assert.equal(text(known()), 'All is well.');
+  assert.equal(text(wrongIn({ ...model, hosts: new Map([['web2', { state: 'up', figures: {} }]]), runs: new Map(), things: new Map() })), 'All is well.');
   const [run] = known().runs;
   assert.deepEqual([run.state, run.seen, run.recent], ['failed', true, [[1, 'failed', 60]]]);
   assert.deepEqual([known().things[0].state, known().hosts[0].state, known().hosts[0].seen], ['bad', 'failed', true]);
