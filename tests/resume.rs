@@ -24,7 +24,7 @@ fn said(server: &Server, target: &str) -> String {
 #[test]
 fn a_page_that_comes_back_when_nothing_was_said_gets_a_byte_at_once() {
     // Firefox tells a page of the answer with the first byte of its body.
-    let server = Server::start(&[]);
+    let server = Server::start(&["--heartbeat", "3600"]);
     let check = |query: &str, opening: &str| {
         let mut listener = server.listen(&format!("/listen?{query}"));
         server.say("x");
