@@ -11,7 +11,7 @@ export function hangOnWall(talk) {
   onwheel = onmousemove = () => (touched = performance.now());
   setInterval(() => {
     const hour = Math.floor(Date.now() / 3_600_000);
-    document.body.style.translate = `${(hour + 1) & 2}px ${hour & 2}px`;
+    document.body.style.translate = `-${(hour + 1) & 2}px -${hour & 2}px`; // up and left, where nothing can be scrolled to
     if (performance.now() - touched < CALM_MS) return;
     if (!talk.follows) talk.toNewest();
     for (const scroller of findAll('.scroll[role=region]')) {
