@@ -12,15 +12,15 @@ ulimit -n "$(ulimit -Hn)"
 step tools
 scripts/install-test-tools.sh
 
-# The last part of a release build keeps one processor busy and leaves the others idle: these builds run beside the steps
-# that do not need them.
+# The last part of a release build keeps one processor busy and leaves the others idle, and the end-to-end tests wait most
+# of the time: these builds run beside the steps that do not need them. A step that needs one waits for cargo's lock.
 mkdir -p target
 {
     cargo test --quiet --release --test tests --no-run
     RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
         cargo test --quiet --release --no-default-features --lib --no-run
-    scripts/build-static.sh
-    scripts/package.sh
+    nice -n 19 scripts/build-static.sh
+    nice -n 19 scripts/package.sh
     CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml --no-run
     CARGO_TARGET_DIR=scripts/bench/target cargo test --quiet --manifest-path scripts/bench/load/Cargo.toml --no-run
 } >target/builds.log 2>&1 &
@@ -50,12 +50,6 @@ step 'what must hold for every input'
 cargo test --quiet --test properties
 tests/fuzz/run.sh runs 20000
 
-step 'the builds beside'
-wait $builds || {
-    cat target/builds.log >&2
-    exit 1
-}
-
 step 'model checks of the hand-over'
 RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release --no-default-features --lib model
 
@@ -69,6 +63,12 @@ if command -v valkey-server >/dev/null; then
     step 'the tests of Redis, with Valkey'
     ALOUD_TEST_REDIS=valkey-server cargo test --quiet --release --test tests relay -- --test-threads $threads
 fi
+
+step 'the builds beside'
+wait $builds || {
+    cat target/builds.log >&2
+    exit 1
+}
 
 step 'the lesson: twins, a naive program, exercises'
 CARGO_TARGET_DIR=target/lesson cargo test --quiet --manifest-path scripts/lesson/Cargo.toml
