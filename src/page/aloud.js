@@ -125,7 +125,7 @@ function begin() {
   findAll('code').forEach((code) => write(code, code.textContent.replace('HERE', here)));
   find('#connection').onclick = () => page.link.state === 'token' && enterToListen();
   onpagehide = leave;
-  document.onvisibilitychange = () => way && knock();
+  document.onvisibilitychange = () => way && page.known !== null && knock(); // not while it leaves
   onpageshow = ({ persisted }) => persisted && knock();
   setTimeout(() => (find('#talk').ariaLive = 'polite'), 3000); // what is there already is not read out
   look().then(listen);

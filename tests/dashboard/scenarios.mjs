@@ -802,7 +802,8 @@ const scenarios = {
     await wall.evaluate(axe());
     await check('filtered-wall', wall);
     server.kill('SIGSTOP');
-    await wall.until('it is stale', 'document.body.classList.contains("stale")');
+    // After 2.5 heartbeats: of 1 s, or of the usual 15 s where it has not heard two yet.
+    await wall.until('it is stale', 'document.body.classList.contains("stale")', 60_000);
     for (const dark of [false, true]) {
       await wall.theme(dark);
       await check(`stale-${dark ? 'dark' : 'light'}`, wall);
