@@ -240,7 +240,7 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
 fn checked_channels(channels: Option<&str>) -> Result<&str, Refusal> {
     let Some(names) = channels else { return Ok("") };
     if names.split(',').count() > MOST_CHANNELS {
-        return Err(Refusal::new(400, format!("these are too many channels; send at most {MOST_CHANNELS}")));
+        return Err(Refusal::bad(format!("these are too many channels; send at most {MOST_CHANNELS}")));
     }
     names.split(',').try_for_each(|name| checked_channel(Some(name)).map(drop)).map(|()| names)
 }

@@ -86,7 +86,7 @@ impl Beat {
         let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
         if bytes > FIGURES_BYTES {
             let line = format!("the figures take {bytes} bytes; send at most {FIGURES_BYTES}");
-            return Err(Refusal::new(400, line));
+            return Err(Refusal::bad(line));
         }
         let mut beat = Beat::of(pairs);
         beat.begins = report == Report::Start;

@@ -97,5 +97,5 @@ impl Gate {
 }
 
 fn cut_off() -> Refusal {
-    Refusal::new(400, "the request ended early; send all of it and wait for the answer")
+    Refusal::bad("the request ended early; send all of it and wait for the answer")
 }
