@@ -17,7 +17,7 @@
 //! moment it was said by the clock of this process, which never jumps ([`crate::clock`]). For messages from before a
 //! restart, that moment is only as good as their times.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::{micros, now_micros};
@@ -43,8 +43,8 @@ pub struct History {
     /// The ids of messages that are not kept though older ones are: they were only passed on, or superseded. `None` if
     /// ids that were given elsewhere have to be taken as they are.
     passed: Option<VecDeque<u64>>,
-    /// The ids of kept messages that a newer word on their thing has superseded. They go first.
-    superseded: VecDeque<u64>,
+    /// The ids of kept messages that a newer word on their thing has superseded. They go first, from the older half.
+    superseded: BTreeSet<u64>,
     /// The ids of messages that went since they were last [taken](History::take_dropped); `None` if nobody takes them.
     dropped: Option<Vec<u64>>,
     bytes: usize,
@@ -69,7 +69,7 @@ impl History {
             moments: VecDeque::new(),
             forgotten_at: 0,
             passed: None,
-            superseded: VecDeque::new(),
+            superseded: BTreeSet::new(),
             dropped: None,
             bytes: 0,
             most_messages,
@@ -122,8 +122,9 @@ impl History {
     }
 
     /// Keeps `message` as the newest, said at `said_at` by the clock of this process, then forgets until both bounds
-    /// hold: first what is `superseded`, then the oldest. A message that is [not kept](Message::is_kept) is only passed
-    /// on. Its id is known as one of ours, so a listener that heard it last has missed nothing.
+    /// hold: first what is `superseded` in its older half, then the oldest. The newer half stays whole, so a listener
+    /// that was away for a moment has missed nothing. A message that is [not kept](Message::is_kept) is only passed on.
+    /// Its id is known as one of ours, so a listener that heard it last has missed nothing.
     pub fn keep_at(&mut self, message: Arc<Message>, said_at: u64, superseded: Option<u64>) {
         self.newest = message.id;
         if !message.is_kept() {
@@ -135,7 +136,7 @@ impl History {
         self.moments.push_back(said_at);
         self.superseded.extend(superseded);
         while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
-            let place = self.next_superseded().unwrap_or(0);
+            let place = self.oldest_superseded().unwrap_or(0);
             let Some((gone, said_at)) = self.messages.remove(place).zip(self.moments.remove(place)) else { break };
             self.bytes -= gone.weight();
             self.by_kind.add(&gone.channel, &gone.event, gone.id);
@@ -157,12 +158,14 @@ impl History {
         }
     }
 
-    /// The place of a kept message that is superseded.
-    fn next_superseded(&mut self) -> Option<usize> {
-        while let Some(id) = self.superseded.pop_front() {
-            if let Ok(place) = self.messages.binary_search_by_key(&id, |message| message.id) {
-                return Some(place);
-            }
+    /// The place of the oldest kept message that is superseded, if it lies in the older half.
+    fn oldest_superseded(&mut self) -> Option<usize> {
+        while let Some(id) = self.superseded.first() {
+            match self.messages.binary_search_by_key(id, |message| message.id) {
+                Ok(place) if place >= self.messages.len() / 2 => return None,
+                Ok(place) => return self.superseded.pop_first().map(|_| place),
+                Err(_) => self.superseded.pop_first(), // it has gone as the oldest
+            };
         }
         None
     }

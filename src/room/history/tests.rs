@@ -83,19 +83,25 @@ fn what_is_superseded_goes_first_and_only_those_are_told_of_a_gap_who_wanted_it(
     history.keep(message(150, "x"));
     history.keep(message(160, "x"));
     assert_eq!(ids(&history), [110, 140, 150, 160], "the oldest stays");
-    let replay = |after: u64, event: &str| {
+    let replay = |history: &History, after: u64, event: &str| {
         let point = Since { point: Point::After(after), most: usize::MAX };
         let wants = Subscription { events: Events::Only(vec![event.to_owned()]), ..on("") };
         let replay = history.replay(point, 1000, &wants);
         let ids: Vec<_> = replay.messages.iter().rev().map(|message| message.id).collect();
         (replay.gap.is_some(), ids)
     };
-    assert_eq!(replay(110, "message"), (false, vec![150, 160]));
-    assert_eq!(replay(110, "host-state"), (true, vec![140]));
-    assert_eq!(replay(120, "host-state"), (true, vec![140]));
-    assert_eq!(replay(130, "host-state"), (false, vec![140]), "heard before it went");
+    assert_eq!(replay(&history, 110, "message"), (false, vec![150, 160]));
+    assert_eq!(replay(&history, 110, "host-state"), (true, vec![140]));
+    assert_eq!(replay(&history, 120, "host-state"), (true, vec![140]));
+    assert_eq!(replay(&history, 130, "host-state"), (false, vec![140]), "heard before it went");
     history.keep(message(170, "x"));
     assert_eq!((ids(&history), history.take_dropped()), (vec![140, 150, 160, 170], vec![120, 130, 110]));
+    history.keep_at(state(180), 180, Some(140));
+    assert_eq!((ids(&history), history.take_dropped()), (vec![150, 160, 170, 180], vec![140]));
+    history.keep_at(state(190), 190, Some(180));
+    history.keep(message(200, "x"));
+    assert_eq!((ids(&history), history.take_dropped()), (vec![170, 180, 190, 200], vec![150, 160]));
+    assert_eq!(replay(&history, 170, "host-state"), (false, vec![180, 190]), "away for a moment, nothing is missed");
 }
 
 #[test]
