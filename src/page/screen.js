@@ -21,7 +21,10 @@ const SORTED = {
 };
 
 // The icon of the page when something is wrong.
-const badge = (text) => `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='%23b5301d'/><text x='16' y='24' text-anchor='middle' font-size='24' fill='%23fff'>${text}</text></svg>`;
+const badge = (text) =>
+  "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>" +
+  "<rect width='32' height='32' rx='7' fill='%23b5301d'/>" +
+  `<text x='16' y='24' text-anchor='middle' font-size='24' fill='%23fff'>${text}</text></svg>`;
 
 // What the page knows, and how it is connected. While it is hidden, `known` is what is wrong; the model waits.
 export const page = { model: new Model(), skew: 0, link: { state: 'connecting' } };
@@ -43,9 +46,10 @@ export function beginToDraw() {
   drawSoon();
 }
 
-// At most ten times a second, and less often where that would take more than a twentieth of the time. By a timer, because a tab in the background gets no frames but shows its title.
+// At most ten times a second, and less where that would take over a fortieth of the time. By a timer: a hidden page
+// gets no frames.
 export function drawSoon() {
-  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : Math.max(100, 20 * lasted)) - Date.now()));
+  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : Math.max(100, 40 * lasted)) - Date.now()));
 }
 
 // Draws all of it once more; of the talk only what is new, where the page was hidden.
