@@ -8,32 +8,30 @@
 //! hear of one state at once would still say it twice. The gain would be small: one line less when a forge tells a
 //! state in two deliveries and they come to two servers.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
+
+use hashlink::LinkedHashMap;
 
 use crate::hook::notice::{Notice, is_over};
 use crate::hook::sender::Sender;
 use crate::room::message::{Digest, digest_of};
 use crate::sync::lock;
 
-/// Deliveries remembered. Forges send again within minutes by themselves, within days by hand. A busy forge's hooks
-/// come a few a second at most. 64 bytes each.
-const DELIVERIES: usize = 4096;
+/// Deliveries and states that are remembered. Forges send again within minutes by themselves, within days by hand. A busy
+/// forge's hooks come a few a second at most, and a big forge runs some thousands of jobs at once. 100 bytes each.
+const MOST: usize = 12_288;
 
-/// Pipelines, jobs and the like whose state is remembered: more than run at once on a big forge. 80 bytes each.
-const THINGS: usize = 8192;
+/// A thing that can change, and its state. A delivery is one too, which is [`HEARD`].
+pub type State = (Digest, &'static str);
+
+/// The state of every delivery.
+pub const HEARD: &str = "";
 
 /// The memory of the forges' deliveries.
 #[derive(Default)]
 pub struct Memory {
-    /// Held while two maps are looked into; nothing blocks under it.
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    deliveries: Recent<()>,
-    things: Recent<&'static str>,
+    /// The states, those first that became known first. Held while one is looked up; nothing blocks under it.
+    known: Mutex<LinkedHashMap<Digest, &'static str>>,
 }
 
 /// The worth of a notice.
@@ -47,14 +45,6 @@ pub enum Worth {
     Late,
 }
 
-/// The digest of the delivery that `parts` make unique; `None` without parts.
-pub fn digest(parts: &[&[u8]]) -> Option<Digest> {
-    (!parts.is_empty()).then(|| digest_of(parts))
-}
-
-/// A thing that can change, and its state.
-pub type State = (Digest, &'static str);
-
 /// The thing whose state `notice` tells in `channel`, if it can change.
 pub fn state(sender: Sender, channel: &str, notice: &Notice) -> Option<State> {
     let (project, thing) = (notice.field("project").unwrap_or(""), notice.thing.as_deref()?);
@@ -63,22 +53,18 @@ pub fn state(sender: Sender, channel: &str, notice: &Notice) -> Option<State> {
 }
 
 impl Memory {
-    /// Whether this delivery was heard before. Remembers it. A delivery without a digest always counts as new.
-    pub fn has_heard(&self, delivery: Option<Digest>) -> bool {
-        delivery.is_some_and(|digest| lock(&self.known).deliveries.put(digest, (), DELIVERIES).is_some())
+    /// Whether this delivery was heard before. Remembers it. A delivery that nothing identifies always counts as new.
+    pub fn has_heard(&self, delivery: Option<State>) -> bool {
+        delivery.is_some_and(|delivery| put(&mut lock(&self.known), delivery).is_some())
     }
 
-    /// Forgets a delivery, and a state that was news by it, because they could not be said. When the delivery comes once
-    /// more, it is heard, and its state is news.
-    pub fn take_back(&self, delivery: Option<Digest>, news: Option<State>) {
+    /// Forgets a delivery, or a state that was news, because it could not be said. When it comes once more, it is new.
+    pub fn take_back(&self, state: Option<State>) {
         let mut known = lock(&self.known);
-        if let Some(digest) = delivery {
-            known.deliveries.take(&digest);
-        }
-        if let Some((thing, status)) = news
-            && known.things.get(&thing) == Some(status)
+        if let Some((thing, status)) = state
+            && known.get(&thing) == Some(&status)
         {
-            known.things.take(&thing);
+            known.remove(&thing);
         }
     }
 
@@ -88,59 +74,25 @@ impl Memory {
     pub fn news(&self, state: Option<State>, notice: &Notice) -> Worth {
         let quiet = if notice.quiet { Worth::Updated } else { Worth::Said };
         let Some((thing, status)) = state else { return quiet };
-        let things = &mut lock(&self.known).things;
-        let before = things.get(&thing);
+        let known = &mut *lock(&self.known);
+        let before = known.get(&thing).copied();
         if notice.ends_once && before.is_some_and(is_over) && !is_over(status) {
             return Worth::Late;
         }
-        if notice.quiet || before == Some(status) {
+        if notice.quiet || put(known, (thing, status)) == Some(status) {
             return Worth::Updated;
         }
-        things.put(thing, status, THINGS);
         Worth::Said
     }
 }
 
-/// The newest values that were put in, by key.
-struct Recent<T> {
-    known: HashMap<Digest, T>,
-    /// The keys, oldest first.
-    order: VecDeque<Digest>,
-}
-
-impl<T> Default for Recent<T> {
-    fn default() -> Recent<T> {
-        Recent { known: HashMap::new(), order: VecDeque::new() }
+/// Remembers a state. Returns the one that it replaces.
+fn put(known: &mut LinkedHashMap<Digest, &'static str>, (thing, status): State) -> Option<&'static str> {
+    let before = known.replace(thing, status);
+    if known.len() > MOST {
+        known.pop_front();
     }
-}
-
-impl<T: Copy> Recent<T> {
-    fn get(&self, key: &Digest) -> Option<T> {
-        self.known.get(key).copied()
-    }
-
-    /// Puts `value` in and returns the one it replaces. Forgets the oldest if there are more than `most`.
-    fn put(&mut self, key: Digest, value: T, most: usize) -> Option<T> {
-        let before = self.known.insert(key, value);
-        if before.is_none() {
-            self.order.push_back(key);
-            if self.order.len() > most
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.known.remove(&oldest);
-            }
-        }
-        before
-    }
-
-    /// Forgets `key`. Searches from the newest on, because a value to be taken back was put in a moment ago.
-    fn take(&mut self, key: &Digest) {
-        if self.known.remove(key).is_some()
-            && let Some(place) = self.order.iter().rposition(|known| known == key)
-        {
-            self.order.remove(place);
-        }
-    }
+    before
 }
 
 #[cfg(test)]
@@ -164,18 +116,17 @@ mod tests {
     #[test]
     fn a_delivery_is_heard_once_and_the_oldest_is_forgotten() {
         let memory = Memory::default();
-        let has_heard = |parts: &[&[u8]]| memory.has_heard(digest(parts));
+        let has_heard = |parts: &[&[u8]]| memory.has_heard(Some((digest_of(parts), HEARD)));
         let heard = |name: String| has_heard(&[b"github", b"", name.as_bytes()]);
         assert!(!heard("0".to_owned()));
         assert!(heard("0".to_owned()));
         assert!(!has_heard(&[b"github", b"channel", b"0"]), "another channel's");
         assert!(!has_heard(&[b"github", b"", b""]), "parts do not run into each other");
         assert!(!has_heard(&[b"git", b"hub", b"0"]), "parts do not run into each other");
-        assert!(!has_heard(&[]) && !has_heard(&[]), "without a name none is a repeat");
-        (1..=DELIVERIES).for_each(|number| assert!(!heard(number.to_string())));
+        assert!(!memory.has_heard(None) && !memory.has_heard(None), "without a name none is a repeat");
+        (1..=MOST).for_each(|number| assert!(!heard(number.to_string())));
         assert!(!heard("0".to_owned()), "forgotten");
-        let known = lock(&memory.known);
-        assert_eq!((known.deliveries.known.len(), known.deliveries.order.len()), (DELIVERIES, DELIVERIES));
+        assert_eq!(lock(&memory.known).len(), MOST);
     }
 
     #[test]
@@ -209,14 +160,14 @@ mod tests {
     #[test]
     fn what_is_taken_back_is_new_when_it_comes_again() {
         let memory = Memory::default();
-        let (delivery, running) = (digest(&[b"1"]), notice("5", "running"));
+        let (delivery, running) = (Some((digest_of(&[b"1"]), HEARD)), notice("5", "running"));
         for _ in 0..2 {
             assert!(!memory.has_heard(delivery));
             assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
-            memory.take_back(delivery, state(Sender::GitLab, "", &running));
+            memory.take_back(delivery);
+            memory.take_back(state(Sender::GitLab, "", &running));
         }
-        let known = lock(&memory.known);
-        assert_eq!((known.deliveries.order.len(), known.things.order.len()), (0, 0));
+        assert!(lock(&memory.known).is_empty());
     }
 
     #[test]
@@ -225,7 +176,7 @@ mod tests {
         assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
         for _ in 0..2 {
             assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Updated);
-            memory.take_back(None, None);
+            memory.take_back(None);
         }
     }
 
@@ -245,10 +196,10 @@ mod tests {
     #[test]
     fn the_memory_of_states_is_bounded() {
         let memory = Memory::default();
-        (0..=THINGS).for_each(|number| {
+        (0..=MOST).for_each(|number| {
             news(&memory, Sender::GitLab, &notice(&number.to_string(), "running"));
         });
         assert_eq!(news(&memory, Sender::GitLab, &notice("0", "running")), Worth::Said, "forgotten");
-        assert_eq!(lock(&memory.known).things.known.len(), THINGS);
+        assert_eq!(lock(&memory.known).len(), MOST);
     }
 }

@@ -37,7 +37,7 @@ use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::hub::Hub;
-use crate::room::message::{CI_UPDATE_EVENT, Digest, Message, Receipt, Refused};
+use crate::room::message::{CI_UPDATE_EVENT, Message, Receipt, Refused, digest_of};
 use crate::text::shown;
 
 pub use memory::Memory;
@@ -80,7 +80,7 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
         let (refused, memory, carry) = (refused.clone(), memory.clone(), hub.call_of_keeper());
         let then = move |said: Result<Receipt, Refused>| {
             if let Err(reason) = said {
-                memory.take_back(None, state);
+                memory.take_back(state);
                 let _ = refused.set(reason);
             }
             carry();
@@ -92,18 +92,19 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
     let memory = memory.clone();
     let answering = move |_: &Exchange<'_>, said: Result<Receipt, Refused>| {
         let said = said.and_then(|_| refused.get().map_or(Ok(()), |reason| Err(*reason)));
-        said.map(|()| Answer::new(200, TEXT, "")).inspect_err(|_| memory.take_back(delivery, last.state))
+        said.map(|()| Answer::new(200, TEXT, ""))
+            .inspect_err(|_| [delivery, last.state].into_iter().for_each(|state| memory.take_back(state)))
     };
-    exchange.publish(hub, last.message, delivery, Box::new(answering))
+    exchange.publish(hub, last.message, delivery.map(|(digest, _)| digest), Box::new(answering))
 }
 
-/// Takes a delivery in. Returns its digest, if it has a name, and what it says that is new.
+/// Takes a delivery in. Returns the delivery, if something identifies it, and what it says that is new.
 fn receive(
     exchange: &mut Exchange<'_>,
     expected: Sender,
     channel: &str,
     memory: &Memory,
-) -> Result<(Option<Digest>, Vec<News>), Refusal> {
+) -> Result<(Option<State>, Vec<News>), Refusal> {
     let body = exchange.body();
     let header = |name: &str| exchange.header(name);
     let sender = Sender::of(&header, expected);
@@ -113,7 +114,7 @@ fn receive(
         return Ok((None, vec![])); // what signs the whole body cannot be checked; nothing of it is said
     }
     proven?;
-    let delivery = memory::digest(&delivery(sender, channel, &header, body.as_deref().unwrap_or_default()));
+    let delivery = delivery(sender, channel, &header, body.as_deref().unwrap_or_default());
     if memory.has_heard(delivery) {
         log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
         return Ok((None, vec![]));
@@ -128,7 +129,7 @@ fn receive(
         vec![News { message: Message { event, channel, message, ..Message::default() }, state: None }]
     });
     if news.is_empty() {
-        let event = shown(sender.event_in(&header));
+        let event = shown(sender.event_in(&header).unwrap_or_default());
         log::debug!("{} sent a delivery that says nothing new: {} {event}", exchange.peer(), sender.name());
     }
     Ok((delivery, news))
@@ -167,7 +168,7 @@ fn news(
         let message = template::message(exchange.query(), payload, channel).map_err(|refusal| refusal.line)?;
         return Ok(message.into_iter().map(|message| News { message, state: None }).collect());
     }
-    let event = sender.event_in(&|name| exchange.header(name));
+    let event = sender.event_in(&|name| exchange.header(name)).unwrap_or_default();
     let say = |notice: Notice| {
         let state = memory::state(sender, channel, &notice);
         match memory.news(state, &notice) {
@@ -181,18 +182,15 @@ fn news(
     Ok(read(sender, event, payload).into_iter().filter_map(say).collect())
 }
 
-/// The parts that identify this delivery; empty if nothing does. They include the channel, because a forge may give an
-/// event one name in two hooks.
-fn delivery<'a>(sender: Sender, channel: &'a str, header: &Header<'a>, body: &'a [u8]) -> Vec<&'a [u8]> {
-    if let Some(name) = sender.delivery_in(header) {
-        return vec![sender.name().as_bytes(), channel.as_bytes(), name.as_bytes()];
-    }
-    match header("X-Gitlab-Event-UUID") {
-        // Before 17.4 GitLab does not name its deliveries. Then an equal event with an equal body counts as one
-        // delivery.
-        Some(event) => vec![sender.name().as_bytes(), channel.as_bytes(), event.as_bytes(), body],
-        None => vec![],
-    }
+/// This delivery, if something identifies it. Its channel is a part of that, because a forge may give an event one name
+/// in two hooks.
+fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8]) -> Option<State> {
+    let digest = |parts: &[&[u8]]| (digest_of(parts), memory::HEARD);
+    let (sender_name, channel) = (sender.name().as_bytes(), channel.as_bytes());
+    let named = sender.delivery_in(header).map(|name| digest(&[sender_name, channel, name.as_bytes()]));
+    // Before 17.4 GitLab does not name its deliveries. Then an equal event with an equal body counts as one delivery.
+    let equal = |event: &str| digest(&[sender_name, channel, event.as_bytes(), body]);
+    named.or_else(|| header("X-Gitlab-Event-UUID").map(equal))
 }
 
 /// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it; other forms

@@ -5,14 +5,14 @@ use crate::room::message::{ALERT_EVENT, CI_EVENT, DEFAULT_EVENT};
 /// A sender of webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
+    /// Forgejo, Codeberg's.
+    Forgejo,
+    /// Gitea, and Gogs, whose deliveries are a subset of Gitea's.
+    Gitea,
     /// gitlab.com and every other GitLab.
     GitLab,
     /// github.com and GitHub Enterprise.
     GitHub,
-    /// Gitea, and Gogs, whose deliveries are a subset of Gitea's.
-    Gitea,
-    /// Forgejo, Codeberg's.
-    Forgejo,
     /// Prometheus' Alertmanager.
     Alertmanager,
     /// Grafana's alerts, which come in Alertmanager's shape.
@@ -23,15 +23,16 @@ pub enum Sender {
 
 type Names = &'static [&'static str];
 
-/// Each sender; its name in `fields`, and in a path; the event of its messages; the headers that name an event, most
-/// telling first; and those that name a delivery and stay the same when it is sent again.
+/// Each sender; its name in `fields`, and in a path; the event of its messages; the headers that name an event; and those
+/// that name a delivery and stay the same when it is sent again. Forgejo also sends Gitea's headers, and both send
+/// GitHub's, so the first sender whose header is there has sent a delivery.
 ///
 /// X-Gitlab-Event-UUID names no delivery: events that one request caused share it.
 const SENDERS: [(Sender, &str, &str, Names, Names); 7] = [
+    (Sender::Forgejo, "forgejo", CI_EVENT, &["X-Forgejo-Event"], GITEAS),
+    (Sender::Gitea, "gitea", CI_EVENT, &["X-Gitea-Event", "X-Gogs-Event"], GITEAS),
     (Sender::GitLab, "gitlab", CI_EVENT, &["X-Gitlab-Event"], &["Idempotency-Key", "webhook-id"]),
     (Sender::GitHub, "github", CI_EVENT, &["X-GitHub-Event"], &["X-GitHub-Delivery"]),
-    (Sender::Gitea, "gitea", CI_EVENT, &["X-Gitea-Event", "X-Gogs-Event", "X-GitHub-Event"], GITEAS),
-    (Sender::Forgejo, "forgejo", CI_EVENT, &["X-Forgejo-Event", "X-Gitea-Event", "X-GitHub-Event"], GITEAS),
     (Sender::Alertmanager, "alertmanager", ALERT_EVENT, &[], &[]),
     (Sender::Grafana, "grafana", ALERT_EVENT, &[], &[]),
     (Sender::Json, "json", DEFAULT_EVENT, &[], &[]),
@@ -48,18 +49,10 @@ impl Sender {
         SENDERS.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
-    /// The forge that has sent this, by its headers; `expected` if they do not say, or it is no forge. Forgejo also
-    /// sends Gitea's headers, and both send GitHub's, so those come last.
+    /// The forge that has sent this, by its headers; `expected` if they do not say, or it is no forge.
     pub fn of(header: &Header<'_>, expected: Sender) -> Sender {
-        let signs = [
-            ("X-Forgejo-Event", Sender::Forgejo),
-            ("X-Gitea-Event", Sender::Gitea),
-            ("X-Gogs-Event", Sender::Gitea),
-            ("X-Gitlab-Event", Sender::GitLab),
-            ("X-GitHub-Event", Sender::GitHub),
-        ];
-        let found = signs.iter().find(|(name, _)| expected.is_forge() && header(name).is_some());
-        found.map_or(expected, |(_, forge)| *forge)
+        let has_sent = |sender: &Sender| expected.is_forge() && sender.event_in(header).is_some();
+        SENDERS.iter().map(|row| row.0).find(has_sent).unwrap_or(expected)
     }
 
     /// Its name.
@@ -77,12 +70,12 @@ impl Sender {
         self.event() == CI_EVENT
     }
 
-    /// The event as the headers name it; empty if they do not.
-    pub fn event_in<'a>(self, header: &Header<'a>) -> &'a str {
-        SENDERS[self as usize].3.iter().find_map(|name| header(name)).unwrap_or("")
+    /// The event, if the headers name one.
+    pub fn event_in<'a>(self, header: &Header<'a>) -> Option<&'a str> {
+        SENDERS[self as usize].3.iter().find_map(|name| header(name))
     }
 
-    /// The name of the delivery, if the headers tell one.
+    /// The name of the delivery, if the headers tell it.
     pub fn delivery_in<'a>(self, header: &Header<'a>) -> Option<&'a str> {
         SENDERS[self as usize].4.iter().find_map(|name| header(name))
     }
