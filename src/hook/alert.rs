@@ -12,11 +12,10 @@ const MOST_ALERTS: usize = 100;
 /// Reads a delivery: those alerts first that are resolved.
 pub fn read(sender: Sender, all: Payload<'_>) -> Vec<Notice> {
     let alerts = all.at("alerts").list();
-    let told = alerts.iter().take(MOST_ALERTS).map(Payload::new);
-    let mut notices: Vec<_> = told.filter_map(|alert| read_one(sender, all, alert)).collect();
+    let untold = alerts.len().saturating_sub(MOST_ALERTS) as u64;
+    let mut notices: Vec<_> = alerts.take(MOST_ALERTS).filter_map(|alert| read_one(sender, all, alert)).collect();
     notices.sort_by_key(|notice| notice.status == "firing");
-    let cut_by_sender = all.at("truncatedAlerts").number().unwrap_or(0);
-    let more = cut_by_sender.saturating_add(alerts.len().saturating_sub(MOST_ALERTS) as u64);
+    let more = all.at("truncatedAlerts").0.as_u64().unwrap_or(0).saturating_add(untold);
     if more > 0 {
         let sentence = format!("{more} more alerts have come that are not told one by one");
         let thing = all.at("groupKey").text().map(|group| format!("{group} {more}"));

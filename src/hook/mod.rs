@@ -54,7 +54,7 @@ pub const BODY_LIMIT: usize = 1024 * 1024;
 /// Reads a delivery; nothing if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
 /// as with a recorded delivery sent by hand, the payload tells.
 pub fn read(sender: Sender, event: &str, payload: &Value) -> Vec<Notice> {
-    let payload = Payload::new(payload);
+    let payload = Payload(payload);
     match sender {
         Sender::Alertmanager | Sender::Grafana => alert::read(sender, payload),
         Sender::Json => vec![],

@@ -15,32 +15,17 @@ const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
 
 /// A part of a delivery.
 #[derive(Clone, Copy)]
-pub struct Payload<'a>(&'a Value);
+pub struct Payload<'a>(pub &'a Value);
 
 impl<'a> Payload<'a> {
-    /// The whole payload.
-    pub fn new(value: &'a Value) -> Payload<'a> {
-        Payload(value)
-    }
-
-    /// The value itself.
-    pub fn value(self) -> &'a Value {
-        self.0
-    }
-
     /// The value at `path`: names of members, and numbers of elements or `last`, joined with dots. Null if there is none.
     pub fn at(self, path: &str) -> Payload<'a> {
         Payload(path.split('.').try_fold(self.0, member).unwrap_or(&Value::Null))
     }
 
-    /// Whether this is an object.
-    pub fn is_object(self) -> bool {
-        self.0.is_object()
-    }
-
     /// Whether something is here: an object, a text that is not empty, a number or `true`.
     pub fn is_there(self) -> bool {
-        self.is_object() || !self.word().is_empty() || self.0.is_number() || self.flag()
+        self.0.is_object() || !self.word().is_empty() || self.0.is_number() || self.0 == true
     }
 
     /// The text as it was sent, for comparisons; empty if there is none.
@@ -53,19 +38,9 @@ impl<'a> Payload<'a> {
         readable(self.word())
     }
 
-    /// The whole number here.
-    pub fn number(self) -> Option<u64> {
-        self.0.as_u64()
-    }
-
-    /// Whether this is `true`.
-    pub fn flag(self) -> bool {
-        self.0.as_bool().unwrap_or(false)
-    }
-
     /// The elements of this array; empty if it is none.
-    pub fn list(self) -> &'a [Value] {
-        self.0.as_array().map_or(&[], Vec::as_slice)
+    pub fn list(self) -> impl ExactSizeIterator<Item = Payload<'a>> {
+        self.0.as_array().map_or(&[][..], Vec::as_slice).iter().map(Payload)
     }
 
     /// The members of this object that are texts.
@@ -198,11 +173,11 @@ mod tests {
             "script": "javascript:alert(1)", "link": "https://example.org/a b", "good": "https://example.org/a?b#c",
             "deep": [0, {"x": "y"}, ["z"]],
         });
-        let at = |path: &str| Payload::new(&value).at(path);
+        let at = |path: &str| Payload(&value).at(path);
         assert_eq!(["text", "list", "nothing"].map(|path| at(path).text()), [const { None }; 3]);
-        assert_eq!(["number", "negative", "half"].map(|path| at(path).number()), [None; 3]);
+        assert_eq!(["number", "negative", "half"].map(|path| at(path).0.as_u64()), [None; 3]);
         assert_eq!(["half", "huge", "negative", "text"].map(|path| at(path).seconds()), [Some(2), None, None, Some(5)]);
-        assert!(!at("flag").flag() && at("list").list().is_empty());
+        assert!(at("flag").0 != true && at("list").list().len() == 0);
         assert_eq!(["list.last.x", "deep.last.0", "deep.1.x"].map(|path| at(path).word()), ["", "z", "y"]);
         assert_eq!(["script", "link"].map(|path| at(path).url()), [None, None]);
         assert_eq!(at("good").url().as_deref(), Some("https://example.org/a?b#c"));

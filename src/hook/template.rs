@@ -26,7 +26,7 @@ pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Mes
     let mut pairs = form::pairs(query, None, b"")?;
     let has_message = pairs.iter().any(|(key, _)| key == "message");
     for (key, text) in &mut pairs {
-        *text = in_one_line(&fill(text, |path| at(payload, path)), TEXT_LIMIT).unwrap_or_default();
+        *text = filled(text, payload).and_then(|text| in_one_line(&text, TEXT_LIMIT)).unwrap_or_default();
         match key.as_str() {
             "key" => *text = key_of(text),
             "status" => *text = key_of(&status(text)),
@@ -56,23 +56,25 @@ fn status(text: &str) -> String {
     known.to_owned()
 }
 
-/// `template` with what `value` says of it in place of each `{name}`.
-pub fn fill(template: &str, mut value: impl FnMut(&str) -> String) -> String {
+/// `template` with what `value` says of it in place of each `{name}`; `None` if it says nothing of one.
+pub fn fill(template: &str, mut value: impl FnMut(&str) -> Option<String>) -> Option<String> {
     let mut filled = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, behind)) = after.split_once('}') else { break };
-        filled.extend([before, &value(name)]);
+        filled.extend([before, &value(name)?]);
         rest = behind;
     }
-    filled + rest
+    Some(filled + rest)
 }
 
-/// The texts at `path` in `payload`.
-fn at(payload: &Value, path: &str) -> String {
-    let mut found = vec![];
-    find(payload, path, &mut found);
-    found.join(", ")
+/// `template` with the texts in `payload` at the paths that it names.
+fn filled(template: &str, payload: &Value) -> Option<String> {
+    fill(template, |path| {
+        let mut found = vec![];
+        find(payload, path, &mut found);
+        Some(found.join(", "))
+    })
 }
 
 /// Finds the texts at `path` below `value`: names of members, numbers of elements, `last` or `*` for all, joined with dots.
@@ -140,7 +142,7 @@ mod tests {
             "a": {"b": [{"c": "x"}, {"c": 5}, {"d": true}]},
             "none": null, "text": "two\nlines", "number": 1.5, "json": "{\"a\":1}", "null": "null", "list": ["p", null, "q"]
         });
-        let check = |template: &str, expected: &str| assert_eq!(fill(template, |path| at(&payload, path)), expected);
+        let check = |template: &str, expected: &str| assert_eq!(filled(template, &payload).unwrap(), expected);
         check("<{a.b.0.c}>", "<x>");
         check("{a.b.*.c} {a.b.2.d}", "x, 5 true");
         check("{list.*} {list.last} {a.b.last.d}", "p, q q true");
