@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::hosts::host::{Announcement, Host, State, message};
-use crate::room::message::{HOST_STATE_EVENT, Message, digest_of};
+use crate::hosts::host::{Announcement, Host, State, announcement};
+use crate::room::message::{Message, STATE};
 
 /// More hosts than this that change in one moment are a crowd.
 pub(super) const MOST_ALONE: usize = 3;
@@ -31,25 +31,23 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Whether a line was said a short while ago.
-    pub(super) fn pause(&self, now: Instant) -> bool {
+    pub(super) fn are_paused(&self, now: Instant) -> bool {
         self.pause.is_some_and(|pause| now < pause)
     }
 
     /// The line about the `untold` hosts: `12 hosts are late: web1, web2 and 10 more`.
-    pub(super) fn line(&self, state: State, untold: &[(&String, &Host)]) -> Announcement {
+    pub(super) fn line(&self, state: State, untold: &[&Host]) -> Announcement {
         let (count, word) = (untold.len(), state.word());
         let line = match untold {
-            [(one, _)] => format!("1 host is {word}: {one}"),
-            [(one, _), (two, _)] => format!("2 hosts are {word}: {one} and {two}"),
-            [(one, _), (two, _), ..] => format!("{count} hosts are {word}: {one}, {two} and {} more", count - 2),
+            [one] => format!("1 host is {word}: {}", one.name),
+            [one, two] => format!("2 hosts are {word}: {} and {}", one.name, two.name),
+            [one, two, ..] => format!("{count} hosts are {word}: {}, {} and {} more", one.name, two.name, count - 2),
             [] => String::new(),
         };
-        let until = untold.iter().filter_map(|(_, host)| host.untold).max().unwrap_or(0);
-        let fields = [("state", word.to_owned()), ("hosts", count.to_string()), (UNTIL, until.to_string())];
+        let until = untold.iter().filter_map(|host| host.untold).max().unwrap_or(0);
+        let fields = [(STATE, word.to_owned()), ("hosts", count.to_string()), (UNTIL, until.to_string())];
         let fields = fields.map(|(key, value)| (key.to_owned(), value)).to_vec();
-        let message = Message { status: word.to_owned(), ..message(HOST_STATE_EVENT, "", line, fields) };
-        let once = Some(digest_of(&[HOST_STATE_EVENT.as_bytes(), b"", word.as_bytes(), &self.last.to_be_bytes()]));
-        Announcement { message, once }
+        announcement("", state, self.last, line, fields)
     }
 
     /// Follows a `line` that was said about some of these `hosts`, which are in its state.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::{Map, Number, Value, json};
 
 use crate::hosts::beat::{self, Beat, REASON, Report, figure};
-use crate::hosts::host::Announcement;
-use crate::hosts::known::{HostStatus, Hosts};
+use crate::hosts::host::{Announcement, Host};
+use crate::hosts::known::Hosts;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
@@ -68,10 +68,11 @@ pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> O
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
 pub fn list(exchange: &Exchange<'_>, hosts: &Hosts) -> Result<Answer, Refusal> {
-    let (statuses, format) = (hosts.list(Instant::now()), Ask::read(exchange, "")?.format);
+    let now = Instant::now();
+    let (hosts, format) = (hosts.list(now), Ask::read(exchange, "")?.format);
     Ok(match format {
-        Format::Json => Answer::json(200, &statuses.iter().map(object).collect()),
-        _ => Answer::new(200, TEXT, table(&statuses)),
+        Format::Json => Answer::json(200, &hosts.iter().map(|host| object(host, now)).collect()),
+        _ => Answer::new(200, TEXT, table(&hosts, now)),
     })
 }
 
@@ -109,17 +110,17 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some. With
 /// the `reason` of a job that has failed.
-fn object(status: &HostStatus) -> Value {
-    let figures: Map<String, Value> =
-        status.figures.iter().map(|(key, text)| (key.clone(), value(key, text))).collect();
+fn object(host: &Host, now: Instant) -> Value {
+    let figures = host.figures.iter().filter(|(key, _)| key != REASON);
+    let figures: Map<String, Value> = figures.map(|(key, text)| (key.clone(), value(key, text))).collect();
     let mut object = json!({
-        "host": status.host,
-        "state": status.state.word(),
-        "ago": (status.ago.as_secs_f64() * 1000.0).round() / 1000.0,
-        "every": status.every.as_secs_f64(),
+        "host": host.name,
+        "state": host.state.word(),
+        "ago": (now.saturating_duration_since(host.heard).as_secs_f64() * 1000.0).round() / 1000.0,
+        "every": host.every.as_secs_f64(),
         "figures": figures,
     });
-    status.reason.iter().for_each(|reason| object[REASON] = reason.as_str().into());
+    host.reason().into_iter().for_each(|reason| object[REASON] = reason.into());
     object
 }
 
@@ -132,23 +133,22 @@ fn value(key: &str, text: &str) -> Value {
 }
 
 /// One line a host, in columns.
-fn table(statuses: &[HostStatus]) -> String {
+fn table(hosts: &[Host], now: Instant) -> String {
     let head = ["HOST", "STATE", "HEARD", "LOAD", "MEMORY", "DISK", "UP", "NOTE"].map(str::to_owned).to_vec();
-    columns(&std::iter::once(head).chain(statuses.iter().map(row)).collect::<Vec<_>>())
+    columns(&std::iter::once(head).chain(hosts.iter().map(|host| row(host, now))).collect::<Vec<_>>())
 }
 
 /// No control character gets into it: nobody speaks to the reader's terminal.
-fn row(status: &HostStatus) -> Vec<String> {
-    let figure = |key: &str| figure(&status.figures, key);
-    let reason = status.reason.as_ref().and_then(|reason| reason.lines().last());
-    let note = reason.or(figure("note")).unwrap_or_default();
+fn row(host: &Host, now: Instant) -> Vec<String> {
+    let figure = |key: &str| figure(&host.figures, key);
+    let note = host.reason().and_then(|reason| reason.lines().last()).or(figure("note")).unwrap_or_default();
     vec![
-        status.host.clone(),
-        status.state.word().to_owned(),
-        format!("{} ago", spoken(status.ago)),
+        host.name.clone(),
+        host.state.word().to_owned(),
+        format!("{} ago", spoken(now.saturating_duration_since(host.heard))),
         figure("load1").unwrap_or_default().to_owned(),
-        beat::share(&status.figures, "mem").unwrap_or_default(),
-        beat::share(&status.figures, "disk").unwrap_or_default(),
+        beat::share(&host.figures, "mem").unwrap_or_default(),
+        beat::share(&host.figures, "disk").unwrap_or_default(),
         figure("up").and_then(beat::seconds).map(spoken).unwrap_or_default(),
         note.chars().take(NOTE_WIDTH).map(|char| if char.is_control() { ' ' } else { char }).collect(),
     ]
@@ -161,38 +161,45 @@ mod tests {
     use super::*;
     use crate::hosts::host::State;
 
-    fn status(host: &str, figures: &str) -> HostStatus {
-        let figures = form::pairs(figures, None, b"").unwrap();
-        let (ago, every) = (Duration::from_millis(12_345), Duration::from_secs(30));
-        HostStatus { host: host.to_owned(), state: State::Up, ago, every, figures, reason: None }
+    /// A host that was heard 12.345 s before the time that is returned.
+    fn host(name: &str, figures: &str) -> (Host, Instant) {
+        let heard = Instant::now();
+        let mut host = Host::new(name, heard);
+        host.figures = form::pairs(figures, None, b"").unwrap();
+        (host, heard + Duration::from_millis(12_345))
+    }
+
+    fn failed(figures: &str) -> (Host, Instant) {
+        let (mut host, now) = host("job", &format!("reason=first%0Alast&{figures}"));
+        host.state = State::Failed;
+        (host, now)
     }
 
     #[test]
     fn hosts_are_listed_in_columns_that_no_note_can_break() {
-        let hosts = [
-            status("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J"),
-            status("a-longer-name", ""),
-        ];
+        let (one, now) = host("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J");
+        let mut other = one.clone();
+        (other.name, other.figures) = ("a-longer-name".to_owned(), vec![]);
         assert_eq!(
-            table(&hosts),
+            table(&[one, other], now),
             "HOST           STATE  HEARD     LOAD  MEMORY  DISK  UP    NOTE\n\
              a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
              a-longer-name  up     12 s ago\n"
         );
-        let reason = Some("first\nlast".to_owned());
-        let failed = HostStatus { state: State::Failed, reason, ..status("job", "note=n") };
-        assert!(table(&[failed]).ends_with("  last\n"));
-        assert_eq!(table(&[]), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
+        let (failed, now) = failed("note=n");
+        assert!(table(&[failed], now).ends_with("  last\n"));
+        assert_eq!(table(&[], now), "HOST  STATE  HEARD  LOAD  MEMORY  DISK  UP  NOTE\n");
     }
 
     #[test]
     fn hosts_are_listed_as_json_with_numbers_where_they_are_some() {
+        let (one, now) = host("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22");
         assert_eq!(
-            object(&status("a", "load1=0.50&mem_used=12345678901&up=90.5&fans=2&note=%22")).to_string(),
+            object(&one, now).to_string(),
             r#"{"ago":12.345,"every":30.0,"figures":{"fans":"2","load1":0.5,"mem_used":12345678901,"note":"\"","up":90.5},"host":"a","state":"up"}"#
         );
-        let reason = Some("first\nlast".to_owned());
-        let failed = object(&HostStatus { state: State::Failed, reason, ..status("job", "") });
+        let (failed, now) = failed("");
+        let failed = object(&failed, now);
         assert_eq!((&failed["reason"], &failed["figures"]), (&"first\nlast".into(), &json!({})));
     }
 }

@@ -63,9 +63,11 @@ impl State {
 }
 
 /// A known host.
+#[derive(Clone)]
 pub struct Host {
+    pub(super) name: String,
     /// The state that was said last.
-    pub(super) said: State,
+    pub(super) state: State,
     /// Since when it is in that state.
     since: Instant,
     /// The id of the message that said so, or of its last beat, whichever is newer.
@@ -99,9 +101,10 @@ pub struct Announcement {
 }
 
 impl Host {
-    pub(super) fn new(now: Instant) -> Host {
+    pub(super) fn new(name: &str, now: Instant) -> Host {
         Host {
-            said: State::Up,
+            name: name.to_owned(),
+            state: State::Up,
             since: now,
             last: 0,
             heard: now,
@@ -122,7 +125,7 @@ impl Host {
     pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
         let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
         let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
-        let mut host = Host::new(now);
+        let mut host = Host::new(&message.key, now);
         host.take_state(message, State::of(message).unwrap_or(State::Up), now);
         let silent = message.field(SILENT).and_then(seconds);
         let heard = time(SAID, message.time).zip(silent).and_then(|(said, silent)| said.checked_sub(silent));
@@ -136,8 +139,8 @@ impl Host {
 
     /// Takes over what `message` says: that it is in `state`.
     pub(super) fn take_state(&mut self, message: &Message, state: State, now: Instant) {
-        if state != self.said {
-            (self.said, self.since) = (state, now);
+        if state != self.state {
+            (self.state, self.since) = (state, now);
             self.changes.push_back(now);
             let most = self.changes.len().min(MOST_CHANGES + 1);
             self.changes.drain(..self.changes.len() - most);
@@ -145,8 +148,7 @@ impl Host {
         self.flaps = self.changes_lately(now) > if self.flaps { CALM_CHANGES } else { MOST_CHANGES };
         self.last = message.id;
         self.untold = message.field(AMONG).map(|_| message.id);
-        let told = Beat::of(message.fields.clone());
-        (self.every, self.grace) = (told.every.unwrap_or(self.every), told.grace.or(self.grace));
+        (self.every, self.grace) = self.rhythm(&Beat::of(message.fields.clone()));
         if matches!(state, State::Up | State::Failed) {
             (self.heard, self.beaten) = (now, true); // its beat comes next, but a tick may come first
         }
@@ -155,12 +157,22 @@ impl Host {
     /// Takes over the figures and the interval from the beat with this id.
     pub(super) fn take(&mut self, beat: Beat, id: u64, now: Instant) {
         (self.last, self.heard, self.beaten) = (id, now, true);
-        (self.every, self.grace) = (beat.every.unwrap_or(self.every), beat.grace.or(self.grace));
+        (self.every, self.grace) = self.rhythm(&beat);
         self.up = beat.up.or(self.up);
         self.begun = beat.begins.then_some(now);
         if !beat.begins {
             self.figures = beat.figures;
         }
+    }
+
+    /// The interval of its beats and the grace, if there is one, from this `beat` on.
+    pub(super) fn rhythm(&self, beat: &Beat) -> (Duration, Option<Duration>) {
+        (beat.every.unwrap_or(self.every), beat.grace.or(self.grace))
+    }
+
+    /// Why its job has failed, if it has.
+    pub(super) fn reason(&self) -> Option<&str> {
+        figure(&self.figures, REASON).filter(|_| self.state == State::Failed)
     }
 
     fn changes_lately(&self, now: Instant) -> usize {
@@ -174,22 +186,15 @@ impl Host {
     }
 
     /// The change that a beat brings; `None` if there is none. The change to the state `waiting` waits to be said.
-    pub(super) fn news_by_beat(
-        &self,
-        name: &str,
-        beat: &Beat,
-        waiting: Option<State>,
-        now: Instant,
-    ) -> Option<(State, Announcement)> {
-        let said = waiting.unwrap_or(self.said);
+    pub(super) fn news_by_beat(&self, beat: &Beat, waiting: Option<State>, now: Instant) -> Option<Announcement> {
+        let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);
         let took = self.begun.filter(|_| !beat.begins).map(|begun| now.saturating_duration_since(begun));
-        let why = beat.failure.as_deref().filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
-        let why = why.unwrap_or_default();
+        let why = beat.failure.as_deref().filter(|why| !why.is_empty());
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
         let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
         let also = if rebooted { ": it has rebooted" } else { "" };
-        let every = beat.every.unwrap_or(self.every);
-        let grace = beat.grace.or(self.grace);
+        let (every, grace) = self.rhythm(beat);
         let line = match (state, said, took) {
             (State::Failed, _, Some(took)) => format!("failed after {}{why}", spoken(took)),
             (_, _, Some(took)) => format!("done in {}", spoken(took)),
@@ -208,103 +213,79 @@ impl Host {
         if took.is_none() && waiting == Some(state) {
             return None;
         }
-        let mut fields = fields(state, every, grace);
+        let mut fields = fields(state, (every, grace));
         fields.extend(took.map(|took| (SECONDS.to_owned(), in_seconds(Duration::from_secs(took.as_secs())))));
         fields.extend(figure(&beat.figures, REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
-        Some((state, self.news(name, state, said, line, fields, now)))
+        Some(self.news(state, said, line, fields, now))
     }
 
-    /// The moment from which on its silence counts. `since` is when the server began to listen anew.
-    fn silent_from(&self, since: Option<Instant>) -> Instant {
-        since.map_or(self.heard, |since| since.max(self.heard))
-    }
-
-    /// After how much silence it is late, and after how much it is down.
-    fn limits(&self) -> (Duration, Duration) {
-        let grace = self.grace.unwrap_or(self.every / 2);
-        (self.every + grace, self.every + grace * GRACES_TO_DOWN)
-    }
-
-    /// Its state, judged by its silence alone.
+    /// Its state, judged by its silence alone. Silence before the moment `since` does not count.
     pub(super) fn judge(&self, since: Option<Instant>, now: Instant) -> State {
-        let silence = now.saturating_duration_since(self.silent_from(since));
-        match self.limits() {
-            (_, down) if silence >= down => State::Down,
-            (late, _) if silence >= late => State::Late,
+        let silence = now.saturating_duration_since(since.map_or(self.heard, |since| since.max(self.heard)));
+        let grace = self.grace.unwrap_or(self.every / 2);
+        match silence {
+            _ if silence >= self.every + grace * GRACES_TO_DOWN => State::Down,
+            _ if silence >= self.every + grace => State::Late,
             _ => State::Up,
         }
     }
 
+    /// The host as it stands `now`, by its silence too.
+    pub(super) fn at(&self, since: Option<Instant>, now: Instant) -> Host {
+        Host { state: self.state.max(self.judge(since, now)), ..self.clone() }
+    }
+
     /// The change to `state` that its silence brings. `said` is the state that was said before.
-    pub(super) fn news_by_silence(&self, name: &str, state: State, said: State, now: Instant) -> Announcement {
+    pub(super) fn news_by_silence(&self, state: State, said: State, now: Instant) -> Announcement {
         let line = format!("is {}: last heard {} ago", state.word(), self.silence(now));
-        let mut fields = fields(state, self.every, self.grace);
+        let mut fields = fields(state, (self.every, self.grace));
         let silent = Duration::from_secs(now.saturating_duration_since(self.heard).as_secs());
         fields.push((SILENT.to_owned(), in_seconds(silent)));
-        self.news(name, state, said, line, fields, now)
+        self.news(state, said, line, fields, now)
     }
 
     /// That it flaps no longer; `None` if it does, or never did.
-    pub(super) fn news_by_calm(&self, name: &str, now: Instant) -> Option<Announcement> {
+    pub(super) fn news_by_calm(&self, now: Instant) -> Option<Announcement> {
         let is_calm = self.flaps && self.changes_lately(now) <= CALM_CHANGES;
-        let line = || format!("is stable again: {}", self.said.word());
-        let fields = || fields(self.said, self.every, self.grace);
-        is_calm.then(|| self.news(name, self.said, self.said, line(), fields(), now))
+        let line = || format!("is stable again: {}", self.state.word());
+        let fields = || fields(self.state, (self.every, self.grace));
+        is_calm.then(|| self.news(self.state, self.state, line(), fields(), now))
     }
 
-    /// The moment when its silence changes its state, or when it no longer flaps; `None` if there will be none. One that
-    /// has passed, if a line about it is to be said.
-    pub(super) fn due(&self, since: Option<Instant>) -> Option<Instant> {
-        let silence = match self.said {
-            State::Up => Some(self.limits().0),
-            State::Late | State::Failed => Some(self.limits().1),
-            State::Down => None,
-        };
-        let calm = self.changes.iter().rev().nth(CALM_CHANGES).filter(|_| self.flaps);
-        let changes = silence.map(|silence| self.silent_from(since) + silence);
-        let line = self.untold.map(|_| self.heard);
-        changes.into_iter().chain(calm.map(|change| *change + FLAP_SPAN)).chain(line).min()
-    }
-
-    /// The announcement that it is in `state` now. The id of the last message about it goes into the digest, so the
-    /// digest of the next such change is another one. If it flaps, that is said once, and its changes are not.
-    fn news(
-        &self,
-        name: &str,
-        state: State,
-        said: State,
-        mut line: String,
-        mut fields: Pairs,
-        now: Instant,
-    ) -> Announcement {
+    /// The announcement that it is in `state` now. If it flaps, that is said once, and its changes are not.
+    fn news(&self, state: State, said: State, mut line: String, mut fields: Pairs, now: Instant) -> Announcement {
         let changes = self.changes_lately(now) + 1;
         if state != said && self.flaps {
             fields.push((FLAPS.to_owned(), changes.to_string()));
         } else if state != said && changes > MOST_CHANGES {
             line = format!("flaps: {changes} changes in {}; not said until it is stable", spoken(FLAP_SPAN));
         }
-        let parts = [HOST_STATE_EVENT.as_bytes(), name.as_bytes(), state.word().as_bytes(), &self.last.to_be_bytes()];
-        let once = Some(digest_of(&parts));
-        let (key, status) = (name.to_owned(), state.word().to_owned());
-        Announcement { message: Message { key, status, ..message(HOST_STATE_EVENT, name, line, fields) }, once }
+        announcement(&self.name, state, self.last, line, fields)
     }
 
     /// That it is known from now on.
-    pub(super) fn news_of_a_new_one(&self, name: &str, beat: &Beat, now: Instant) -> (State, Announcement) {
-        let every = beat.every.unwrap_or(self.every);
-        let fields = fields(State::Up, every, beat.grace);
-        let is_up = || (State::Up, self.news(name, State::Up, State::Up, "is up".to_owned(), fields, now));
-        let failed = self.news_by_beat(name, beat, None, now).filter(|(state, _)| *state == State::Failed);
-        let (state, news) = failed.unwrap_or_else(is_up);
-        (state, Announcement { once: None, ..news })
+    pub(super) fn news_of_a_new_one(&self, beat: &Beat, now: Instant) -> Announcement {
+        let fields = fields(State::Up, self.rhythm(beat));
+        let is_up = || self.news(State::Up, State::Up, "is up".to_owned(), fields, now);
+        let failed = beat.failure.as_ref().and_then(|_| self.news_by_beat(beat, None, now));
+        Announcement { once: None, ..failed.unwrap_or_else(is_up) }
     }
 }
 
 /// The fields of every message about a host.
-pub(super) fn fields(state: State, every: Duration, grace: Option<Duration>) -> Pairs {
+pub(super) fn fields(state: State, (every, grace): (Duration, Option<Duration>)) -> Pairs {
     let mut fields = vec![(STATE, state.word().to_owned()), ("every", in_seconds(every))];
     fields.extend(grace.map(|grace| ("grace", in_seconds(grace))));
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The announcement that `host`, or several if that is empty, is in `state` now. The id of the `last` message about it goes
+/// into the digest, so the digest of the next such change is another one.
+pub(super) fn announcement(host: &str, state: State, last: u64, line: String, fields: Pairs) -> Announcement {
+    let word = state.word();
+    let once = digest_of(&[HOST_STATE_EVENT.as_bytes(), host.as_bytes(), word.as_bytes(), &last.to_be_bytes()]);
+    let (key, status) = (host.to_owned(), word.to_owned());
+    Announcement { message: Message { key, status, ..message(HOST_STATE_EVENT, host, line, fields) }, once: Some(once) }
 }
 
 pub(super) fn message(event: &'static str, host: &str, message: String, fields: Pairs) -> Message {
@@ -428,7 +409,7 @@ mod tests {
         let mut servers = Servers::new(1);
         servers.report(0, 0, "job", Report::Fail, "message=why");
         servers.restart(9);
-        assert_eq!(servers.each[0].list(servers.at(9))[0].reason.as_deref(), Some("why"));
+        assert_eq!(servers.each[0].list(servers.at(9))[0].reason(), Some("why"));
     }
 
     #[test]

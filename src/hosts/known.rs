@@ -17,13 +17,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
-use crate::hosts::beat::{BEGUN, Beat, REASON, RUN, summary};
+use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
 use crate::hosts::crowd::{Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
-use crate::http::form::Pairs;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{AMONG, HOST_EVENT, HOST_STATE_EVENT, Message, STATE};
+use crate::room::message::{AMONG, HOST_EVENT, HOST_STATE_EVENT, HOST_STATES, Message, STATE};
 use crate::room::standing::GONE;
 use crate::room::things::Thing;
 use crate::sync::lock;
@@ -53,37 +52,18 @@ struct Known {
     hosts: BTreeMap<String, Host>,
     /// Changes that were handed in and are not settled: of each host the newest state, and the number of its changes.
     waiting: HashMap<String, (State, usize)>,
-    /// The lines about hosts that change to one state together.
-    lines: BTreeMap<State, Lines>,
-    /// Silence changes nothing before this moment. It may be too early, because beats do not move it.
-    due: Option<Instant>,
+    /// The lines about hosts that change to one state together, by state.
+    lines: [Lines; HOST_STATES.len()],
     /// Silence before this moment does not count: the server itself could not hear.
     listening_since: Option<Instant>,
     /// The moment of the last tick.
     ticked: Option<Instant>,
 }
 
-/// A host as it stands, for a list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostStatus {
-    /// The name of the host.
-    pub host: String,
-    /// Its state.
-    pub state: State,
-    /// The time since it was last heard.
-    pub ago: Duration,
-    /// The interval of its beats.
-    pub every: Duration,
-    /// The figures of its last beat.
-    pub figures: Pairs,
-    /// Why the job has failed, if it has.
-    pub reason: Option<String>,
-}
-
 impl Hosts {
     /// Makes known the hosts among the `things` that were kept. It is `now`: silence counts from now on.
     pub fn restore(things: &[Thing], now: Instant) -> Hosts {
-        let mut known = Known { listening_since: Some(now), ticked: Some(now), due: Some(now), ..Known::default() };
+        let mut known = Known { listening_since: Some(now), ticked: Some(now), ..Known::default() };
         let clock = now_micros();
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
             if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
@@ -105,7 +85,7 @@ impl Hosts {
     pub fn beat(&self, host: &str, beat: Beat, now: Instant) -> Result<(Option<Announcement>, Message), Refusal> {
         let known = &mut *lock(&self.known);
         let waiting = known.waiting.get(host).map(|(state, _)| *state);
-        let new = Host::new(now);
+        let new = Host::new(host, now);
         let found = match known.hosts.get(host) {
             None if known.hosts.len() >= MOST_HOSTS && waiting.is_none() => {
                 let line =
@@ -115,17 +95,17 @@ impl Hosts {
             found => found.unwrap_or(&new),
         };
         let change = match (known.hosts.contains_key(host), waiting) {
-            (true, _) => found.news_by_beat(host, &beat, waiting, now),
-            (false, None) => Some(found.news_of_a_new_one(host, &beat, now)),
+            (true, _) => found.news_by_beat(&beat, waiting, now),
+            (false, None) => Some(found.news_of_a_new_one(&beat, now)),
             (false, Some(_)) => None, // that it is known waits to be said already
         };
-        let state = State::by(&beat, waiting.unwrap_or(found.said));
-        let mut fields = fields(state, beat.every.unwrap_or(found.every), beat.grace.or(found.grace));
+        let state = State::by(&beat, waiting.unwrap_or(found.state));
+        let mut fields = fields(state, found.rhythm(&beat));
         fields.extend(beat.begins.then(|| (RUN.to_owned(), BEGUN.to_owned())));
         let summary = summary(&beat.figures);
         fields.extend(beat.figures);
         known.hosts.get_mut(host).into_iter().for_each(|found| found.heard = now); // even if it cannot be said
-        let change = change.map(|(state, change)| known.wait(change, state));
+        change.iter().for_each(|change| known.wait(change));
         Ok((change, message(HOST_EVENT, host, summary, fields)))
     }
 
@@ -141,49 +121,43 @@ impl Hosts {
     }
 
     /// Looks for hosts that have been silent for too long. Returns the changes to say, and whether there are more, so
-    /// that it is to be called again soon. Else call it about once a second; it costs nothing while no host is due.
+    /// that it is to be called again soon. Else call it about once a second.
     pub fn tick(&self, now: Instant) -> (Vec<Announcement>, bool) {
         let known = &mut *lock(&self.known);
         let before = known.ticked.replace(now);
         if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
             known.listening_since = Some(now);
         }
-        if known.due.is_none_or(|due| now < due) {
-            return (vec![], false);
-        }
         let since = known.listening_since;
-        known.due = known.hosts.values().filter_map(|host| host.due(since)).min();
-        let said = |name: &str, host: &Host| known.waiting.get(name).map_or(host.said, |(state, _)| *state);
+        let said = |host: &Host| known.waiting.get(&host.name).map_or(host.state, |(state, _)| *state);
         let mut room = MOST_WAITING.saturating_sub(known.waiting.len());
         let (mut changes, mut is_more) = (vec![], false);
         for state in [State::Late, State::Down] {
-            let hosts = || known.hosts.iter();
-            let untold: Vec<_> = hosts().filter(|(_, host)| host.said == state && host.untold.is_some()).collect();
-            let pause = known.lines.get(&state).is_some_and(|lines| lines.pause(now));
-            let is_new = |name: &str, host: &Host| host.judge(since, now) == state && said(name, host) < state;
-            let silent: Vec<_> = hosts().filter(|(name, host)| is_new(name, host)).collect();
-            let count = silent.iter().filter(|(_, host)| !host.flaps).count();
-            for (name, host) in silent.iter().take(room) {
-                let mut change = host.news_by_silence(name, state, said(name, host), now);
-                if !host.flaps && (count > MOST_ALONE || pause || !untold.is_empty()) {
+            let hosts = || known.hosts.values();
+            let untold: Vec<&Host> = hosts().filter(|host| host.state == state && host.untold.is_some()).collect();
+            let is_new = |host: &&Host| host.judge(since, now) == state && said(host) < state;
+            let silent: Vec<&Host> = hosts().filter(is_new).collect();
+            let count = silent.iter().filter(|host| !host.flaps).count();
+            let lines = &known.lines[state as usize];
+            let is_paused = lines.are_paused(now);
+            for host in silent.iter().take(room) {
+                let mut change = host.news_by_silence(state, said(host), now);
+                if !host.flaps && (count > MOST_ALONE || is_paused || !untold.is_empty()) {
                     change.message.fields.push((AMONG.to_owned(), count.to_string()));
                 }
-                changes.push((state, change));
+                changes.push(change);
             }
             let is_cut = silent.len() > room;
             room = room.saturating_sub(silent.len());
             let mut waiting = known.waiting.iter();
             let waits = waiting.any(|(name, (waiting, _))| name.is_empty() || *waiting == state);
-            let is_due = !untold.is_empty() && !pause;
-            if is_due && !is_cut && !waits {
-                let none = Lines::default();
-                changes.push((state, known.lines.get(&state).unwrap_or(&none).line(state, &untold)));
-            }
+            let is_due = !untold.is_empty() && !is_paused;
+            changes.extend((is_due && !is_cut && !waits).then(|| lines.line(state, &untold)));
             is_more |= is_cut || is_due;
         }
-        let calm = known.hosts.iter().filter(|(name, host)| host.flaps && !known.waiting.contains_key(*name));
-        changes.extend(calm.filter_map(|(name, host)| Some((host.said, host.news_by_calm(name, now)?))));
-        let changes = changes.into_iter().map(|(state, change)| known.wait(change, state)).collect();
+        let settled = known.hosts.values().filter(|host| !known.waiting.contains_key(&host.name));
+        changes.extend(settled.filter_map(|host| host.news_by_calm(now)));
+        changes.iter().for_each(|change| known.wait(change));
         (changes, is_more)
     }
 
@@ -205,10 +179,10 @@ impl Hosts {
             return;
         }
         let (id, state, now) = (*id, State::of(message), now());
-        let Known { hosts, lines, due, listening_since, .. } = &mut *lock(&self.known);
+        let Known { hosts, lines, .. } = &mut *lock(&self.known);
         if let (true, Some(state), "") = (is_change, state, name.as_str()) {
-            let hosts = hosts.values_mut().filter(|host| host.said == state);
-            return lines.entry(state).or_default().follow(message, hosts, now);
+            let hosts = hosts.values_mut().filter(|host| host.state == state);
+            return lines[state as usize].follow(message, hosts, now);
         }
         let found = hosts.get(name);
         let is_old = found.is_some_and(|host| host.last >= id) || (found.is_none() && hosts.len() >= MOST_HOSTS);
@@ -218,7 +192,7 @@ impl Hosts {
         match state {
             _ if is_change && message.status == GONE => _ = hosts.remove(name),
             Some(State::Up | State::Failed) if !is_change => {
-                let host = hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
+                let host = hosts.entry(name.clone()).or_insert_with(|| Host::new(name, now));
                 host.take(Beat::of(message.fields.clone()), id, now);
             }
             Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
@@ -229,10 +203,8 @@ impl Hosts {
                     hosts.insert(name.clone(), host);
                 }
             },
-            _ => return, // a message that a user has written
+            _ => {} // a message that a user has written
         }
-        let next = hosts.get(name).and_then(|host| host.due(*listening_since));
-        *due = (*due).into_iter().chain(next).min();
     }
 
     /// Notes that no host could be heard until `now`. Silence counts from `now` on.
@@ -240,27 +212,20 @@ impl Hosts {
         lock(&self.known).listening_since = Some(now);
     }
 
-    /// Every known host, sorted by name.
-    pub fn list(&self, now: Instant) -> Vec<HostStatus> {
+    /// Every known host as it stands, by its silence until `now` too. Sorted by name.
+    pub fn list(&self, now: Instant) -> Vec<Host> {
         let known = lock(&self.known);
-        let status = |(name, host): (&String, &Host)| {
-            let state = host.said.max(host.judge(known.listening_since, now));
-            let (reasons, figures): (Pairs, Pairs) = host.figures.iter().cloned().partition(|(key, _)| key == REASON);
-            let reason = reasons.into_iter().next().map(|(_, reason)| reason).filter(|_| state == State::Failed);
-            let ago = now.saturating_duration_since(host.heard);
-            HostStatus { host: name.clone(), state, ago, every: host.every, figures, reason }
-        };
-        known.hosts.iter().map(status).collect()
+        known.hosts.values().map(|host| host.at(known.listening_since, now)).collect()
     }
 }
 
 impl Known {
-    /// Notes that a change to this state waits to be said.
-    fn wait(&mut self, change: Announcement, state: State) -> Announcement {
-        let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
-        *newest = state;
-        *changes += 1;
-        change
+    /// Notes that a `change` waits to be said.
+    fn wait(&mut self, change: &Announcement) {
+        if let Some(state) = State::of(&change.message) {
+            let (newest, changes) = self.waiting.entry(change.message.name.clone()).or_insert((state, 0));
+            (*newest, *changes) = (state, *changes + 1);
+        }
     }
 }
 
