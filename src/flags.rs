@@ -1,5 +1,5 @@
-//! Turns flags and environment into [`Config`]. One table, `FLAGS`, makes `--help`, the environment variables and the
-//! README's block.
+//! Turns flags and environment into [`Config`]. One table, in `help.txt`, is `--help`, and makes the environment variables
+//! and the README's block.
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -12,29 +12,9 @@ use crate::proxies::Proxies;
 use crate::secret::Secret;
 use crate::tokens::Tokens;
 
-/// All flags that take a value, as `--help` shows them: name, value, meaning and default. `put` knows each of them.
-const FLAGS: &str = r#"
-  --bind ADDR            address and port; :4000 is every interface, v6 and v4; unix:PATH a socket file; port 0 picks one [:4000]
-  --socket-mode MODE     the permissions of the socket file, in octal; who may write to it may connect [0660]
-  --max-listeners N      the most who may listen at once, or what the open-file limit allows if less; past it, "full" [10000]
-  --max-per-address N    the most connections from one address, at most half of all; if not given, this machine's own has half [1000]
-  --trust-proxy A,...    proxies whose Forwarded or X-Forwarded-For says who the client is: addresses, networks, unix [none]
-  --queue N              messages that may wait for one listener; one that falls further behind is hung up on [256]
-  --history N            messages kept for those who come back or ask for what was said; the oldest goes first [1000]
-  --history-bytes BYTES  the most that the messages kept may weigh together [8388608]
-  --things N             the most things of which the newest word is kept, see /now [2000]
-  --store FILE           keeps what was said in this file, across restarts; without it, in memory [none]
-  --redis URL            shares what is said with other servers: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS [none]
-  --heartbeat S          seconds of silence after which a listener gets a sign of life [15]
-  --idle S               a connection silent for so many seconds between requests is closed [75]
-  --max-body BYTES       largest body /say takes [65536]
-  --say-token T          what has to be shown to say something; @FILE reads it from a file [none]
-  --listen-token T       what has to be shown to hear or see what was said; @FILE reads it from a file [none]
-  --tokens FILE          a file of tokens, read again when it changes: one TOKEN say|listen|both [CHANNEL] a line [none]
-  --hook-secret S        what webhooks have to prove that they know, any text; @FILE reads it from a file; may come more than once [none]
-  --allow-origin O,...   which web pages may use the server: every one, or those of these origins (CORS) [*]
-  --log LEVEL            off, error, warn, info, debug or trace; goes to stderr [info]
-"#;
+/// The output of `--help`. It has a line for each flag that takes a value: name, value, meaning and default. `put` knows
+/// each of them.
+const HELP: &str = include_str!("help.txt");
 
 /// One flag: `--name VALUE`, or `ALOUD_NAME` in the environment.
 struct Flag {
@@ -46,7 +26,7 @@ struct Flag {
 }
 
 fn flags() -> impl Iterator<Item = Flag> {
-    FLAGS.lines().filter_map(|line| {
+    HELP.lines().filter_map(|line| {
         let (name, rest) = line.trim_start().strip_prefix("--")?.split_once(' ')?;
         let (value, rest) = rest.split_once("  ")?;
         let (meaning, _default) = rest.trim_start().rsplit_once(" [")?;
@@ -223,20 +203,10 @@ pub fn variables() -> Vec<String> {
     flags().map(|flag| variable(flag.name)).collect()
 }
 
-/// The output of `--help`.
-pub fn help() -> String {
-    let flags: Vec<&str> = flags().filter(|flag| is_built(flag.name)).map(|flag| flag.line).collect();
-    format!(
-        "aloud: say it once, everyone listening hears it\n\n\
-         usage: aloud [flags]\n\n\
-         \x20 curl -sN localhost:4000/listen                               hear\n\
-         \x20 curl localhost:4000/say -d 'name=Florian&message=Hi'         speak\n\n\
-         flags (each is also an environment variable: --max-body is ALOUD_MAX_BODY)\n\
-         {}\n\
-         \x20 --check                asks the server at --bind whether it is well; exit 0 if it is, 1 if not\n\
-         \x20 --help, --version\n",
-        flags.join("\n")
-    )
+/// The output of `--help`, without the flags that this binary has not.
+fn help() -> String {
+    let missing: Vec<_> = flags().filter(|flag| !is_built(flag.name)).map(|flag| flag.line).collect();
+    HELP.lines().filter(|line| !missing.contains(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

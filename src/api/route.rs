@@ -24,6 +24,10 @@ const MOST_CHANNELS: usize = 32;
 /// The headers that a page may want to send.
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control";
 
+/// The help that curl gets at `/`: commands, with a place for `curl` itself, which may need a socket file, and for the
+/// server's host.
+const HELP: &str = include_str!("help.txt");
+
 /// The limit of a body that is sent to `path`. Of a delivery the beginning is kept: its sender would count a refusal as
 /// a failure.
 pub fn most_body(path: &str, config: &Config) -> BodyLimit {
@@ -193,23 +197,7 @@ impl Service {
         };
         let guarded = [Door::Say, Door::Listen].iter().any(|door| auth::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
-        format!(
-            "aloud: say it once, everyone listening hears it\n\n\
-             hear everything:     {curl} -sN {host}/listen\n\
-             say something:       {curl} {host}/say -d 'name=Florian&message=Hi'\n\
-             say a file:          {curl} -T FILE '{host}/say?name=Florian'\n\
-             on a channel:        {curl} -sN {host}/listen/build\n\
-             \x20                    {curl} {host}/say/build/main -d 'name=ci&message=done'\n\
-             as JSON, as SSE:     {curl} -sN '{host}/listen?as=json'\n\
-             \x20                    {curl} -sN '{host}/listen?as=sse'\n\
-             what was said:       {curl} '{host}/said?last=5'\n\
-             \x20                    {curl} -sN '{host}/listen?since=10m'\n\
-             how things stand:    {curl} {host}/now\n\
-             this machine lives:  {curl} {host}/beat/$(uname -n)\n\
-             which hosts do:      {curl} {host}/hosts\n\
-             all of it, live:     http://{host}/ in a browser\n\
-             a webhook:           http://{host}/hook/gitlab, github, gitea, forgejo, alertmanager, grafana, json\n{token}"
-        )
+        HELP.replace("{host}", host).replace("{curl}", &curl) + token
     }
 }
 
