@@ -4,7 +4,6 @@
 
 // Not the atomics of `sync.rs`: counters take no part in the hand-over, so the model check need not try their orders.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
 /// The statuses of refusals, each counted by itself. Any other status is counted in the last place, 0, which is no
 /// status.
@@ -39,6 +38,9 @@ impl Count {
     }
 }
 
+/// The words for why a stream ended, in the order of [`Ended`].
+const ENDS: [&str; 4] = ["queue_full", "stalled", "left", "stopped"];
+
 /// Why a listener's stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -53,9 +55,8 @@ pub enum Ended {
 }
 
 /// All counters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counters {
-    started: Instant,
     /// Messages said.
     pub messages: Count,
     /// Messages put into listeners' queues, each once for every queue.
@@ -63,29 +64,13 @@ pub struct Counters {
     /// The most messages that ever waited for one listener.
     pub fullest_queue: Count,
     /// In the order of [`Ended`].
-    ended: [Count; 4],
+    ended: [Count; ENDS.len()],
     /// In the order of [`STATUSES`].
     refusals: [Count; STATUSES.len()],
     /// Connections that are open.
     pub connections: Count,
     /// Threads that run.
     pub threads: Count,
-}
-
-impl Default for Counters {
-    /// Starts all at zero, and the uptime at now.
-    fn default() -> Counters {
-        Counters {
-            started: Instant::now(),
-            messages: Count::default(),
-            deliveries: Count::default(),
-            fullest_queue: Count::default(),
-            ended: Default::default(),
-            refusals: Default::default(),
-            connections: Count::default(),
-            threads: Count::default(),
-        }
-    }
 }
 
 impl Counters {
@@ -108,14 +93,9 @@ impl Counters {
         self.refusals[place].one_more();
     }
 
-    /// How long the server has run.
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// Streams that ended for this reason.
-    pub fn streams_ended(&self, why: Ended) -> u64 {
-        self.ended[why as usize].get()
+    /// Streams that ended, by the word for why.
+    pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ENDS.into_iter().zip(self.ended.iter().map(Count::get))
     }
 
     /// Refusals by status, as text; `other` for those that are not among [`STATUSES`].

@@ -170,8 +170,8 @@ impl Service {
             }
             Route::Say(channel) => say::say(exchange, channel, &self.hub),
             Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
-            Route::Health => exchange.answer(status::health(&self.hub)).into(),
-            Route::Metrics => exchange.answer(status::metrics(&self.hub)).into(),
+            Route::Health => exchange.answer(status::health(&self.hub, self.started)).into(),
+            Route::Metrics => exchange.answer(status::metrics(&self.hub, self.started)).into(),
             Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
             Route::Now(channel) if exchange.method() == "DELETE" => now::forget(exchange, channel, &self.hub),
             Route::Now(channel) => now::now(exchange, channel, &self.hub).into(),

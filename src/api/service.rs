@@ -23,6 +23,8 @@ pub struct Service {
     pub hooks: Arc<Memory>,
     /// The hosts that are known.
     pub hosts: Arc<Hosts>,
+    /// When it began.
+    pub started: Instant,
 }
 
 impl Service {
@@ -30,10 +32,11 @@ impl Service {
     pub fn new(config: Config, mut hub: Hub) -> Service {
         let events = Events::Only(vec![HOST_STATE_EVENT.to_owned()]);
         let (_, things) = hub.now(&Subscription { events, ..Subscription::default() });
-        let hosts = Arc::new(Hosts::restore(&things, Instant::now()));
+        let started = Instant::now();
+        let hosts = Arc::new(Hosts::restore(&things, started));
         let followed = hosts.clone();
         hub.show_to(Box::new(move |message| followed.follow(message, Instant::now)));
-        Service { config, hub, hooks: Arc::default(), hosts }
+        Service { config, hub, hooks: Arc::default(), hosts, started }
     }
 
     /// A request that came on `socket`, on its way to its answer.
