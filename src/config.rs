@@ -25,14 +25,11 @@ pub const MOST_LISTENERS: usize = 10_000;
 /// on it speaks for everyone.
 pub const MOST_FROM_ONE_ADDRESS: usize = 1000;
 
-/// The most bytes the history keeps, unless told otherwise: a thousand messages of 8 KiB.
-pub const HISTORY_BYTES: usize = 8 * 1024 * 1024;
-
 /// The longest time that stopping takes. After that the process ends, even if work is still under way.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// All settings of a user.
-#[derive(Debug, Clone)]
+/// All settings of a user. They have no `Debug`, so that no log can show a secret.
+#[derive(Clone)]
 pub struct Config {
     /// The address to listen at.
     pub bind: Bind,
@@ -55,8 +52,8 @@ pub struct Config {
     pub things: usize,
     /// The file that keeps messages; `None`: only memory does.
     pub store: Option<PathBuf>,
-    /// The Redis by which this server shares messages with others; `None`: it shares none.
-    pub redis: Option<RedisUrl>,
+    /// The URL of the Redis by which this server shares messages with others; `None`: it shares none.
+    pub redis: Option<String>,
     /// The silence after which a listener gets a sign of life.
     pub heartbeat: Duration,
     /// The silence between requests after which a connection is closed.
@@ -75,16 +72,6 @@ pub struct Config {
     pub allow_origin: Origins,
     /// The level of the log.
     pub log: LevelFilter,
-}
-
-/// The URL of a Redis. It may hold a password, so it is never shown.
-#[derive(Clone)]
-pub struct RedisUrl(pub String);
-
-impl std::fmt::Debug for RedisUrl {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("RedisUrl")
-    }
 }
 
 /// An address to listen at.
@@ -107,34 +94,6 @@ impl Display for Bind {
             Bind::Address(text) => formatter.write_str(text),
             Bind::Unix(path) => write!(formatter, "unix:{}", path.display()),
             Bind::HandedOver => formatter.write_str("the socket that was handed over"),
-        }
-    }
-}
-
-impl Default for Config {
-    /// The settings without any flag.
-    fn default() -> Config {
-        Config {
-            bind: Bind::EveryInterface(4000),
-            socket_mode: 0o660,
-            max_listeners: None,
-            max_per_address: None,
-            trust_proxy: Proxies::default(),
-            queue: 256,
-            history: 1000,
-            history_bytes: HISTORY_BYTES,
-            things: 2000,
-            store: None,
-            redis: None,
-            heartbeat: Duration::from_secs(15),
-            idle: Duration::from_secs(75),
-            max_body: 65536,
-            say_token: None,
-            listen_token: None,
-            tokens: None,
-            hook_secrets: vec![],
-            allow_origin: Origins::default(),
-            log: LevelFilter::Info,
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn open(config: &Config) -> Result<MakeHub, String> {
     }
     #[cfg(feature = "redis")]
     if let Some(url) = &config.redis {
-        let (relay, past) = crate::keep::relay::Relay::open(&url.0, config.history, config.things)?;
+        let (relay, past) = crate::keep::relay::Relay::open(url, config.history, config.things)?;
         log::info!("Sharing what is said by Redis at {}", relay.name());
         return Ok(Box::new(move |limits| {
             let (commit_queue, committer) = crate::room::commit_queue::CommitQueue::new("redis");
