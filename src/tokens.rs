@@ -1,7 +1,6 @@
 //! `--tokens FILE`: one `TOKEN say|listen|both [CHANNEL]` a line. When a token is checked, the file is looked at, at
 //! most once a second, and read again if it has changed. So tokens change without a restart, and no thread is needed.
 
-use std::fmt::{Debug, Formatter};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -57,11 +56,9 @@ struct State {
     looked: Instant,
     /// The stamp of the file when it was read; `None` if it was not settled.
     stamp: Option<Stamp>,
-    /// The fault of the file when it was read.
-    complaint: Option<String>,
 }
 
-/// Inode, size, and time of the last change in seconds and nanoseconds.
+/// Inode, size, and time of the last change in seconds and nanoseconds; all 0 where there is no file.
 type Stamp = (u64, u64, i64, i64);
 
 impl Tokens {
@@ -72,7 +69,7 @@ impl Tokens {
     pub fn open(path: &str) -> Result<Tokens, String> {
         let (path, looked) = (PathBuf::from(path), Instant::now());
         let stamp = path.metadata().ok().as_ref().and_then(stamp);
-        let state = State { grants: read(&path)?.into(), looked, stamp, complaint: None };
+        let state = State { grants: read(&path)?.into(), looked, stamp };
         Ok(Tokens { path, state: Mutex::new(state) })
     }
 
@@ -99,26 +96,24 @@ impl Tokens {
         state.grants.clone()
     }
 
+    /// Reads the file again if it has changed. If it is bad or gone, that is told once.
     fn look(&self, state: &mut State) {
-        let metadata = self.path.metadata();
-        let is_pipe = metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()); // it was read, and holds no more
-        let stamp = metadata.as_ref().ok().and_then(stamp);
-        if is_pipe || (metadata.is_ok() && (stamp.is_none() || stamp == state.stamp)) {
+        let stamp = match self.path.metadata() {
+            Ok(file) if !file.is_file() => return, // a pipe was read, and holds no more
+            Ok(file) => stamp(&file),
+            Err(_) => Some(Stamp::default()),
+        };
+        if stamp.is_none() || stamp == state.stamp {
             return;
         }
         state.stamp = stamp;
         match read(&self.path) {
+            Ok(grants) if grants[..] == state.grants[..] => {}
             Ok(grants) => {
-                if grants[..] != state.grants[..] {
-                    log::info!("Read the tokens again: {} are good now", grants.len());
-                }
-                (state.grants, state.complaint) = (grants.into(), None);
+                log::info!("Read the tokens again: {} are good now", grants.len());
+                state.grants = grants.into();
             }
-            Err(complaint) if state.complaint.as_ref() == Some(&complaint) => {}
-            Err(complaint) => {
-                log::warn!("The tokens stay as they were: --tokens {complaint}");
-                state.complaint = Some(complaint);
-            }
+            Err(complaint) => log::warn!("The tokens stay as they were: --tokens {complaint}"),
         }
     }
 }
@@ -170,13 +165,6 @@ fn grant(words: &[&str]) -> Result<Grant, &'static str> {
     Ok(Grant { digest: Sha256::digest(token.as_bytes()).into(), door, channel: channel.to_owned() })
 }
 
-impl Debug for Tokens {
-    /// Shows that there are tokens, not which.
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Tokens(not shown)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,14 +201,13 @@ mod tests {
         check("e", Door::Say, "", false);
         check("#e", Door::Say, "", false);
         check("", Door::Say, "", false);
-        assert_eq!(format!("{tokens:?}"), "Tokens(not shown)");
     }
 
     #[test]
     fn a_bad_file_is_refused_in_one_line_without_showing_a_token() {
         let check = |text: &str, expected: &str| {
             let (tokens, path) = tokens("bad", text);
-            let line = tokens.unwrap_err();
+            let line = tokens.err().unwrap();
             std::fs::remove_file(&path).unwrap();
             let give = "give TOKEN say|listen|both [CHANNEL] on each line";
             assert_eq!(line, format!("names \"{}\", whose line {expected}; {give}", path.display()));
@@ -231,8 +218,8 @@ mod tests {
         check("say hush", "1 says neither say nor listen nor both");
         check("hush say /build", "1 ends in what is no channel");
         check("h\u{fc}sh say", "1 begins with what is no token (1 to 512 visible ASCII characters)");
-        let missing = Tokens::open("/no/such/file").unwrap_err();
+        let missing = Tokens::open("/no/such/file").err().unwrap();
         assert!(missing.starts_with("cannot be read from \"/no/such/file\" (No such file"), "{missing}");
-        assert!(Tokens::open("/dev/zero").unwrap_err().contains("which is too long; "));
+        assert!(Tokens::open("/dev/zero").err().unwrap().contains("which is too long; "));
     }
 }
