@@ -220,16 +220,10 @@ fn parse(text: &str, is_cut: bool) -> Result<Value, String> {
     }
 }
 
-/// The JSON of which `text` is the beginning, as far as its members and elements are whole.
+/// The JSON of which `text` is the beginning, as far as its members and elements are whole: up to the last comma or
+/// closing bracket that is in no string. The brackets that are open there are closed.
 fn mended(text: &str) -> String {
-    let (whole, _) = scan(text);
-    let (_, open) = scan(&text[..whole]);
-    text[..whole].chars().chain(open.into_iter().rev()).collect()
-}
-
-/// The place of the last comma in `text` that is in no string, and the brackets that are to be closed at the end.
-fn scan(text: &str) -> (usize, Vec<char>) {
-    let (mut comma, mut open, mut in_string, mut escaped) = (0, vec![], false, false);
+    let (mut end, mut depth, mut open, mut in_string, mut escaped) = (0, 0, vec![], false, false);
     for (place, char) in text.char_indices() {
         match char {
             _ if escaped => escaped = false,
@@ -238,12 +232,15 @@ fn scan(text: &str) -> (usize, Vec<char>) {
             _ if in_string => {}
             '{' => open.push('}'),
             '[' => open.push(']'),
-            '}' | ']' => _ = open.pop(),
-            ',' => comma = place,
+            '}' | ']' => {
+                open.pop();
+                (end, depth) = (place + 1, open.len());
+            }
+            ',' => (end, depth) = (place, open.len()),
             _ => {}
         }
     }
-    (comma, open)
+    text[..end].chars().chain(open.into_iter().take(depth).rev()).collect()
 }
 
 fn too_long() -> String {
