@@ -235,7 +235,8 @@ impl<'a> Telling<'a> {
             "sha" => Some(value.word().to_owned()).filter(|sha| is_hash(sha)),
             "state" => Some(value.word().to_owned()).filter(|word| !["", "completed"].contains(&word.as_str())),
             "reason" => reason(value.word()),
-            "file" => Some(file_name(&value.text()?).to_owned()),
+            // Out of `.github/workflows/ci.yml@refs/heads/main`.
+            "file" => value.text()?.split('@').next()?.rsplit('/').next().map(str::to_owned),
             "day" => value.text().map(|time| time.chars().take(10).collect()),
             "severity" => value.text().filter(|severity| severity != "none"),
             _ => value.text(),
@@ -338,12 +339,6 @@ fn reason(reason: &str) -> Option<String> {
 fn path_of(url: &str) -> Option<String> {
     let path = url.splitn(4, '/').nth(3)?.split("/-/").next()?;
     Some(path.trim_end_matches(".git").to_owned()).filter(|path| path.contains('/'))
-}
-
-/// The file's name out of `.github/workflows/ci.yml@refs/heads/main`.
-fn file_name(path: &str) -> &str {
-    let path = path.split_once('@').map_or(path, |(path, _)| path);
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// Whether `sha` is a commit's hash; that of no commit is all zeros.

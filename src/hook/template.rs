@@ -43,17 +43,19 @@ pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Mes
     form::message_of(pairs, channel).map(Some)
 }
 
+/// The words of senders for how something stands, each behind the word that is written here.
+const STATUSES: [&str; 4] = [
+    "failed failure failing broken unhealthy",
+    "firing alerting triggered unresolved",
+    "success succeeded successful healthy fixed",
+    "warn warning unstable partiallysucceeded",
+];
+
 /// A sender's word for how something stands, as it is written here: `up` for `✅ Up`, and `failed` for `FAILURE`.
 fn status(text: &str) -> String {
     let word = text.trim_matches(|char: char| !char.is_alphanumeric()).to_lowercase();
-    let known = match word.as_str() {
-        "failure" | "failing" | "broken" | "unhealthy" => "failed",
-        "alerting" | "triggered" | "unresolved" => "firing",
-        "succeeded" | "successful" | "healthy" | "fixed" => "success",
-        "warning" | "unstable" | "partiallysucceeded" => "warn",
-        _ => return word,
-    };
-    known.to_owned()
+    let known = STATUSES.iter().find(|words| words.split(' ').any(|known| known == word));
+    known.and_then(|words| words.split(' ').next()).map_or(word.clone(), str::to_owned)
 }
 
 /// `template` with what `value` says of it in place of each `{name}`; `None` if it says nothing of one.
