@@ -18,6 +18,9 @@ use crate::text::shown;
 /// The methods that at least one route answers.
 const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// The methods of a route that only tells.
+const READ: &str = "GET, HEAD, OPTIONS";
+
 /// The most channels that one listener may name. Each is compared with every message.
 const MOST_CHANNELS: usize = 32;
 
@@ -93,33 +96,25 @@ impl Route<'_> {
         }
     }
 
-    /// The methods that it answers, as in the header `Allow`, and the door that it lies behind. A route that tells
-    /// nothing of the messages is open.
-    fn rule(&self) -> (&'static str, Door) {
+    /// The methods that it answers, as in the header `Allow`, the door that it lies behind, and the channel that it is about,
+    /// or several with commas between. A route that tells nothing of the messages is open. One that is about all channels
+    /// names none.
+    fn rule(&self) -> (&'static str, Door, &str) {
         match self {
-            Route::Help | Route::Health | Route::Page(_) => ("GET, HEAD, OPTIONS", Door::Open),
-            Route::Listen(_) | Route::Said(_) | Route::Status | Route::Badge => ("GET, HEAD, OPTIONS", Door::Listen),
-            Route::Metrics | Route::Hosts => ("GET, HEAD, OPTIONS", Door::Listen),
-            Route::Now(_) => ("GET, HEAD, DELETE, OPTIONS", Door::Listen),
-            Route::Beat(_, Report::Beat) => ("GET, POST, PUT, DELETE, OPTIONS", Door::Say),
-            Route::Beat(..) => ("GET, POST, PUT, OPTIONS", Door::Say),
-            Route::Say(_) => ("GET, POST, PUT, PATCH, OPTIONS", Door::Say),
-            Route::Hook(..) => ("POST, OPTIONS", Door::Say),
-        }
-    }
-
-    /// The channel that it is about, or several with commas between; empty if it is about all of them.
-    fn channel(&self) -> &str {
-        match self {
-            Route::Say(channel) | Route::Listen(channel) | Route::Said(channel) | Route::Now(channel) => channel,
-            Route::Hook(_, channel) => channel,
-            _ => "",
+            Route::Help | Route::Health | Route::Page(_) => (READ, Door::Open, ""),
+            Route::Metrics | Route::Hosts | Route::Status | Route::Badge => (READ, Door::Listen, ""),
+            Route::Listen(channels) | Route::Said(channels) => (READ, Door::Listen, channels),
+            Route::Now(channels) => ("GET, HEAD, DELETE, OPTIONS", Door::Listen, channels),
+            Route::Beat(_, Report::Beat) => ("GET, POST, PUT, DELETE, OPTIONS", Door::Say, ""),
+            Route::Beat(..) => ("GET, POST, PUT, OPTIONS", Door::Say, ""),
+            Route::Say(channel) => ("GET, POST, PUT, PATCH, OPTIONS", Door::Say, channel),
+            Route::Hook(_, channel) => ("POST, OPTIONS", Door::Say, channel),
         }
     }
 
     /// Checks that the method does something here, and that whoever asks may.
     fn admit(&self, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-        let (method, (allow, door)) = (exchange.method(), self.rule());
+        let (method, (allow, door, channel)) = (exchange.method(), self.rule());
         if !allow.split(", ").any(|allowed| allowed == method) {
             let line = format!("{} does nothing here; send {allow}", shown(method));
             return Err(Refusal::new(405, line).with("Allow", allow));
@@ -134,7 +129,7 @@ impl Route<'_> {
         if !matches!(self, Route::Help | Route::Page(_)) {
             auth::check_origin(door, exchange)?;
         }
-        auth::admit(door, self.channel(), exchange)
+        auth::admit(door, channel, exchange)
     }
 }
 
