@@ -21,23 +21,28 @@ const ANSWER_LIMIT: u64 = 4096;
 /// The request. It is HTTP/1.0, so that the end of the answer is the end of the connection.
 const QUESTION: &[u8] = b"GET /health HTTP/1.0\r\n\r\n";
 
-/// Asks the server that listens at `bind` whether it is well. A thread of its own asks; if it takes too long, it ends
-/// with the process.
+/// Asks the server that listens at `bind` whether it is well.
 ///
 /// # Errors
-/// The server cannot be reached, or does not answer 200 in time. If it gave another answer, the error has its first
-/// line.
-pub fn ask(bind: &Bind) -> io::Result<()> {
-    let bind = bind.clone();
-    let (tell, told) = bounded(1);
-    thread::Builder::new().name("check".to_owned()).spawn(move || tell.send(answer(&bind)))?;
-    let late = |_| io::Error::other(format!("it has not answered in {} s", PATIENCE.as_secs()));
-    let answer = told.recv_timeout(PATIENCE).map_err(late)??;
+/// One line, if the server cannot be reached, or does not answer 200 in time. If it gave another answer, the line has the
+/// first line of that.
+pub fn ask(bind: &Bind) -> Result<(), String> {
+    let not_well =
+        |fault| format!("aloud: the server at {bind} is not well ({fault}); give the address it has with --bind");
+    let answer = answer_in_time(bind.clone()).map_err(|error| not_well(error.to_string()))?;
     let line = answer.lines().next().unwrap_or_default();
     match line.split(' ').nth(1) {
         Some("200") => Ok(()),
-        _ => Err(io::Error::other(format!("it answers \"{}\"", line.escape_debug()))),
+        _ => Err(not_well(format!("it answers \"{}\"", line.escape_debug()))),
     }
+}
+
+/// Has a thread of its own ask. If it takes too long, it ends with the process.
+fn answer_in_time(bind: Bind) -> io::Result<String> {
+    let (tell, told) = bounded(1);
+    thread::Builder::new().name("check".to_owned()).spawn(move || tell.send(answer(&bind)))?;
+    let late = |_| io::Error::other(format!("it has not answered in {} s", PATIENCE.as_secs()));
+    told.recv_timeout(PATIENCE).map_err(late)?
 }
 
 /// The answer of the server at `bind`.

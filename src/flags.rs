@@ -213,14 +213,14 @@ pub fn read(
 /// children of that process inherit too.
 fn handed_over(environment: impl Fn(&str) -> Option<OsString>) -> Result<bool, String> {
     let number = |name| environment(name).and_then(|text| text.to_str()?.parse::<u32>().ok());
-    match number("LISTEN_FDS") {
-        Some(sockets @ 1..) if number("LISTEN_PID") == Some(std::process::id()) => match sockets {
-            1 => Ok(true),
-            _ => Err(format!(
-                "aloud: LISTEN_FDS is \"{sockets}\"; hand over one socket, with one Listen line in its unit"
-            )),
-        },
-        _ => Ok(false),
+    let is_ours = number("LISTEN_PID") == Some(std::process::id());
+    match number("LISTEN_FDS").filter(|_| is_ours) {
+        None | Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        Some(sockets) => {
+            let send = "hand over one socket, with one Listen line in its unit";
+            Err(format!("aloud: LISTEN_FDS is \"{sockets}\"; {send}"))
+        }
     }
 }
 
@@ -233,9 +233,21 @@ fn variable(name: &str) -> String {
     format!("ALOUD_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// The environment variables that stand for flags.
-pub fn variables() -> Vec<String> {
-    flags().map(|flag| variable(flag.name)).collect()
+/// A line about each environment variable that is nearly one of ours, and does nothing.
+pub fn misspelt(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let ours: Vec<String> = flags().map(|flag| variable(flag.name)).collect();
+    let complaint = |name: OsString| {
+        let name = name.into_string().ok()?;
+        let like_ours = name.to_uppercase().replace('-', "_");
+        let near = |ours: &&String| {
+            let letters = ours.len() - "ALOUD_".len();
+            strsim::osa_distance(&like_ours, ours) <= if letters < 5 { 1 } else { 2 }
+        };
+        let is_meant = like_ours.starts_with("ALOUD") && !ours.contains(&name);
+        let nearest = ours.iter().filter(near).min_by_key(|ours| strsim::osa_distance(&like_ours, ours));
+        Some(format!("{} does nothing; is {} meant?", name.escape_debug(), nearest.filter(|_| is_meant)?))
+    };
+    variables.into_iter().filter_map(complaint).collect()
 }
 
 /// The output of `--help`, without the flags that this binary has not.
@@ -372,5 +384,23 @@ mod tests {
             assert!(help().contains(flag.line) == is_built(flag.name), "{}", flag.name);
         }
         assert!(flags().count() > 15, "the table is read");
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_flags_is_told_of() {
+        let check = |name: &str, meant: Option<&str>| {
+            let line = meant.map(|meant| format!("{name} does nothing; is {meant} meant?"));
+            assert_eq!(misspelt([OsString::from(name)]), line.into_iter().collect::<Vec<_>>());
+        };
+        check("ALOUD_HITSORY", Some("ALOUD_HISTORY"));
+        check("ALOUD_SAYTOKEN", Some("ALOUD_SAY_TOKEN"));
+        check("ALOUD_TOKEN", Some("ALOUD_TOKENS"));
+        check("ALOUD_LOGS", Some("ALOUD_LOG"));
+        check("ALOUD-MAX-BODY", Some("ALOUD_MAX_BODY"));
+        check("aloud_queue", Some("ALOUD_QUEUE"));
+        check("ALOUD_HISTORY", None);
+        for other in ["ALOUD_SERVER", "ALOUD_PORT", "ALOUD_SERVICE_HOST", "ALOUD_HOST", "LOUD_LOG", "ALOUD", "PATH"] {
+            check(other, None);
+        }
     }
 }

@@ -176,7 +176,6 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod counters;
-pub mod environment;
 pub mod flags;
 #[cfg(not(loom))]
 pub mod journal;

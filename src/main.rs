@@ -4,8 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aloud::config::{Bind, Config, STOP_LIMIT};
-use aloud::environment;
+use aloud::config::{Config, STOP_LIMIT};
 use aloud::flags::{self, Wish};
 use aloud::http::auth;
 use aloud::os::raw::{ignore, spare_address_space};
@@ -31,7 +30,9 @@ enum Exit {
 fn main() -> ExitCode {
     let end = match flags::read(|name| std::env::var_os(name), std::env::args_os().skip(1)) {
         Ok(Wish::Run(config)) => run(*config),
-        Ok(Wish::Check(bind)) => ask(&bind),
+        Ok(Wish::Check(bind)) => {
+            check::ask(&bind).map_or_else(|line| complain(&line, Exit::CannotStart), |()| Exit::Stopped)
+        }
         Ok(Wish::Print(text)) => {
             let _ = std::io::stdout().write_all(text.as_bytes()); // a reader that closed early wants no more
             Exit::Stopped
@@ -61,7 +62,7 @@ fn run(config: Config) -> Exit {
 /// # Errors
 /// Why the server cannot start.
 fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
-    for line in environment::misspelt(std::env::vars_os().map(|(name, _)| name)) {
+    for line in flags::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");
     }
     let pool = Pool::start(config.clone())?;
@@ -77,18 +78,6 @@ fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
     let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });
     Ok(())
-}
-
-/// Asks a server whether it is well. If it is not, the reason goes to stderr.
-fn ask(bind: &Bind) -> Exit {
-    match check::ask(bind) {
-        Ok(()) => Exit::Stopped,
-        Err(error) => {
-            let line =
-                format!("aloud: the server at {bind} is not well ({error}); give the address it has with --bind");
-            complain(&line, Exit::CannotStart)
-        }
-    }
 }
 
 /// Says on stderr why the process ends. If that fails, the exit code still tells.
