@@ -17,6 +17,10 @@ const SPARE: u64 = 32 * 1024 * 1024;
 /// At most one in so many bytes of a limit is kept free, so that a small limit leaves room for listeners.
 const SPARE_PART: u64 = 8;
 
+/// The budget: slow clients may hold one in so many bytes of the smallest limit together, in half-sent answers and
+/// half-received bodies.
+const BUDGET_PART: u64 = 4;
+
 /// A limit on this process: tells the limit in bytes and how many count; `None` if there is no limit, or it cannot be
 /// known.
 type Limit = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
@@ -26,12 +30,6 @@ pub fn is_left() -> bool {
     static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
     let mut known = LIMITS.get_or_init(limits).iter().filter_map(|limit| limit());
     known.all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
-}
-
-/// The most bytes that slow clients may hold together: half-sent answers and half-received bodies. A quarter of the
-/// memory that this process may have.
-fn budget() -> u64 {
-    smallest_limit() / 4
 }
 
 /// How many unsent bytes the kernel may hold for one client: more on a machine that has more memory.
@@ -74,7 +72,7 @@ impl Claim {
         if bytes > SMALL && more > 0 && !is_left() {
             return false;
         }
-        let most = if bytes > SMALL { budget() / 2 } else { budget() };
+        let most = smallest_limit() / BUDGET_PART / if bytes > SMALL { 2 } else { 1 };
         if CLAIMED.fetch_add(more, Ordering::Relaxed) + more > most {
             CLAIMED.fetch_sub(more, Ordering::Relaxed);
             return false;
@@ -105,13 +103,10 @@ fn limits() -> Vec<Limit> {
 fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
     let of_line = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        let (root, names) = if controllers.is_empty() {
-            (root.to_owned(), ["memory.max", "memory.current", "inactive_file", "active_file"])
-        } else if controllers.split(',').any(|name| name == "memory") {
-            let files = ["total_inactive_file", "total_active_file"];
-            (root.join("memory"), ["memory.limit_in_bytes", "memory.usage_in_bytes", files[0], files[1]])
-        } else {
-            return None;
+        let (root, names) = match controllers {
+            "" => (root.to_owned(), V2),
+            names if names.split(',').any(|name| name == "memory") => (root.join("memory"), V1),
+            _ => return None,
         };
         // In a container the path may be the host's; the container's own group is at the root.
         let above = Path::new(path.trim_start_matches('/')).ancestors().map(|path| root.join(path));
@@ -120,8 +115,12 @@ fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
     memberships.lines().filter_map(of_line).flatten().filter(|limit| limit().is_some()).collect()
 }
 
-/// The limit of the control group with that `folder`, and the bytes that it holds. `names` are those of its limit, of
-/// the bytes, and of the pages of files among these, which the kernel takes away first.
+/// The names in a control group of its limit, of the bytes that it holds, and of the pages of files among these, which the
+/// kernel takes away first: in version 1 and in version 2 of control groups.
+const V1: [&str; 4] = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file"];
+const V2: [&str; 4] = ["memory.max", "memory.current", "inactive_file", "active_file"];
+
+/// The limit of the control group with that `folder`, and the bytes that it holds, by these `names`.
 fn of_group(folder: &Path, names: [&str; 4]) -> Option<(u64, u64)> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let [limit, held, files @ ..] = names;
@@ -143,7 +142,7 @@ fn field(file: &str, name: &str) -> Option<u64> {
 mod tests {
     #[test]
     fn claims_are_given_back_and_never_more_than_the_budget() {
-        let half = usize::try_from(super::budget() / 2).unwrap();
+        let half = usize::try_from(super::smallest_limit() / super::BUDGET_PART / 2).unwrap();
         assert!(super::Claim::of(half + 1).is_none());
         let mut first = super::Claim::of(half - 1).unwrap();
         assert!(super::Claim::of(super::SMALL + 1).is_none() && !first.grow_to(half + 1));
