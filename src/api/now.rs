@@ -2,7 +2,6 @@
 //! keeps (`room/things.rs`), so they never disagree.
 
 use std::cmp::Reverse;
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -120,10 +119,15 @@ fn bad_line(bad: &[Thing]) -> String {
 
 /// The line that a listener hears, or the name of the thing.
 fn line(message: &Message) -> String {
-    let mut bytes = vec![];
-    encode(message, Format::Lines, &mut bytes);
-    let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    let line = encoded(message, Format::Lines);
     if line.is_empty() { name(message) } else { line }
+}
+
+/// The message as a listener gets it, without the end of its line.
+fn encoded(message: &Message, format: Format) -> String {
+    let mut bytes = vec![];
+    encode(message, format, &mut bytes);
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
 /// The name of the thing, with its channel.
@@ -170,20 +174,15 @@ fn drawn(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> St
 /// list of `[seconds since 1970, value]` for a number, and of `[seconds since 1970, status, seconds it took or null]`
 /// for any other thing.
 fn array(things: &[Thing]) -> String {
-    let objects: Vec<String> = things
-        .iter()
-        .map(|thing| {
-            let mut object = vec![];
-            encode(&thing.message, Format::Json, &mut object);
-            let mut object = String::from_utf8_lossy(&object).into_owned();
-            object.truncate(object.trim_end().len() - 1); // the brace
-            let since = rfc3339(thing.since);
-            let recent: Vec<String> = thing.recent.iter().map(|brief| brief_array(&thing.message, brief)).collect();
-            let _ = write!(object, ",\"since\":\"{since}\",\"recent\":[{}]}}", recent.join(","));
-            object
-        })
-        .collect();
+    let objects: Vec<String> = things.iter().map(object).collect();
     format!("[{}]\n", objects.join(",\n"))
+}
+
+fn object(thing: &Thing) -> String {
+    let message = encoded(&thing.message, Format::Json);
+    let open = message.strip_suffix('}').unwrap_or_default();
+    let recent: Vec<String> = thing.recent.iter().map(|brief| brief_array(&thing.message, brief)).collect();
+    format!("{open},\"since\":\"{}\",\"recent\":[{}]}}", rfc3339(thing.since), recent.join(","))
 }
 
 fn brief_array(message: &Message, brief: &Brief) -> String {
