@@ -145,11 +145,13 @@ impl Beat {
     }
 }
 
-/// Whether the body of a request to `/beat/HOST/fail` is a form, as its type says. `curl -d` calls a log a form too.
-pub fn is_form(body: &[u8]) -> bool {
+/// Whether the body of a request to `/beat/HOST/fail` has fields, as its type `sent` says. `curl -d` calls a log a form too.
+pub fn is_form(sent: &str, body: &[u8]) -> bool {
+    let sent = sent.trim_start().to_ascii_lowercase();
     let key = body.split(|byte| *byte == b'=').next().filter(|key| key.len() < body.len());
-    let known = ["message", "note", REASON, "exit", "status"].into_iter().chain(NUMBERS);
-    known.map(str::as_bytes).any(|known| Some(known) == key)
+    let mut known = ["message", "note", REASON, "exit", "status"].into_iter().chain(NUMBERS);
+    ["application/json", "multipart/"].iter().any(|other| sent.starts_with(other))
+        || known.any(|known| Some(known.as_bytes()) == key)
 }
 
 /// The last lines of `text` that say something, without control characters.
@@ -280,7 +282,7 @@ mod tests {
         let begun = Beat::read(pairs("exit=1"), Report::Start).unwrap();
         assert_eq!((begun.begins, begun.failure), (true, None));
         for (body, form) in [("exit=1&note=x", true), ("message=a b", true), ("E: no=1", false), ("failed", false)] {
-            assert_eq!(is_form(body.as_bytes()), form, "{body}");
+            assert_eq!(is_form("application/x-www-form-urlencoded", body.as_bytes()), form, "{body}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::hosts::beat::{self, Beat, REASON, Report, figure};
 use crate::hosts::host::{Announcement, Host};
@@ -16,7 +16,7 @@ use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::frame::Format;
 use crate::room::hub::Hub;
-use crate::room::message::{Message, STATE};
+use crate::room::message::{Message, Receipt, Refused, STATE};
 use crate::text::{columns, shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
@@ -25,34 +25,22 @@ const NOTE_WIDTH: usize = 60;
 /// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`
 pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>, hub: &Hub) -> Outcome {
     let read = exchange.body().and_then(|body| {
-        let has_type = |sent: &&str| {
-            let sent = sent.trim_start().to_ascii_lowercase();
-            sent.starts_with("application/json") || sent.starts_with("multipart/") || beat::is_form(&body)
-        };
-        let sent = exchange.header("Content-Type").filter(|sent| report != Report::Fail || has_type(sent));
+        let is_form = |sent: &&str| report != Report::Fail || beat::is_form(sent, &body);
+        let sent = exchange.header("Content-Type").filter(is_form);
         Beat::read(form::pairs(exchange.query(), sent, &body)?, report)
     });
-    let taken_in = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, hub)?)));
-    let (complaint, message) = match taken_in {
-        Ok(taken_in) => taken_in,
-        Err(refusal) => {
-            if refusal.status == 503 {
-                journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
-            }
-            return exchange.refuse(&refusal).into();
-        }
+    let heard = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, hub)?)));
+    let (complaint, message) = match heard {
+        Ok(heard) => heard,
+        Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    let state = message.field(STATE).unwrap_or_default().to_owned();
-    let host = host.to_owned();
-    let answer = move |exchange: &Exchange<'_>| {
-        let text = complaint.as_ref().map_or("ok.".to_owned(), |complaint| format!("ok, but {complaint}\n"));
-        exchange.text_or_json(200, text, || {
-            let mut body = json!({ "host": host, "state": state });
-            complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
-            body
-        })
+    let mut body = json!({ "host": host, "state": message.field(STATE) });
+    let text = complaint.as_ref().map_or("ok.".to_owned(), |complaint| format!("ok, but {complaint}\n"));
+    complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
+    let answer = |exchange: &Exchange<'_>, said: Result<Receipt, Refused>| {
+        said.map(|_| exchange.text_or_json(200, text, || body))
     };
-    exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|_| answer(exchange))))
+    exchange.publish(hub, message, None, Box::new(answer))
 }
 
 /// Forgets `host` and tells those who follow the beats.
@@ -79,7 +67,8 @@ pub fn list(exchange: &Exchange<'_>, hosts: &Hosts) -> Result<Answer, Refusal> {
 /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
 fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message, Refusal> {
     let _turn = hosts.turn();
-    let (change, message) = hosts.beat(host, beat, Instant::now())?;
+    let log = |refusal: &Refusal| journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
+    let (change, message) = hosts.beat(host, beat, Instant::now()).inspect_err(log)?;
     change.into_iter().for_each(|change| announce(change, hosts, hub));
     Ok(message)
 }
@@ -108,28 +97,23 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
     hub.publish_then(message, once, Box::new(then));
 }
 
-/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some. With
+/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some by
+/// their names. With
 /// the `reason` of a job that has failed.
 fn object(host: &Host, now: Instant) -> Value {
-    let figures = host.figures.iter().filter(|(key, _)| key != REASON);
-    let figures: Map<String, Value> = figures.map(|(key, text)| (key.clone(), value(key, text))).collect();
+    let figures = host.figures.iter().filter(|(key, _)| key != REASON).map(|(key, text)| {
+        let number = text.parse().ok().filter(|_| beat::NUMBERS.contains(&&**key));
+        (key.clone(), number.map_or_else(|| text.as_str().into(), Value::Number))
+    });
     let mut object = json!({
         "host": host.name,
         "state": host.state.word(),
         "ago": (now.saturating_duration_since(host.heard).as_secs_f64() * 1000.0).round() / 1000.0,
         "every": host.every.as_secs_f64(),
-        "figures": figures,
+        "figures": figures.collect::<Map<_, _>>(),
     });
     host.reason().into_iter().for_each(|reason| object[REASON] = reason.into());
     object
-}
-
-/// A figure that is a number by its name, where it is one; any other as text.
-fn value(key: &str, text: &str) -> Value {
-    match text.parse::<Number>() {
-        Ok(number) if beat::NUMBERS.contains(&key) => Value::Number(number),
-        _ => Value::String(text.to_owned()),
-    }
 }
 
 /// One line a host, in columns.

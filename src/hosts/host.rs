@@ -133,7 +133,6 @@ impl Host {
         (host.heard, host.beaten) = (heard.unwrap_or(now), heard.is_some());
         host.figures.extend(message.field(REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
         host.changes.clear();
-        host.untold = None; // a line may have spoken of it
         host
     }
 

@@ -67,7 +67,9 @@ impl Hosts {
         let clock = now_micros();
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
             if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
-                known.hosts.insert(message.key.clone(), Host::kept(message, *since, clock, now));
+                let mut host = Host::kept(message, *since, clock, now);
+                host.untold = None; // a line may have spoken of it
+                known.hosts.insert(message.key.clone(), host);
             }
         }
         Hosts { known: Mutex::new(known), ..Hosts::default() }
@@ -197,11 +199,7 @@ impl Hosts {
             }
             Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
                 Some(host) => host.take_state(message, state, now),
-                None => {
-                    let mut host = Host::kept(message, message.time, now_micros(), now);
-                    host.untold = message.field(AMONG).map(|_| id);
-                    hosts.insert(name.clone(), host);
-                }
+                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now_micros(), now)),
             },
             _ => {} // a message that a user has written
         }
