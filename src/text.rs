@@ -1,6 +1,5 @@
 //! Words for people.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 /// Client input, made safe to show: control characters escaped, and no longer than a name may be.
@@ -24,11 +23,10 @@ pub fn spoken_in_minutes(duration: Duration, from: u64) -> String {
         3600..86_400 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "min")),
         _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
     };
-    let mut text = format!("{} {}", large.0, large.1);
-    if small.0 > 0 {
-        let _ = write!(text, " {} {}", small.0, small.1);
+    match small.0 {
+        0 => format!("{} {}", large.0, large.1),
+        _ => format!("{} {} {} {}", large.0, large.1, small.0, small.1),
     }
-    text
 }
 
 /// A number as JSON writes it: the standard library's own way to write a float would make the binary 17 kB larger.
@@ -42,12 +40,11 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     let last = rows.first().map_or(0, |row| row.len().saturating_sub(1));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..last).map(width).chain([0]).collect();
-    let mut text = String::new();
-    for row in rows {
-        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", line.join("  ").trim_end());
-    }
-    text
+    let line = |row: &Vec<String>| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

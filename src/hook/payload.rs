@@ -93,13 +93,11 @@ fn unix_time(text: &str) -> Option<i64> {
     let time = humantime::parse_rfc3339_weak(date).ok()?;
     let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs() as i64;
     let zone = rest.strip_prefix('.').map_or(rest, |rest| rest.trim_start_matches(|char: char| char.is_ascii_digit()));
-    let offset = match zone.trim() {
+    let offset = match zone.trim().replace(':', "").as_str() {
         "" | "Z" | "z" | "UTC" => 0,
         zone => {
-            let minutes: String = zone.get(1..)?.chars().filter(|char| *char != ':').collect();
-            let number: i64 = minutes.parse().ok().filter(|_| minutes.len() == 4)?;
-            let offset = (number / 100 * 60 + number % 100) * 60;
-            if zone.starts_with('-') { -offset } else { offset }
+            let number: i64 = zone.parse().ok().filter(|_| zone.len() == 5)?; // such as +0530
+            (number / 100 * 60 + number % 100) * 60
         }
     };
     Some(seconds - offset)
