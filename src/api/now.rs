@@ -21,6 +21,9 @@ use crate::room::subscription::{Events, Subscription};
 use crate::room::things::{Brief, Thing};
 use crate::text::{columns, shown, spoken};
 
+/// The badge, with places for its width, its colour and its word.
+const BADGE: &str = include_str!("badge.svg");
+
 /// The width of the table, in characters, unless the other columns alone are wider.
 const TABLE_WIDTH: usize = 80;
 
@@ -62,11 +65,8 @@ pub fn status(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
 pub fn badge(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
     let bad = bad(exchange, hub)?.len();
     let (word, colour) = if bad == 0 { (OK.to_owned(), "#2e7d32") } else { (format!("{bad} {BAD}"), "#c62828") };
-    let width = 52 + 7 * word.len() + 10;
-    let body = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="aloud: {word}"><title>aloud: {word}</title><rect width="{width}" height="20" rx="3" fill="{colour}"/><path d="M3 0h45v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3" fill="#444"/><g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11"><text x="7" y="14">aloud</text><text x="55" y="14">{word}</text></g></svg>
-"##
-    );
+    let width = (62 + 7 * word.len()).to_string();
+    let body = BADGE.replace("{width}", &width).replace("{colour}", colour).replace("{word}", &word);
     Ok(Answer::new(200, "image/svg+xml", body))
 }
 

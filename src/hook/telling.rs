@@ -44,6 +44,9 @@ static ALERTS: Table = LazyLock::new(|| sections(include_str!("alerts.txt")));
 const HELPERS: &str = "known kind object state status say it by what thing key once stands quiet page home base branch \
     request file nanoseconds iid commit day zen";
 
+/// Facts that are numbers.
+const NUMBERS: &str = "id iid number request attempt pipeline merge_request commits nanoseconds duration";
+
 /// The fields that come first, in this order.
 const FIRST: [&str; 11] =
     ["project", "ref", "status", "id", "number", "title", "who", "duration", "seconds", "url", "sha"];
@@ -68,8 +71,8 @@ pub fn alert(sender: Sender, all: Payload<'_>, alert: Payload<'_>) -> Option<Not
     Telling::new(sender, &ALERTS, "alert", all, alert)?.notice()
 }
 
-fn is_helper(name: &str) -> bool {
-    HELPERS.split(' ').any(|helper| helper == name)
+fn is_in(names: &str, name: &str) -> bool {
+    names.split(' ').any(|known| known == name)
 }
 
 /// A section of a table.
@@ -211,24 +214,12 @@ impl<'a> Telling<'a> {
     /// The value at `path`, read as what a fact of this name is.
     fn read(&self, name: &str, path: &str) -> Option<String> {
         let value = self.at(path);
-        let number = |number: u64| number.to_string();
+        if is_in(NUMBERS, name) {
+            return self.number(name, path).map(|number| number.to_string());
+        }
         match name {
-            "id" | "iid" | "number" | "request" | "attempt" | "pipeline" | "merge_request" => {
-                value.0.as_u64().map(number)
-            }
-            "commits" => value.0.as_u64().or(Some(value.list().len() as u64)).filter(|count| *count > 0).map(number),
-            "nanoseconds" => {
-                value.0.as_u64().map(|number| number / 1_000_000_000).filter(|seconds| *seconds > 0).map(number)
-            }
-            "duration" => match path.split_once('-') {
-                Some((from, to)) => payload::seconds_between(self.at(from), self.at(to)),
-                None => value.seconds(),
-            }
-            .map(number),
             "url" | "page" => value.url(),
-            "project" | "home" | "base" if path.ends_with("url") || path.ends_with("homepage") => {
-                path_of(&value.url()?)
-            }
+            "project" | "home" | "base" if path.ends_with("url") || path.ends_with("page") => path_of(&value.url()?),
             "project" | "home" | "base" => value.text().map(|name| name.replace(" / ", "/")),
             "who" => value.person(),
             "ref" | "branch" => readable(&short_ref(value.word())),
@@ -240,6 +231,18 @@ impl<'a> Telling<'a> {
             "day" => value.text().map(|time| time.chars().take(10).collect()),
             "severity" => value.text().filter(|severity| severity != "none"),
             _ => value.text(),
+        }
+    }
+
+    /// The number at `path`, read as what a fact of this name is. A path may name two times with a dash between.
+    fn number(&self, name: &str, path: &str) -> Option<u64> {
+        let value = self.at(path);
+        match (name, path.split_once('-')) {
+            ("duration", Some((from, to))) => payload::seconds_between(self.at(from), self.at(to)),
+            ("duration", None) => value.seconds(),
+            ("commits", _) => value.0.as_u64().or(Some(value.list().len() as u64)).filter(|count| *count > 0),
+            ("nanoseconds", _) => Some(value.0.as_u64()? / 1_000_000_000).filter(|seconds| *seconds > 0),
+            _ => value.0.as_u64(),
         }
     }
 
@@ -286,7 +289,7 @@ impl<'a> Telling<'a> {
 
     fn fields(&self, status: &str, stands: bool) -> Vec<(&'static str, String)> {
         let mut fields = vec![("status", status.to_owned())];
-        for row in self.rows.iter().filter(|row| !row.is_outcome() && !is_helper(row.name)) {
+        for row in self.rows.iter().filter(|row| !row.is_outcome() && !is_in(HELPERS, row.name)) {
             if let Some(fact) = self.fact(row.name)
                 && fields.iter().all(|(name, _)| *name != row.name)
             {
@@ -434,7 +437,7 @@ mod tests {
                     let said = sections.iter().any(|section| section.sort == "kind" && section.names.contains(kind));
                     assert!(said || is_said, "{name}: {kind}");
                 }
-                let fields = section.rows.iter().filter(|row| !is_helper(row.name)).count();
+                let fields = section.rows.iter().filter(|row| !is_in(HELPERS, row.name)).count();
                 assert!(fields + 5 <= crate::config::FIELDS_LIMIT || section.sort == "kind", "{name} {fields}");
             }
         }

@@ -84,7 +84,7 @@ fn find(value: &Value, path: &str, found: &mut Vec<String>) {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     match name {
         "" => found.extend(text(value)),
-        "*" => children(value).for_each(|one| find(one, rest, found)),
+        "*" => children(value).into_iter().for_each(|one| find(one, rest, found)),
         name => member(value, name).into_iter().for_each(|one| find(one, rest, found)),
     }
 }
@@ -104,15 +104,15 @@ fn usual(payload: &Value) -> Option<String> {
 }
 
 /// The parts of a value, those first that usually say something.
-fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+fn children(value: &Value) -> Vec<&Value> {
     match value {
-        Value::Array(elements) => Box::new(elements.iter()),
+        Value::Array(elements) => elements.iter().collect(),
         Value::Object(members) => {
-            let usual = USUAL.iter().filter_map(|name| members.get(*name));
-            let others = members.iter().filter(|(name, _)| !USUAL.contains(&name.as_str())).map(|(_, value)| value);
-            Box::new(usual.chain(others))
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| USUAL.iter().position(|usual| usual == name).unwrap_or(USUAL.len()));
+            members.into_iter().map(|(_, value)| value).collect()
         }
-        _ => Box::new(std::iter::empty()),
+        _ => vec![],
     }
 }
 

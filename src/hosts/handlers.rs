@@ -17,6 +17,7 @@ use crate::journal;
 use crate::room::frame::Format;
 use crate::room::hub::Hub;
 use crate::room::message::{Message, Receipt, Refused, STATE};
+use crate::sync::lock;
 use crate::text::{columns, shown, spoken};
 
 /// How wide a note may be in the table, in characters: a terminal's rest of the line.
@@ -66,7 +67,7 @@ pub fn list(exchange: &Exchange<'_>, hosts: &Hosts) -> Result<Answer, Refusal> {
 
 /// Hears a beat of `host` and says what changes by it. Returns the message that the beat itself is.
 fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message, Refusal> {
-    let _turn = hosts.turn();
+    let _turn = lock(&hosts.turn);
     let log = |refusal: &Refusal| journal::FULL.warn(format_args!("took no beat of {host} in: {}", refusal.line));
     let (change, message) = hosts.beat(host, beat, Instant::now()).inspect_err(log)?;
     change.into_iter().for_each(|change| announce(change, hosts, hub));
@@ -76,7 +77,7 @@ fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message
 /// Says which hosts have fallen silent. The keeper calls it about once a second, or soon if it returns that there are
 /// more: if a network fails, ten thousand hosts are late in one second.
 pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) -> bool {
-    let _turn = hosts.turn();
+    let _turn = lock(&hosts.turn);
     let (changes, is_more) = hosts.tick(Instant::now());
     for change in changes {
         announce(change, hosts, hub);

@@ -13,7 +13,7 @@
 //! ([`Hosts::restore`]), and its silence counts from the start.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
@@ -44,7 +44,7 @@ const FORGOTTEN: &str = "forgotten";
 pub struct Hosts {
     known: Mutex<Known>,
     /// Held from a change among the hosts until it is handed in or published. It is taken before the hub's lock.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -73,11 +73,6 @@ impl Hosts {
             }
         }
         Hosts { known: Mutex::new(known), ..Hosts::default() }
-    }
-
-    /// Takes the turn to say changes among the hosts. One thread at a time has it; others wait.
-    pub fn turn(&self) -> MutexGuard<'_, ()> {
-        lock(&self.turn)
     }
 
     /// Hears a beat of `host`. Returns the messages to say, in this order: the change, if there is one, and the beat.
