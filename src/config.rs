@@ -46,7 +46,7 @@ pub struct Config {
     pub queue: usize,
     /// Messages kept for replay.
     pub history: usize,
-    /// The most bytes that these may weigh together.
+    /// The most bytes that the messages kept for replay may weigh together.
     pub history_bytes: usize,
     /// The most things of which the newest word is kept.
     pub things: usize,

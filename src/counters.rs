@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// status.
 pub const STATUSES: [u16; 16] = [400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 431, 501, 503, 505, 507, OTHER];
 
-/// Stands for every other status.
+/// The number that stands for every other status.
 const OTHER: u16 = 0;
 
 /// A number that goes up, and for some of them down.

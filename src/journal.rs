@@ -47,7 +47,7 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     config.set_location_level(LevelFilter::Off);
     // An embedding program may have a log already.
     let _ = WriteLogger::init(level, config.build(), Pieces { queue: &QUEUE, line: vec![] });
-    // Not through the log: the panic may be in the middle of a log line.
+    // This goes past the log, because the panic may be in the middle of a log line.
     std::panic::set_hook(Box::new(|panic| {
         if log::max_level() >= LevelFilter::Error {
             QUEUE.put(format!("{} [ERROR] {}\n", now(), panic.to_string().replace(char::is_control, " ")).into());

@@ -60,7 +60,7 @@ fn run(config: Config) -> Exit {
 /// Serves until the first signal.
 ///
 /// # Errors
-/// Why the server cannot start.
+/// The reason why the server cannot start.
 fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
     for line in flags::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");

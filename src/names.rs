@@ -1,4 +1,4 @@
-//! Which names are plain: of events, of channels, of fields.
+//! The plain names: of events, of channels, of fields.
 
 /// The longest channel segment, event name or field key, in characters.
 pub const NAME_LIMIT: usize = 64;
@@ -33,7 +33,7 @@ pub fn is_within(channel: &str, top: &str) -> bool {
     top.is_empty() || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// True for 1 to 8 plain names joined by `/`, none of them `.` or `..`, which clients take out of a path.
+/// Whether `channel` is 1 to 8 plain names joined by `/`. None of them is `.` or `..`, which clients take out of a path.
 pub fn is_channel(channel: &str) -> bool {
     let is_segment = |name: &str| is_plain_name(name) && !matches!(name, "." | "..");
     channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_segment)

@@ -23,7 +23,7 @@ pub struct Service {
     pub hooks: Arc<Memory>,
     /// The hosts that are known.
     pub hosts: Arc<Hosts>,
-    /// When it began.
+    /// The moment when it began.
     pub started: Instant,
 }
 

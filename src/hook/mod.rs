@@ -111,7 +111,7 @@ fn receive(
     let proven = prove(sender, channel, exchange, body.as_deref().unwrap_or_default());
     let is_cut = exchange.has_cut_body();
     if proven.is_err() && is_cut {
-        return Ok((None, vec![])); // what signs the whole body cannot be checked; nothing of it is said
+        return Ok((None, vec![])); // a signature of the whole body cannot be checked, so nothing is said
     }
     proven?;
     let delivery = delivery(sender, channel, &header, body.as_deref().unwrap_or_default());
@@ -156,7 +156,7 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
 /// The news in a delivery.
 ///
 /// # Errors
-/// Why no message can be made of it.
+/// The reason why no message can be made of the delivery.
 fn news(
     sender: Sender,
     channel: &str,
@@ -182,8 +182,8 @@ fn news(
     Ok(read(sender, event, payload).into_iter().filter_map(say).collect())
 }
 
-/// This delivery, if something identifies it. Its channel is a part of that, because a forge may give an event one name
-/// in two hooks.
+/// This delivery, if something identifies it. The channel is a part of its identity, because a forge may give an event
+/// one name in two hooks.
 fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8]) -> Option<State> {
     let digest = |parts: &[&[u8]]| (digest_of(parts), memory::HEARD);
     let (sender_name, channel) = (sender.name().as_bytes(), channel.as_bytes());
@@ -198,7 +198,7 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 /// @FILE` calls everything a form.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// The reason why the payload cannot be read.
 fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, String> {
     let text = form::without_lone_surrogates(&String::from_utf8_lossy(body));
     let text = text.trim_start_matches('\u{feff}').trim_start();

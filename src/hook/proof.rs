@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// Without a limit, an eavesdropper could send a delivery again for ever.
 const TOLERANCE: u64 = 5 * 60;
 
-/// Begins a secret that is a key in base64 (Standard Webhooks, "Signature scheme").
+/// The beginning of a secret that is a key in base64 (Standard Webhooks, "Signature scheme").
 const KEY_PREFIX: &str = "whsec_";
 
 /// Whether a delivery of `sender` with this body proves `secret` at `now`, in seconds since 1970.

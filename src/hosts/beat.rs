@@ -15,13 +15,13 @@ pub const FIGURES_BYTES: usize = 2048;
 const REASON_BYTES: usize = 1024;
 const REASON_LINES: usize = 10;
 
-/// A host cannot promise to beat more often: the keeper looks once a second, and a packet lost takes a second or two.
+/// The shortest interval, in seconds. The keeper looks once a second, and a packet that is lost takes a second or two.
 const EVERY_FLOOR: f64 = 3.0;
 
 /// The least grace, in seconds.
 const GRACE_FLOOR: f64 = 1.0;
 
-/// Nor can it promise less: a host heard once a month is not monitored.
+/// The longest interval and the longest grace, in seconds. A host that is heard once a month is not monitored.
 const CEILING: f64 = 31.0 * 86_400.0;
 
 /// The largest figure: an exabyte. The line that refuses a larger one names it.
@@ -34,10 +34,10 @@ const DIGITS: usize = 24;
 pub const NUMBERS: [&str; 10] =
     ["every", "grace", "up", "load1", "load5", "load15", "mem_used", "mem_total", "disk_used", "disk_total"];
 
-/// The field that says that a run begins.
+/// The field of a beat that says that a run begins.
 pub const RUN: &str = "run";
 
-/// Its value.
+/// The value of the field [`RUN`].
 pub const BEGUN: &str = "begun";
 
 /// The figure that says why a job has failed.

@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The lines about one state.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// No line is said before.
+    /// No line is said before this moment.
     pause: Option<Instant>,
     /// The id of the last line.
     last: u64,

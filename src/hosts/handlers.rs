@@ -123,7 +123,7 @@ fn table(hosts: &[Host], now: Instant) -> String {
     columns(&std::iter::once(head).chain(hosts.iter().map(|host| row(host, now))).collect::<Vec<_>>())
 }
 
-/// No control character gets into it: nobody speaks to the reader's terminal.
+/// The cells of a host. No control character gets into them: nobody speaks to the reader's terminal.
 fn row(host: &Host, now: Instant) -> Vec<String> {
     let figure = |key: &str| figure(&host.figures, key);
     let note = host.reason().and_then(|reason| reason.lines().last()).or(figure("note")).unwrap_or_default();

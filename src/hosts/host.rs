@@ -243,7 +243,7 @@ impl Host {
         self.news(state, said, line, fields, now)
     }
 
-    /// That it flaps no longer; `None` if it does, or never did.
+    /// The announcement that it flaps no longer; `None` if it still flaps, or never did.
     pub(super) fn news_by_calm(&self, now: Instant) -> Option<Announcement> {
         let is_calm = self.flaps && self.changes_lately(now) <= CALM_CHANGES;
         let line = || format!("is stable again: {}", self.state.word());
@@ -262,7 +262,7 @@ impl Host {
         announcement(&self.name, state, self.last, line, fields)
     }
 
-    /// That it is known from now on.
+    /// The announcement that it is known from now on.
     pub(super) fn news_of_a_new_one(&self, beat: &Beat, now: Instant) -> Announcement {
         let fields = fields(State::Up, self.rhythm(beat));
         let is_up = || self.news(State::Up, State::Up, "is up".to_owned(), fields, now);

@@ -167,7 +167,7 @@ impl Hosts {
     }
 
     /// Follows `message`, which was said here or at another server: takes over a beat or a change, or forgets the host.
-    /// No news of a host, or old news, changes nothing. Only news of a host makes it ask for the time, `now`.
+    /// Old news changes nothing, and nothing but news of a host asks for the time, `now`.
     pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
         let Message { id, event, .. } = message;
         let is_change = event == HOST_STATE_EVENT;

@@ -1,4 +1,4 @@
-//! Which hosts are alive: a `beat`, one `host`, what is `known` of all, those that change in a
+//! The hosts that beat, and which of them are alive: a `beat`, one `host`, all that are `known`, those that change in a
 //! `crowd`, and the `handlers` of requests about them.
 
 pub mod beat;

@@ -52,7 +52,7 @@ const SIGNS: [&str; 20] = [
 
 static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
     let page = lean(include_str!("index.html"));
-    // In no style of ours is there a text.
+    // Our style has no text in it that this could change.
     let style = tight(lean(include_str!("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
     [
         File { name: "", content_type: "text/html; charset=utf-8", text: page },
