@@ -24,8 +24,8 @@ const QUESTION: &[u8] = b"GET /health HTTP/1.0\r\n\r\n";
 /// Asks the server that listens at `bind` whether it is well.
 ///
 /// # Errors
-/// One line, if the server cannot be reached, or does not answer 200 in time. If it gave another answer, the line has the
-/// first line of that.
+/// One line, if the server cannot be reached, or does not answer 200 in time. If it gave another answer, the line has
+/// the first line of that.
 pub fn ask(bind: &Bind) -> Result<(), String> {
     let not_well =
         |fault| format!("aloud: the server at {bind} is not well ({fault}); give the address it has with --bind");

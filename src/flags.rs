@@ -1,5 +1,5 @@
-//! Turns flags and environment into [`Config`]. One table, in `help.txt`, is `--help`, and makes the environment variables
-//! and the README's block.
+//! Turns flags and environment into [`Config`]. One table, in `help.txt`, is `--help`, and makes the environment
+//! variables and the README's block.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -14,8 +14,8 @@ use crate::proxies::Proxies;
 use crate::secret::Secret;
 use crate::tokens::Tokens;
 
-/// The output of `--help`. It has a line for each flag that takes a value: name, value, meaning and default. `Given::config`
-/// knows each of them.
+/// The output of `--help`. It has a line for each flag that takes a value: name, value, meaning and default.
+/// `Given::config` knows each of them.
 const HELP: &str = include_str!("help.txt");
 
 /// One flag: `--name VALUE`, or `ALOUD_NAME` in the environment.
@@ -59,8 +59,8 @@ impl Given {
         Ok(())
     }
 
-    /// All values of a flag, as `read` reads them. Its error is the fault and a remedy, to be read after the flag's name,
-    /// and shows no secret.
+    /// All values of a flag, as `read` reads them. Its error is the fault and a remedy, to be read after the flag's
+    /// name, and shows no secret.
     fn all<T>(&self, flag: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
         let values = self.0.iter().filter(|(name, ..)| *name == flag);
         values.map(|(_, source, text)| read(text).map_err(|wrong| format!("aloud: {source} {wrong}"))).collect()

@@ -48,7 +48,8 @@
 //! # The idea in Rust, and six ways to break it
 //!
 //! `scripts/lesson/src/bin/naive.rs` is that program in Rust: a thread for each connection, a lock around a `Vec` of
-//! senders, and a listener that is found gone is struck off. Read it, run it, listen in a second terminal, speak in a third:
+//! senders, and a listener that is found gone is struck off. Read it, run it, listen in a second terminal, speak in a
+//! third:
 //!
 //! ```sh
 //! cd scripts/lesson && cargo run --bin naive

@@ -33,7 +33,8 @@ pub fn is_within(channel: &str, top: &str) -> bool {
     top.is_empty() || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// Whether `channel` is 1 to 8 plain names joined by `/`. None of them is `.` or `..`, which clients take out of a path.
+/// Whether `channel` is 1 to 8 plain names joined by `/`. None of them is `.` or `..`, which clients take out of a
+/// path.
 pub fn is_channel(channel: &str) -> bool {
     let is_segment = |name: &str| is_plain_name(name) && !matches!(name, "." | "..");
     channel.split('/').count() <= CHANNEL_DEPTH && channel.split('/').all(is_segment)

@@ -20,8 +20,9 @@ const GOOD: &str = "give 1 to 512 visible ASCII characters, or @FILE with a file
 /// The remedy for a bad secret of webhooks. Nobody sends it, so it may be any text.
 const GOOD_TEXT: &str = "give a text of 1 to 512 bytes, or @FILE with a file that holds it";
 
-/// A secret, and its digest. It has no `Debug`, so that nothing can show it. Digests are compared, because all have one length and `subtle` compares in constant time
-/// only if the lengths are equal. So comparing takes equally long however long the secret is.
+/// A secret, and its digest. It has no `Debug`, so that nothing can show it. Digests are compared, because all have one
+/// length and `subtle` compares in constant time only if the lengths are equal. So comparing takes equally long however
+/// long the secret is.
 #[derive(Clone)]
 pub struct Secret {
     bytes: Vec<u8>,

@@ -96,9 +96,9 @@ impl Route<'_> {
         }
     }
 
-    /// The methods that it answers, as in the header `Allow`, the door that it lies behind, and the channel that it is about,
-    /// or several with commas between. A route that tells nothing of the messages is open. One that is about all channels
-    /// names none.
+    /// The methods that it answers, as in the header `Allow`, the door that it lies behind, and the channel that it is
+    /// about, or several with commas between. A route that tells nothing of the messages is open. One that is about all
+    /// channels names none.
     fn rule(&self) -> (&'static str, Door, &str) {
         match self {
             Route::Help | Route::Health | Route::Page(_) => (READ, Door::Open, ""),

@@ -17,8 +17,8 @@ use crate::hook::sender::Sender;
 use crate::room::message::{Digest, digest_of};
 use crate::sync::lock;
 
-/// Deliveries and states that are remembered. Forges send again within minutes by themselves, within days by hand. A busy
-/// forge's hooks come a few a second at most, and a big forge runs some thousands of jobs at once. 100 bytes each.
+/// Deliveries and states that are remembered. Forges send again within minutes by themselves, within days by hand. A
+/// busy forge's hooks come a few a second at most, and a big forge runs some thousands of jobs at once. 100 bytes each.
 const MOST: usize = 12_288;
 
 /// A thing that can change, and its state. A delivery is one too, which is [`HEARD`].

@@ -1,5 +1,5 @@
-//! A notice: one sentence for people, and its facts in fields for the dashboard. Every sender's notices have these field
-//! names.
+//! A notice: one sentence for people, and its facts in fields for the dashboard. Every sender's notices have these
+//! field names.
 
 use std::borrow::Cow;
 

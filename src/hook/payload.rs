@@ -18,7 +18,8 @@ const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
 pub struct Payload<'a>(pub &'a Value);
 
 impl<'a> Payload<'a> {
-    /// The value at `path`: names of members, and numbers of elements or `last`, joined with dots. Null if there is none.
+    /// The value at `path`: names of members, and numbers of elements or `last`, joined with dots. Null if there is
+    /// none.
     pub fn at(self, path: &str) -> Payload<'a> {
         Payload(path.split('.').try_fold(self.0, member).unwrap_or(&Value::Null))
     }

@@ -17,11 +17,11 @@
 //!     ~updated     edited                            "updated"
 //! ```
 //!
-//! A text is filled with facts. A part in brackets is left out if a fact in it is not known; if another one is not known,
-//! there is no text. A row with a sign is an outcome: of the first one that lists the word of `state`, the name becomes
-//! the status, and the text becomes the fact `does`. `+` is said, `~` changes the dashboard only. Without an outcome, an
-//! event is ignored. The rows of `any delivery` complete every event. All facts but the [`HELPERS`] become fields of the
-//! message. The name of a fact tells how it is read: `ref` is shortened, `url` is a link, and so on.
+//! A text is filled with facts. A part in brackets is left out if a fact in it is not known; if another one is not
+//! known, there is no text. A row with a sign is an outcome: of the first one that lists the word of `state`, the name
+//! becomes the status, and the text becomes the fact `does`. `+` is said, `~` changes the dashboard only. Without an
+//! outcome, an event is ignored. The rows of `any delivery` complete every event. All facts but the [`HELPERS`] become
+//! fields of the message. The name of a fact tells how it is read: `ref` is shortened, `url` is a link, and so on.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -54,8 +54,8 @@ const FIRST: [&str; 11] =
 /// How many failed jobs of a pipeline are named.
 const MOST_JOBS: usize = 3;
 
-/// Reads a forge's delivery. The payload names its event, or `header` does; if neither does, a member that only one event
-/// has tells it.
+/// Reads a forge's delivery. The payload names its event, or `header` does; if neither does, a member that only one
+/// event has tells it.
 pub fn forge(sender: Sender, header: &str, payload: Payload<'_>) -> Option<Notice> {
     let sections = if sender == Sender::GitLab { &GITLAB } else { &GITHUB };
     let named = [payload.at("object_kind").word(), payload.at("event_name").word(), header];

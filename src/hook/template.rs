@@ -79,7 +79,8 @@ fn filled(template: &str, payload: &Value) -> Option<String> {
     })
 }
 
-/// Finds the texts at `path` below `value`: names of members, numbers of elements, `last` or `*` for all, joined with dots.
+/// Finds the texts at `path` below `value`: names of members, numbers of elements, `last` or `*` for all, joined with
+/// dots.
 fn find(value: &Value, path: &str, found: &mut Vec<String>) {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     match name {

@@ -145,7 +145,8 @@ impl Beat {
     }
 }
 
-/// Whether the body of a request to `/beat/HOST/fail` has fields, as its type `sent` says. `curl -d` calls a log a form too.
+/// Whether the body of a request to `/beat/HOST/fail` has fields, as its type `sent` says. `curl -d` calls a log a form
+/// too.
 pub fn is_form(sent: &str, body: &[u8]) -> bool {
     let sent = sent.trim_start().to_ascii_lowercase();
     let key = body.split(|byte| *byte == b'=').next().filter(|key| key.len() < body.len());

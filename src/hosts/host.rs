@@ -121,7 +121,8 @@ impl Host {
     }
 
     /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
-    /// It is in its state since `since`, unless the message tells, and it is `clock` now, both in microseconds since 1970.
+    /// It is in its state since `since`, unless the message tells, and it is `clock` now, both in microseconds since
+    /// 1970.
     pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
         let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
         let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
@@ -278,8 +279,8 @@ pub(super) fn fields(state: State, (every, grace): (Duration, Option<Duration>))
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The announcement that `host`, or several if that is empty, is in `state` now. The id of the `last` message about it goes
-/// into the digest, so the digest of the next such change is another one.
+/// The announcement that `host`, or several if that is empty, is in `state` now. The id of the `last` message about it
+/// goes into the digest, so the digest of the next such change is another one.
 pub(super) fn announcement(host: &str, state: State, last: u64, line: String, fields: Pairs) -> Announcement {
     let word = state.word();
     let once = digest_of(&[HOST_STATE_EVENT.as_bytes(), host.as_bytes(), word.as_bytes(), &last.to_be_bytes()]);

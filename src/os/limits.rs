@@ -115,8 +115,8 @@ fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
     memberships.lines().filter_map(of_line).flatten().filter(|limit| limit().is_some()).collect()
 }
 
-/// The names in a control group of its limit, of the bytes that it holds, and of the pages of files among these, which the
-/// kernel takes away first: in version 1 and in version 2 of control groups.
+/// The names in a control group of its limit, of the bytes that it holds, and of the pages of files among these, which
+/// the kernel takes away first: in version 1 and in version 2 of control groups.
 const V1: [&str; 4] = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file"];
 const V2: [&str; 4] = ["memory.max", "memory.current", "inactive_file", "active_file"];
 

@@ -1,6 +1,7 @@
 //! The dashboard: a page and its few files, part of the binary, served to browsers only. There is nothing to build. Its
-//! script is written in modules, and served as one: a page that is asked for over a slow network takes three requests. The
-//! page is a client like any other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
+//! script is written in modules, and served as one: a page that is asked for over a slow network takes three requests.
+//! The page is a client like any other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by
+//! `/say`.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
@@ -61,7 +62,8 @@ static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// The entity tag of every file. It changes with any of them, so a page that asks for one tells whether it is an old page.
+/// The entity tag of every file. It changes with any of them, so a page that asks for one tells whether it is an old
+/// page.
 static TAG: LazyLock<String> = LazyLock::new(|| tag(&FILES.each_ref().map(|file| file.text.as_str()).concat()));
 
 /// The page itself, for `/`.
