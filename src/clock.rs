@@ -7,7 +7,7 @@
 //! ([`machine_time`]). Every time can be written: one before 1970 reads as 1970, one after the year 9999 as its last
 //! second.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::os::raw::since_boot;
@@ -21,9 +21,9 @@ pub fn now_micros() -> u64 {
     if let Some(now) = SET.get() {
         return now;
     }
-    static START: OnceLock<(u64, Duration)> = OnceLock::new();
-    let (wall, boot) = START.get_or_init(|| (machine_micros(), since_boot()));
-    let passed = since_boot().saturating_sub(*boot).as_micros() as u64;
+    static START: LazyLock<(u64, Duration)> = LazyLock::new(|| (machine_micros(), since_boot()));
+    let (wall, boot) = *START;
+    let passed = since_boot().saturating_sub(boot).as_micros() as u64;
     wall.saturating_add(passed).min(LAST)
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
@@ -25,25 +25,24 @@ const BUDGET_PART: u64 = 4;
 /// known.
 type Limit = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
+/// The limits on this process at the first look.
+static LIMITS: LazyLock<Vec<Limit>> = LazyLock::new(limits);
+
+/// The smallest limit at the first look, in bytes. A machine's own limit is its memory.
+static SMALLEST: LazyLock<u64> = LazyLock::new(|| {
+    let of_limits = LIMITS.iter().filter_map(|limit| Some(limit()?.0));
+    of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
+});
+
 /// Whether there is memory for one more thread or one more long body, as far as can be known.
 pub fn is_left() -> bool {
-    static LIMITS: OnceLock<Vec<Limit>> = OnceLock::new();
-    let mut known = LIMITS.get_or_init(limits).iter().filter_map(|limit| limit());
+    let mut known = LIMITS.iter().filter_map(|limit| limit());
     known.all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
 }
 
 /// How many unsent bytes the kernel may hold for one client: more on a machine that has more memory.
 pub fn unsent_bytes() -> u32 {
-    (smallest_limit() / 2048).clamp(32 * 1024, 128 * 1024) as u32
-}
-
-/// The smallest limit at the first call, in bytes. A machine's own limit is its memory.
-fn smallest_limit() -> u64 {
-    static LIMIT: OnceLock<u64> = OnceLock::new();
-    *LIMIT.get_or_init(|| {
-        let of_limits = limits().into_iter().filter_map(|limit| Some(limit()?.0));
-        of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
-    })
+    (*SMALLEST / 2048).clamp(32 * 1024, 128 * 1024) as u32
 }
 
 /// Bytes of the budget, given back when dropped.
@@ -72,7 +71,7 @@ impl Claim {
         if bytes > SMALL && more > 0 && !is_left() {
             return false;
         }
-        let most = smallest_limit() / BUDGET_PART / if bytes > SMALL { 2 } else { 1 };
+        let most = *SMALLEST / BUDGET_PART / if bytes > SMALL { 2 } else { 1 };
         if CLAIMED.fetch_add(more, Ordering::Relaxed) + more > most {
             CLAIMED.fetch_sub(more, Ordering::Relaxed);
             return false;
@@ -142,7 +141,7 @@ fn field(file: &str, name: &str) -> Option<u64> {
 mod tests {
     #[test]
     fn claims_are_given_back_and_never_more_than_the_budget() {
-        let half = usize::try_from(super::smallest_limit() / super::BUDGET_PART / 2).unwrap();
+        let half = usize::try_from(*super::SMALLEST / super::BUDGET_PART / 2).unwrap();
         assert!(super::Claim::of(half + 1).is_none());
         let mut first = super::Claim::of(half - 1).unwrap();
         assert!(super::Claim::of(super::SMALL + 1).is_none() && !first.grow_to(half + 1));
