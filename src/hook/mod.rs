@@ -62,6 +62,9 @@ pub fn read(sender: Sender, event: &str, payload: &Value) -> Vec<Notice> {
     }
 }
 
+/// A delivery, if something identifies it, and what it says that is new.
+type Received = (Option<State>, Vec<News>);
+
 /// A message, and the state that is news by it.
 struct News {
     message: Message,
@@ -98,39 +101,40 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
     exchange.publish(hub, last.message, delivery.map(|(digest, _)| digest), Box::new(answering))
 }
 
-/// Takes a delivery in. Returns the delivery, if something identifies it, and what it says that is new.
-fn receive(
-    exchange: &mut Exchange<'_>,
-    expected: Sender,
-    channel: &str,
-    memory: &Memory,
-) -> Result<(Option<State>, Vec<News>), Refusal> {
-    let body = exchange.body();
+/// Takes a delivery in.
+fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory: &Memory) -> Result<Received, Refusal> {
+    let (body, fault) = exchange.body().map_or_else(|refusal| (vec![], Some(refusal.line)), |body| (body, None));
     let header = |name: &str| exchange.header(name);
     let sender = Sender::of(&header, expected);
-    let proven = prove(sender, channel, exchange, body.as_deref().unwrap_or_default());
+    let event = sender.event_in(&header).unwrap_or_default();
     let is_cut = exchange.has_cut_body();
-    if proven.is_err() && is_cut {
-        return Ok((None, vec![])); // a signature of the whole body cannot be checked, so nothing is said
+    match prove(sender, channel, exchange, &body) {
+        Err(_) if is_cut => return Ok((None, vec![])), // a signature of the whole body cannot be checked
+        proven => proven?,
     }
-    proven?;
-    let delivery = delivery(sender, channel, &header, body.as_deref().unwrap_or_default());
+    let delivery = delivery(sender, channel, &header, &body);
     if memory.has_heard(delivery) {
         log::debug!("{} sent a delivery again, which was heard before", exchange.peer());
         return Ok((None, vec![]));
     }
-    let payload = body.as_ref().map_err(|refusal| refusal.line.clone());
-    let payload = payload.and_then(|body| json(header("Content-Type"), body, is_cut));
-    let news = payload.and_then(|payload| news(sender, channel, exchange, &payload, memory));
+    let payload = fault.map_or_else(|| json(header("Content-Type"), &body, is_cut), Err);
+    let plain = |message: Message| News { message, state: None };
+    let news = payload.and_then(|payload| match sender {
+        Sender::Json => match template::message(exchange.query(), &payload, channel) {
+            Ok(message) => Ok(message.into_iter().map(plain).collect()),
+            Err(refusal) => Err(refusal.line),
+        },
+        _ => Ok(news(sender, event, channel, &payload, memory)),
+    });
     let news = news.and_then(|news| if news.is_empty() && is_cut { Err(too_long()) } else { Ok(news) });
     let news = news.unwrap_or_else(|fault| {
         let message = format!("A delivery to /hook/{} could not be read: {fault}", expected.name());
         let (event, channel) = (sender.event().into(), channel.to_owned());
-        vec![News { message: Message { event, channel, message, ..Message::default() }, state: None }]
+        vec![plain(Message { event, channel, message, ..Message::default() })]
     });
     if news.is_empty() {
-        let event = shown(sender.event_in(&header).unwrap_or_default());
-        log::debug!("{} sent a delivery that says nothing new: {} {event}", exchange.peer(), sender.name());
+        let (peer, sender, event) = (exchange.peer(), sender.name(), shown(event));
+        log::debug!("{peer} sent a delivery that says nothing new: {sender} {event}");
     }
     Ok((delivery, news))
 }
@@ -153,22 +157,8 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
     Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
 }
 
-/// The news in a delivery.
-///
-/// # Errors
-/// The reason why no message can be made of the delivery.
-fn news(
-    sender: Sender,
-    channel: &str,
-    exchange: &Exchange<'_>,
-    payload: &Value,
-    memory: &Memory,
-) -> Result<Vec<News>, String> {
-    if sender == Sender::Json {
-        let message = template::message(exchange.query(), payload, channel).map_err(|refusal| refusal.line)?;
-        return Ok(message.into_iter().map(|message| News { message, state: None }).collect());
-    }
-    let event = sender.event_in(&|name| exchange.header(name)).unwrap_or_default();
+/// The news in a delivery of a forge or a monitor.
+fn news(sender: Sender, event: &str, channel: &str, payload: &Value, memory: &Memory) -> Vec<News> {
     let say = |notice: Notice| {
         let state = memory::state(sender, channel, &notice);
         match memory.news(state, &notice) {
@@ -179,7 +169,7 @@ fn news(
             Worth::Updated | Worth::Late => None,
         }
     };
-    Ok(read(sender, event, payload).into_iter().filter_map(say).collect())
+    read(sender, event, payload).into_iter().filter_map(say).collect()
 }
 
 /// This delivery, if something identifies it. The channel is a part of its identity, because a forge may give an event
