@@ -12,8 +12,8 @@ const MOST_KINDS: usize = 1000;
 pub struct Forgotten {
     /// Anything up to this id may be gone, on any channel.
     unknown: u64,
-    /// By channel and event, with a zero byte between.
-    newest: HashMap<String, u64>,
+    /// By channel and event.
+    newest: HashMap<(String, String), u64>,
 }
 
 impl Forgotten {
@@ -24,28 +24,23 @@ impl Forgotten {
 
     /// Notes that a message with this `channel`, `event` and `id` is gone.
     pub fn add(&mut self, channel: &str, event: &str, id: u64) {
-        let kind = [channel, event].join("\0");
-        if self.newest.len() == MOST_KINDS && !self.newest.contains_key(&kind) {
+        let newest = self.newest.entry((channel.to_owned(), event.to_owned())).or_default();
+        *newest = id.max(*newest);
+        if self.newest.len() > MOST_KINDS {
             self.sum_up_half();
         }
-        let newest = self.newest.entry(kind).or_default();
-        *newest = id.max(*newest);
     }
 
     /// Whether a message after the id `after` is gone, or may be. Looks only at messages
     /// that `is_wanted` takes, by channel and event.
     pub fn may_miss(&self, after: u64, is_wanted: impl Fn(&str, &str) -> bool) -> bool {
-        let is_missed = |channel: &str, event: &str, id: u64| id > after && is_wanted(channel, event);
-        after < self.unknown || self.all().any(|(channel, event, id)| is_missed(channel, event, id))
+        let mut gone = self.newest.iter().filter(|(_, id)| **id > after);
+        after < self.unknown || gone.any(|((channel, event), _)| is_wanted(channel, event))
     }
 
     /// Whether `id` is the newest that is gone on some channel.
     pub fn holds(&self, id: u64) -> bool {
-        self.all().any(|(_, _, newest)| newest == id)
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        self.newest.iter().filter_map(|(kind, id)| kind.split_once('\0').map(|(channel, event)| (channel, event, *id)))
+        self.newest.values().any(|newest| *newest == id)
     }
 
     fn sum_up_half(&mut self) {

@@ -34,19 +34,19 @@ const NEVER_SET: u64 = 1_767_225_600_000_000;
 const MOST_PASSED: usize = 16_384;
 
 /// The newest messages, oldest first. The hub's lock guards it, so the kept messages and the heard ones never disagree.
+#[derive(Default)]
 pub struct History {
-    messages: VecDeque<Arc<Message>>,
-    /// When each of them was said, in microseconds; never falling.
-    moments: VecDeque<u64>,
+    kept: VecDeque<Kept>,
     /// The latest moment at which the last forgotten message can have been said; 0 if there is none.
     forgotten_at: u64,
     /// The ids of messages that are not kept though older ones are: they were only passed on, or superseded. `None` if
-    /// ids that were given elsewhere have to be taken as they are.
-    passed: Option<VecDeque<u64>>,
+    /// ids that were given elsewhere have to be taken as they are. Else such ids count as from before a restart.
+    pub(super) passed: Option<VecDeque<u64>>,
     /// The ids of kept messages that a newer word on their thing has superseded. They go first, from the older half.
     superseded: BTreeSet<u64>,
-    /// The ids of messages that went since they were last [taken](History::take_dropped); `None` if nobody takes them.
-    dropped: Option<Vec<u64>>,
+    /// The ids of messages that went since they were last [taken](History::take_dropped), for a store that deletes them;
+    /// `None` if nobody takes them.
+    pub(super) dropped: Option<Vec<u64>>,
     bytes: usize,
     most_messages: usize,
     most_bytes: usize,
@@ -60,40 +60,28 @@ pub struct History {
     newest: u64,
 }
 
-impl History {
-    /// Makes an empty history that keeps at most `most_messages` messages of at most `most_bytes` together; zero of
-    /// either keeps none. It answers for everything said after `begun`, an id.
-    pub fn new(most_messages: usize, most_bytes: usize, begun: u64) -> History {
-        History {
-            messages: VecDeque::new(),
-            moments: VecDeque::new(),
-            forgotten_at: 0,
-            passed: None,
-            superseded: BTreeSet::new(),
-            dropped: None,
-            bytes: 0,
-            most_messages,
-            most_bytes,
-            begun,
-            forgotten: begun,
-            by_kind: Forgotten::all_up_to(begun),
-            newest: begun,
-        }
-    }
+/// A message that is kept.
+struct Kept {
+    message: Arc<Message>,
+    /// When it was said, in microseconds by the clock of this process; never before the one that is older.
+    said_at: u64,
+}
 
-    /// Makes a history that goes on after a restart with what a store kept, as far as the bounds allow. `tell_dropped`
-    /// makes it note the ids of what goes, for a store that deletes them.
-    pub fn resume(most_messages: usize, most_bytes: usize, past: Restored, tell_dropped: bool) -> History {
-        let mut history = History::new(most_messages, most_bytes, past.begun);
-        history.dropped = tell_dropped.then(Vec::new);
-        history.by_kind = Forgotten::all_up_to(past.forgotten);
+impl History {
+    /// Makes a history that keeps at most `most_messages` messages of at most `most_bytes` together; zero of either
+    /// keeps none. It goes on after a restart with what a store kept, `past`, as far as the bounds allow, and answers
+    /// for everything said after its beginning.
+    pub fn resume(most_messages: usize, most_bytes: usize, past: Restored) -> History {
+        let Restored { begun, .. } = past;
+        let by_kind = Forgotten::all_up_to(past.forgotten);
+        let mut history = History { most_messages, most_bytes, begun, by_kind, ..History::default() };
         past.gone.iter().for_each(|(channel, event, id)| history.by_kind.add(channel, event, *id));
         // A message that is gone from before the oldest kept one has gone as the oldest.
         let oldest = past.messages.first().map_or(u64::MAX, |message| message.id);
         let gone = past.gone.iter().map(|(_, _, id)| *id).filter(|id| *id < oldest).max().unwrap_or(0);
         history.forgotten = past.forgotten.max(gone).min(oldest - 1);
         let moments = moments(&past.messages, now_micros());
-        if history.forgotten > past.begun {
+        if history.forgotten > begun {
             let latest = moments.first().copied().unwrap_or_else(now_micros);
             history.forgotten_at = if history.forgotten < NEVER_SET { latest } else { latest.min(history.forgotten) };
         }
@@ -102,11 +90,6 @@ impl History {
         }
         history.newest = history.newest.max(past.last);
         history
-    }
-
-    /// Makes ids that were not given here count as from before a restart. All that are given from now on are known.
-    pub fn know_ids(&mut self) {
-        self.passed = Some(VecDeque::new());
     }
 
     /// The ids of the messages that went since the last call.
@@ -132,13 +115,14 @@ impl History {
             return;
         }
         self.bytes += message.weight();
-        self.messages.push_back(message);
-        self.moments.push_back(said_at);
+        self.kept.push_back(Kept { message, said_at });
+        let superseded = superseded.filter(|id| self.knows(*id));
         self.superseded.extend(superseded);
-        while self.messages.len() > self.most_messages || self.bytes > self.most_bytes {
+        while self.kept.len() > self.most_messages || self.bytes > self.most_bytes {
             let place = self.oldest_superseded().unwrap_or(0);
-            let Some((gone, said_at)) = self.messages.remove(place).zip(self.moments.remove(place)) else { break };
+            let Some(Kept { message: gone, said_at }) = self.kept.remove(place) else { break };
             self.bytes -= gone.weight();
+            self.superseded.remove(&gone.id);
             self.by_kind.add(&gone.channel, &gone.event, gone.id);
             match place {
                 0 => (self.forgotten, self.forgotten_at) = (gone.id, said_at),
@@ -158,28 +142,26 @@ impl History {
         }
     }
 
-    /// The place of the oldest kept message that is superseded, if it lies in the older half.
-    fn oldest_superseded(&mut self) -> Option<usize> {
-        while let Some(id) = self.superseded.first() {
-            match self.messages.binary_search_by_key(id, |message| message.id) {
-                Ok(place) if place >= self.messages.len() / 2 => return None,
-                Ok(place) => return self.superseded.pop_first().map(|_| place),
-                Err(_) => self.superseded.pop_first(), // it has gone as the oldest
-            };
-        }
-        None
+    /// The place of the oldest message that is superseded, if it lies in the older half.
+    fn oldest_superseded(&self) -> Option<usize> {
+        let place = self.place_after(self.superseded.first()? - 1);
+        (place < self.kept.len() / 2).then_some(place)
+    }
+
+    /// The place of the first message after the id `id`.
+    fn place_after(&self, id: u64) -> usize {
+        self.kept.partition_point(|kept| kept.message.id <= id)
     }
 
     /// Whether it has the message of this `id`.
     pub fn knows(&self, id: u64) -> bool {
-        self.messages.binary_search_by_key(&id, |message| message.id).is_ok()
+        self.kept.binary_search_by_key(&id, |kept| kept.message.id).is_ok()
     }
 
     /// Forgets everything up to the id `last`, which it may never have had.
     pub fn forget(&mut self, last: u64) {
-        let lost = self.messages.partition_point(|message| message.id <= last);
-        self.bytes -= self.messages.drain(..lost).map(|message| message.weight()).sum::<usize>();
-        self.moments.drain(..lost);
+        let lost = self.kept.drain(..self.place_after(last));
+        self.bytes -= lost.map(|lost| lost.message.weight()).sum::<usize>();
         self.superseded.retain(|id| *id > last);
         (self.forgotten, self.forgotten_at) = (self.forgotten.max(last), now_micros());
         self.by_kind = Forgotten::all_up_to(self.forgotten);
@@ -187,19 +169,7 @@ impl History {
 
     /// How many messages are kept, and how many bytes they weigh.
     pub fn size(&self) -> (usize, usize) {
-        (self.messages.len(), self.bytes)
-    }
-
-    /// The id after which all messages were said after `moment`. It is before the forgotten messages only if one of
-    /// them was said since.
-    fn id_at(&self, moment: u64) -> u64 {
-        if moment < self.forgotten_at {
-            return moment.clamp(self.begun.min(self.forgotten - 1), self.forgotten - 1);
-        }
-        match self.moments.partition_point(|said_at| *said_at <= moment).checked_sub(1) {
-            Some(place) => self.messages[place].id,
-            None => self.forgotten,
-        }
+        (self.kept.len(), self.bytes)
     }
 
     /// Whether `id` may be one that was given here.
@@ -212,23 +182,27 @@ impl History {
     /// takes a few nanoseconds for each that it looks at. Of those that are gone only the kind is known: a gap may be
     /// told although none of them had a status that is wanted.
     pub fn replay(&self, since: Since, now: u64, wants: &Subscription) -> Replay {
-        let (after, is_foreign) = match since.point {
+        let misses = |after: u64| self.by_kind.may_miss(after, |channel, event| wants.takes_kind(channel, event));
+        let (start, after, is_gap) = match since.point {
             Point::Now => return Replay::default(),
-            Point::After(id) => (id, id > self.newest || !self.may_have_given(id)),
-            Point::Ago(age) => (self.id_at(now.saturating_sub(micros(age))), false),
-            Point::Oldest => (self.forgotten, false),
+            Point::Oldest => (0, 0, false),
+            Point::After(id) if id > self.newest || !self.may_have_given(id) => (0, id, true),
+            Point::After(id) => (self.place_after(id), id, misses(id)),
+            Point::Ago(age) => {
+                let moment = now.saturating_sub(micros(age));
+                let start = self.kept.partition_point(|kept| kept.said_at <= moment);
+                let after = start.checked_sub(1).map_or(self.forgotten, |place| self.kept[place].message.id);
+                // Forgotten messages are known by id, not by the moment they were said. So any of them may have been
+                // asked for.
+                match moment < self.forgotten_at {
+                    true => (0, moment.clamp(self.begun.min(self.forgotten - 1), self.forgotten - 1), true),
+                    false => (start, after, misses(after)),
+                }
+            }
         };
-        // Forgotten messages are known by id, not by the moment they were said. So for an age, any of them may have
-        // been asked for.
-        let is_gap = match since.point {
-            Point::Oldest => false,
-            Point::Ago(_) if after < self.forgotten => true,
-            _ => is_foreign || self.by_kind.may_miss(after, |channel, event| wants.takes_kind(channel, event)),
-        };
-        let start = if is_foreign { 0 } else { self.messages.partition_point(|message| message.id <= after) };
-        let wanted = self.messages.range(start..).rev().filter(|message| wants.takes(message));
+        let wanted = self.kept.range(start..).rev().map(|kept| &kept.message).filter(|message| wants.takes(message));
         Replay {
-            gap: is_gap.then(|| Gap { after, oldest: self.messages.front().map(|message| message.id) }),
+            gap: is_gap.then(|| Gap { after, oldest: self.kept.front().map(|kept| kept.message.id) }),
             messages: wanted.take(since.most).cloned().collect(),
         }
     }

@@ -7,6 +7,8 @@
 //! queue](CommitQueue), outside every lock. Its committer keeps it and then has the hub [post](Hub::post) it. No thread
 //! that others need waits for that ([`Hub::publish_then`]).
 
+use std::collections::VecDeque;
+
 use crate::clock::now_micros;
 use crate::counters::Counters;
 use crate::room::ahead::Ahead;
@@ -89,10 +91,10 @@ impl Hub {
         let mut things = Things::new(limits.things);
         things.renew(&past.things);
         past.messages.iter().for_each(|message| things.recall(message));
-        let is_stored = commit_queue.as_ref().is_some_and(|queue| !queue.is_shared());
-        let mut history = History::resume(limits.history, limits.history_bytes, past, is_stored);
-        if commit_queue.is_none() {
-            history.know_ids();
+        let mut history = History::resume(limits.history, limits.history_bytes, past);
+        match &commit_queue {
+            None => history.passed = Some(VecDeque::new()),
+            Some(queue) => history.dropped = (!queue.is_shared()).then(Vec::new),
         }
         let (listeners, ahead) = (vec![], Ahead::default());
         let room = Room { listeners, history, things, ahead, last_id, last_number: 0, closed: false, snapshot: None };

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 /// Began at 100.
 fn history(most_messages: usize, most_bytes: usize) -> History {
-    History::new(most_messages, most_bytes, 100)
+    History::resume(
+        most_messages,
+        most_bytes,
+        Restored { begun: 100, forgotten: 100, last: 100, ..Restored::default() },
+    )
 }
 
 fn message(id: u64, text: &str) -> Arc<Message> {
@@ -72,8 +76,8 @@ fn zero_keeps_nothing() {
 #[test]
 fn what_is_superseded_goes_first_and_only_those_are_told_of_a_gap_who_wanted_it() {
     let past = Restored { begun: 100, forgotten: 100, last: 100, ..Restored::default() };
-    let mut history = History::resume(4, usize::MAX, past, true);
-    history.know_ids();
+    let mut history = History::resume(4, usize::MAX, past);
+    (history.passed, history.dropped) = (Some(VecDeque::new()), Some(vec![]));
     let state = |id: u64| Arc::new(Message { event: "host-state".into(), ..Message::clone(&message(id, "x")) });
     history.keep(message(110, "x"));
     history.keep(state(120));
@@ -120,7 +124,7 @@ fn a_beat_passes_and_who_heard_it_last_has_missed_nothing() {
     let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
     let messages = vec![beat(200), message(210, "x"), beat(220)];
     let past = Restored { begun: 100, forgotten: 100, last: 230, messages, ..Restored::default() };
-    let mut history = History::resume(10, usize::MAX, past, false);
+    let mut history = History::resume(10, usize::MAX, past);
     assert_eq!(ids(&history), [210]);
     assert_eq!(replayed(&history, after(220)), (None, vec![]));
     assert_eq!(replayed(&history, after(230)), (None, vec![]), "the newest before a restart");
@@ -139,14 +143,14 @@ fn it_goes_on_where_a_store_has_stopped() {
         messages: (210..=240).step_by(10).map(|id| message(id, "x")).collect(),
         ..Restored::default()
     };
-    let history = History::resume(10, usize::MAX, past(), false);
+    let history = History::resume(10, usize::MAX, past());
     assert_eq!(replayed(&history, after(200)), (None, vec![210, 220, 230, 240]), "no gap that is none");
     assert_eq!(replayed(&history, after(240)), (None, vec![]));
     assert_eq!(replayed(&history, after(199)), (Some((199, Some(210))), vec![210, 220, 230, 240]));
-    let smaller = History::resume(2, usize::MAX, past(), false);
+    let smaller = History::resume(2, usize::MAX, past());
     assert_eq!(replayed(&smaller, after(210)), (Some((210, Some(230))), vec![230, 240]));
     let gone = vec![("here".to_owned(), "message".to_owned(), 220)];
-    let told = History::resume(10, usize::MAX, Restored { gone, ..past() }, false);
+    let told = History::resume(10, usize::MAX, Restored { gone, ..past() });
     assert_eq!(replayed(&told, after(210)).0, Some((210, Some(210))), "as was noted before the restart");
 }
 
@@ -252,7 +256,7 @@ fn what_was_said_so_long_ago_is_found_whatever_the_clock_said_then() {
     clock::set(Some(now));
     let messages = vec![said(ahead, ahead), said(ahead + 1, at(40))];
     let past = Restored { begun: at(0), forgotten: at(0), last: ahead + 1, messages, ..Restored::default() };
-    let mut history = History::resume(3, usize::MAX, past, false);
+    let mut history = History::resume(3, usize::MAX, past);
     history.keep(said(ahead + 2, at(120)));
     check(&history, 10, at(125), None, &[ahead + 2]);
     check(&history, 10, at(131), None, &[]);
@@ -267,7 +271,7 @@ fn what_was_said_so_long_ago_is_found_whatever_the_clock_said_then() {
     // A store that was begun without a clock and has forgotten something, nobody knows when.
     clock::set(Some(at(0)));
     let past = Restored { begun: 10, forgotten: 20, last: 30, messages: vec![said(30, 30)], ..Restored::default() };
-    let history = History::resume(3, usize::MAX, past, false);
+    let history = History::resume(3, usize::MAX, past);
     check(&history, 10, at(5), Some(19), &[30]);
     check(&history, 10, at(10), None, &[]);
     clock::set(None);
@@ -276,7 +280,7 @@ fn what_was_said_so_long_ago_is_found_whatever_the_clock_said_then() {
 #[test]
 fn an_id_that_was_not_given_here_is_from_before_whatever_the_clock_says_since() {
     let mut history = history(3, usize::MAX);
-    history.know_ids();
+    history.passed = Some(VecDeque::new());
     let beat = |id: u64| Arc::new(Message { event: Cow::Borrowed(HOST_EVENT), ..Message::clone(&message(id, "")) });
     assert_eq!(replayed(&history, after(100)), (None, vec![]), "it began then");
     [message(200, "x"), beat(205), message(210, "x")].into_iter().for_each(|message| history.keep(message));
