@@ -196,13 +196,12 @@ impl Carriers {
     fn walk(&self, hand: Hand, snapshot: Snapshots<'_>) {
         let (posted, snapshot) = snapshot();
         let start = Instant::now();
-        let mut buffer = Vec::new();
-        let mut carry = |letterbox: &Arc<Letterbox>| letterbox.carry(&mut buffer);
+        let carry = |letterbox: &Arc<Letterbox>| letterbox.carry();
         match hand {
             Hand::First { calls: false } => snapshot.iter().for_each(carry),
             Hand::First { calls: true } => {
                 let (first, rest) = snapshot.split_at(FIRST_ALONE.min(snapshot.len()));
-                first.iter().for_each(&mut carry);
+                first.iter().for_each(carry);
                 self.call_keeper();
                 rest.iter().for_each(carry);
             }

@@ -124,10 +124,8 @@ impl Hub {
             return Err(Refused::Full);
         }
         let (heard, replay) = self.replay(&mut room, &wants, since);
-        if !replay.is_empty() {
+        if since != Since::NOW {
             letterbox.put_before(replay);
-        } else if since != Since::NOW {
-            letterbox.show_life();
         }
         room.last_number += 1;
         let number = room.last_number;

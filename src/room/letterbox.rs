@@ -28,7 +28,7 @@
 //! because they are no sign of a slow listener. A thousand of them are a list of a thousand shared ones, encoded as the
 //! socket takes them.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use crate::room::frame::{self, Format, Letter};
@@ -77,11 +77,10 @@ struct Pen {
     past: Option<Box<Replay>>,
     /// Whether something has gone out.
     begun: bool,
-    /// The socket is full and the bell is rung. The listener's own thread waits, then writes all that lies there.
-    stalled: bool,
-    /// Why the connection is over, once a send has said so. The kernel says it once, to the thread that happened to
-    /// send; the listener's own thread learns it from here.
-    failed: Option<io::ErrorKind>,
+    /// Why the last write has not written all. `WouldBlock`: the socket is full and the bell is rung; the listener's own
+    /// thread waits, then writes all that lies there. Any other reason: the connection is over. The kernel says that
+    /// once, to the thread that happened to send; the listener's own thread learns it from here.
+    stuck: Option<ErrorKind>,
     /// When the last byte went out, for the heartbeat.
     last_sent: Instant,
     format: Format,
@@ -136,28 +135,22 @@ impl Letterbox {
         }
     }
 
-    /// Puts earlier messages in front of all letters, for a listener that has got nothing but the head so far. If
-    /// somebody holds the pen, ends the stream instead, and returns false; while nobody but the hub knows of this
-    /// letterbox, nobody does. Never waits.
+    /// Puts earlier messages in front of all letters, for a listener that has got nothing but the head so far. If there
+    /// are none, JSON begins with a heartbeat: Firefox tells a page of an answer with the first byte of its body, and
+    /// only JSON has nothing else to begin with. If somebody holds the pen, ends the stream instead, and returns false;
+    /// while nobody but the hub knows of this letterbox, nobody does. Never waits.
     pub fn put_before(&self, replay: Replay) -> bool {
         let Some(mut pen) = try_lock(&self.pen) else {
             self.close();
             return false;
         };
+        if replay.is_empty() && pen.format == Format::Json {
+            pen.break_silence();
+        }
         pen.past = Some(Box::new(replay));
         drop(pen);
         self.ring();
         true
-    }
-
-    /// Puts a heartbeat behind the head, for a listener that asked for earlier messages where none are kept. Firefox tells
-    /// a page of an answer with the first byte of its body, and only JSON has nothing else to begin with. While nobody
-    /// but the hub knows of this letterbox, nobody holds the pen.
-    pub fn show_life(&self) {
-        if let Some(mut pen) = try_lock(&self.pen).filter(|pen| pen.format == Format::Json) {
-            let heartbeat = frame::framed(frame::heartbeat(pen.format).to_vec(), pen.chunked);
-            pen.half_sent.extend(heartbeat);
-        }
     }
 
     /// Prefetches the memory that [`post`](Self::post) and [`carry`](Self::carry) will need of this letterbox.
@@ -166,31 +159,24 @@ impl Letterbox {
     }
 
     /// Carries: writes the letters that lie here as far as the socket takes them at once. Never waits for the socket.
-    /// `buffer` is scratch space, so that a walk along a thousand letterboxes allocates once.
-    pub fn carry(&self, buffer: &mut Vec<u8>) {
+    pub fn carry(&self) {
         loop {
             fence(Ordering::SeqCst);
             let waiting = self.waiting.load(Ordering::Relaxed);
             if waiting <= 0 {
                 return;
             }
-            let mut pen = if waiting <= self.limit / 2 {
-                // Somebody else writes, and looks again after putting the pen down.
-                let Some(pen) = try_lock(&self.pen) else { return };
-                pen
-            } else {
-                // The scheduler has interrupted the holder of the pen for so long that the letterbox is half full. The
-                // speakers wait for that thread now; otherwise they would hang up on a listener that is not slow.
-                lock(&self.pen)
-            };
-            if pen.stalled {
+            // If the letterbox is half full, the scheduler has interrupted the holder of the pen for that long. The
+            // speakers wait for it then; otherwise they would hang up on a listener that is not slow.
+            let pen = if waiting > self.limit / 2 { Some(lock(&self.pen)) } else { try_lock(&self.pen) };
+            let Some(mut pen) = pen else { return }; // somebody else writes, and looks again after putting the pen down
+            if pen.stuck.is_some() {
                 return;
             }
-            let wrote = pen.write(self, buffer);
+            let wrote = pen.write(self);
             drop(pen);
-            match wrote {
-                Ok(true) => {} // look again
-                Ok(false) | Err(_) => return self.ring(),
+            if wrote.is_err() {
+                return self.ring();
             }
         }
     }
@@ -233,8 +219,7 @@ impl Recipient {
             half_sent: head,
             past: None,
             begun: false,
-            stalled: false,
-            failed: None,
+            stuck: None,
             last_sent: Instant::now(),
             format,
             chunked,
@@ -268,16 +253,15 @@ impl Recipient {
     /// `TimedOut` if the socket took nothing for [`STALL_LIMIT`]; anything else means that the connection is over.
     pub fn write_out(&self) -> io::Result<()> {
         let letterbox = &*self.letterbox;
-        let mut buffer = Vec::new();
         loop {
-            let wrote_all = lock(&letterbox.pen).write(letterbox, &mut buffer)?;
-            if !wrote_all {
-                letterbox.wire.wait_until_writable(STALL_LIMIT)?;
-                continue;
-            }
+            let wrote = lock(&letterbox.pen).write(letterbox);
             fence(Ordering::SeqCst);
-            if letterbox.waiting.load(Ordering::Relaxed) <= 0 {
-                return Ok(());
+            match wrote {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    letterbox.wire.wait_until_writable(STALL_LIMIT)?
+                }
+                Ok(()) if letterbox.waiting.load(Ordering::Relaxed) > 0 => {}
+                wrote => return wrote,
             }
         }
     }
@@ -290,7 +274,7 @@ impl Recipient {
         {
             let mut pen = lock(&self.letterbox.pen);
             if pen.half_sent.is_empty() && pen.last_sent.elapsed() >= interval {
-                pen.half_sent = frame::framed(frame::heartbeat(pen.format).to_vec(), pen.chunked);
+                pen.break_silence();
             }
         }
         self.write_out()
@@ -327,9 +311,9 @@ impl Recipient {
     /// # Errors
     /// The failure, as in [`write_out`](Self::write_out).
     pub fn why_left(&self) -> io::Result<()> {
-        match lock(&self.letterbox.pen).failed {
+        match lock(&self.letterbox.pen).stuck {
+            None | Some(ErrorKind::WouldBlock) => self.letterbox.wire.failure(),
             Some(kind) => Err(kind.into()),
-            None => self.letterbox.wire.failure(),
         }
     }
 
@@ -363,69 +347,57 @@ impl Drop for Recipient {
 }
 
 impl Pen {
-    /// Writes what lies there as far as the socket takes it, and remembers whether it took all. False if the socket is
-    /// full; the rest stays with the pen.
-    fn write(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        if let Some(kind) = self.failed {
+    /// Puts a heartbeat behind what goes out next.
+    fn break_silence(&mut self) {
+        self.half_sent.extend(frame::framed(frame::heartbeat(self.format).to_vec(), self.chunked));
+    }
+
+    /// Writes what lies there as far as the socket takes it, and remembers why it did not take all.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the socket is full; the rest stays with the pen. Anything else means that the connection is over.
+    fn write(&mut self, letterbox: &Letterbox) -> io::Result<()> {
+        if let Some(kind) = self.stuck.filter(|kind| *kind != ErrorKind::WouldBlock) {
             return Err(kind.into());
         }
-        let wrote = self.write_until_full(letterbox, buffer);
-        self.stalled = !matches!(wrote, Ok(true));
-        self.failed = wrote.as_ref().err().map(io::Error::kind);
+        let wrote = self.write_until_full(letterbox);
+        self.stuck = wrote.as_ref().err().map(io::Error::kind);
         wrote
     }
 
     /// Writes the half-sent bytes, then earlier messages, then letters, many in one send, until nothing is left or the
     /// socket is full.
-    fn write_until_full(&mut self, letterbox: &Letterbox, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let Some(letters) = &self.letters else { return Err(io::ErrorKind::NotConnected.into()) }; // closed
+    fn write_until_full(&mut self, letterbox: &Letterbox) -> io::Result<()> {
         loop {
-            while !self.half_sent.is_empty() {
-                match send(&*letterbox.wire, &self.half_sent, &mut self.last_sent)? {
-                    0 => return Ok(false),
-                    sent => drop(self.half_sent.drain(..sent)),
-                }
-                self.begun = true;
+            if self.half_sent.is_empty() {
+                self.gather(letterbox)?;
             }
-            match &mut self.past {
-                Some(past) if !past.is_empty() => {
-                    self.half_sent = frame::run(past, self.format, self.chunked, PIECE_BYTES);
-                }
-                _ => break,
+            if self.half_sent.is_empty() {
+                return Ok(());
             }
-        }
-        (self.half_sent, self.past) = (Vec::new(), None);
-        loop {
-            let waiting = letterbox.waiting.load(Ordering::Relaxed);
-            if waiting <= 0 {
-                return Ok(true);
-            }
-            buffer.clear();
-            let mut taken = 0;
-            while taken < waiting && buffer.len() < BATCH_BYTES {
-                let Ok(letter) = letters.try_recv() else { break };
-                taken += 1;
-                buffer.extend_from_slice(letter.frame(self.format, self.chunked));
-            }
-            letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
-            let sent = send(&*letterbox.wire, buffer, &mut self.last_sent)?;
-            if sent < buffer.len() {
-                self.half_sent = buffer[sent..].to_vec();
-                return Ok(false);
-            }
+            let sent = letterbox.wire.send_now(&self.half_sent)?;
+            (self.last_sent, self.begun) = (Instant::now(), true);
+            self.half_sent.drain(..sent);
         }
     }
-}
 
-/// Sends `bytes` and returns how many the wire took; zero if it takes none now.
-fn send(wire: &dyn Wire, bytes: &[u8], last_sent: &mut Instant) -> io::Result<usize> {
-    match wire.send_now(bytes) {
-        Ok(sent) => {
-            *last_sent = Instant::now();
-            Ok(sent)
+    /// Takes what goes out next: a piece of the earlier messages, or else letters.
+    fn gather(&mut self, letterbox: &Letterbox) -> io::Result<()> {
+        let Some(letters) = &self.letters else { return Err(ErrorKind::NotConnected.into()) }; // closed
+        if let Some(past) = self.past.as_mut().filter(|past| !past.is_empty()) {
+            self.half_sent = frame::run(past, self.format, self.chunked, PIECE_BYTES);
+            return Ok(());
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        Err(error) => Err(error),
+        (self.past, self.half_sent) = (None, Vec::new());
+        let waiting = letterbox.waiting.load(Ordering::Relaxed);
+        let mut taken = 0;
+        while taken < waiting && self.half_sent.len() < BATCH_BYTES {
+            let Ok(letter) = letters.try_recv() else { break };
+            taken += 1;
+            self.half_sent.extend_from_slice(letter.frame(self.format, self.chunked));
+        }
+        letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -107,11 +107,11 @@ mod tests {
             let wire = MemoryWire::new(room);
             let recipient = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
             recipient.letterbox().post(&letter("one"));
-            recipient.letterbox().carry(&mut vec![]);
+            recipient.letterbox().carry();
             assert_eq!((recipient.close_pen(), wire.text().as_str()), (text.is_empty(), text));
             wire.wait_until_writable(Duration::ZERO).unwrap(); // makes room
             recipient.letterbox().post(&letter("two"));
-            recipient.letterbox().carry(&mut vec![]);
+            recipient.letterbox().carry();
             assert_eq!(wire.text(), text);
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         wire.break_with(io::ErrorKind::TimedOut);
         recipient.letterbox().post(&letter("one"));
-        recipient.letterbox().carry(&mut vec![]);
+        recipient.letterbox().carry();
         recipient.sleep(Duration::from_secs(60)); // returns at once
         assert_eq!(recipient.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

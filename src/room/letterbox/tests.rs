@@ -6,10 +6,10 @@ fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
     let wire = MemoryWire::new(7);
     let recipient = Recipient::new(wire.clone(), Format::Lines, false, b"head\r\n".to_vec(), 8);
     recipient.letterbox().post(&letter("one"));
-    recipient.letterbox().carry(&mut vec![]);
+    recipient.letterbox().carry();
     assert_eq!(wire.text(), "head\r\no", "the head first, then as much as there was room for");
     recipient.letterbox().post(&letter("two"));
-    recipient.letterbox().carry(&mut vec![]);
+    recipient.letterbox().carry();
     assert_eq!(wire.sends(), 2, "nobody tries again while the recipient is on its way");
     recipient.sleep(Duration::from_secs(60)); // returns at once: the bell is rung
     recipient.write_out().unwrap();
@@ -27,7 +27,7 @@ fn what_was_said_before_goes_out_first_and_is_no_sign_of_a_slow_listener() {
     });
     let posted = recipient.letterbox().post(&letter("live"));
     assert_eq!(posted, Posted::Put { waiting: 1 }, "there is room in the letterbox");
-    recipient.letterbox().carry(&mut vec![]); // the first carry begins with it; the socket is full soon
+    recipient.letterbox().carry(); // the first carry begins with it; the socket is full soon
     assert_eq!(wire.text(), "head\r\nalou");
     recipient.write_out().unwrap();
     let expected: String = (0..1000).map(|number| format!("past {number}\r\n")).collect();
