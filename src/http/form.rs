@@ -71,7 +71,7 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
     let figure = |key: &str| {
         let Some(text) = message.field(key) else { return Ok(None) };
         let figure = text.parse().ok().filter(|figure: &f64| figure.is_finite());
-        let wrong = || Refusal::bad(format!("{key}={} is no number; send a decimal, such as 21.5", shown(text)));
+        let wrong = || Refusal::of_value(key, text, "is no number; send a decimal, such as 21.5");
         figure.map(Some).ok_or_else(wrong)
     };
     let (value, above, below) = (figure("value")?, figure("above")?, figure("below")?);
@@ -134,7 +134,7 @@ fn event_name(event: Option<String>) -> Result<Cow<'static, str>, Refusal> {
     match event {
         None => Ok(DEFAULT_EVENT.into()),
         Some(event) if is_plain_name(&event) => Ok(event.into()),
-        Some(event) => Err(Refusal::bad(format!("{} is no event name; send {PLAIN_NAME}", shown(&event)))),
+        Some(event) => Err(Refusal::of(event, &format!("is no event name; send {PLAIN_NAME}"))),
     }
 }
 
@@ -152,7 +152,7 @@ pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
         true => "a text that holds & with curl --data-urlencode message=TEXT",
         false => &format!("message=TEXT, and names of {PLAIN_NAME}"),
     };
-    Err(Refusal::bad(format!("{} is no field name; send {send}", shown(key))))
+    Err(Refusal::of(key, &format!("is no field name; send {send}")))
 }
 
 /// The fields of a body, of which a text is the message.
@@ -170,13 +170,11 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
             Err(Refusal::bad("the body is JSON and called a form; send the header Content-Type: application/json"))
         }
         "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
-        "multipart/form-data" => match parameters::value(parameters, "boundary") {
-            Some(boundary) if !boundary.is_empty() => multipart(body, boundary.as_bytes()),
-            _ => {
-                let send = "send multipart/form-data; boundary=..., as curl -F does";
-                Err(Refusal::bad(format!("the form has no boundary; {send}")))
-            }
-        },
+        "multipart/form-data" => {
+            let boundary = parameters::value(parameters, "boundary").filter(|boundary| !boundary.is_empty());
+            let none = "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does";
+            multipart(body, boundary.ok_or_else(|| Refusal::bad(none))?.as_bytes())
+        }
         "application/json" => json(body),
         "text/plain" | "" => Ok(vec![("message".to_owned(), String::from_utf8_lossy(body).into_owned())]),
         other => {
@@ -249,10 +247,8 @@ fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
     let delimiter = [b"\r\n--", boundary].concat();
     let mut pairs = vec![];
     // The first delimiter need not stand on a line of its own. The text before it says nothing.
-    let mut rest = match body.strip_prefix(&delimiter[2..]) {
-        Some(rest) => rest,
-        None => split(body, &delimiter).ok_or_else(malformed)?.1,
-    };
+    let first = body.strip_prefix(&delimiter[2..]).or_else(|| split(body, &delimiter).map(|(_, rest)| rest));
+    let mut rest = first.ok_or_else(malformed)?;
     while !rest.starts_with(b"--") {
         let (padding, part) = split(rest, b"\r\n").ok_or_else(malformed)?;
         if !padding.iter().all(|byte| matches!(byte, b' ' | b'\t')) {

@@ -1,6 +1,7 @@
 //! Reads the query and the headers of `/listen` and `/said`: which format, which channels, events and
 //! statuses, and from when on.
 
+use std::borrow::Cow;
 use std::iter;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use crate::names::is_plain_name;
 use crate::room::frame::Format;
 use crate::room::replay::{Point, Since};
 use crate::room::subscription::{Events, Subscription};
-use crate::text::shown;
 
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
@@ -74,22 +74,17 @@ impl Ask {
         }
         let (_, _, format, content_type) = match exchange.query_value("as") {
             Some(name) => *OFFERS.iter().find(|(known, ..)| !known.is_empty() && *known == name).ok_or_else(|| {
-                let send = "send as=lines, as=sse, as=json or as=tsv";
-                Refusal::bad(format!("as={} is no format; {send}", shown(&*name)))
+                Refusal::of_value("as", &name, "is no format; send as=lines, as=sse, as=json or as=tsv")
             })?,
             None => OFFERS[exchange.preferred(&OFFERS.map(|offer| offer.1)).unwrap_or(0)],
         };
         let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
-        let in_query = ["lastEventId", "last_event_id"].iter().find_map(|key| {
-            exchange.query_value(key).filter(|id| !id.is_empty()) // polyfills send these
-        });
-        let in_header = exchange.header("Last-Event-ID").filter(|id| !id.is_empty());
-        let since = since(
-            exchange.query_value("since").as_deref(),
-            exchange.query_value("last").as_deref(),
-            in_header.or(in_query.as_deref()),
-        )?;
         let statuses = exchange.query_value("status").map_or(Ok(vec![]), |list| statuses(&list))?;
+        let in_header = exchange.header("Last-Event-ID").map(Cow::from);
+        let in_query = ["lastEventId", "last_event_id"].map(|key| exchange.query_value(key)); // polyfills send these
+        let heard = [in_header].into_iter().chain(in_query).flatten().find(|id| !id.is_empty());
+        let [since_when, last] = ["since", "last"].map(|key| exchange.query_value(key));
+        let since = since(since_when.as_deref(), last.as_deref(), heard.as_deref())?;
         let wants = Subscription { channels: channel.to_owned(), events, statuses };
         Ok(Ask { wants, since, format, content_type })
     }
@@ -113,18 +108,15 @@ fn events(list: &str) -> Result<Events, Refusal> {
             Err(Refusal::bad(format!("event= holds too many names; {send}")))
         }
         None => Ok(Events::Only(names)),
-        Some(name) => {
-            let send = "send event=NAME,NAME or event=* for every one";
-            Err(Refusal::bad(format!("{} is no event name; {send}", shown(name))))
-        }
+        Some(name) => Err(Refusal::of(name, "is no event name; send event=NAME,NAME or event=* for every one")),
     }
 }
 
 fn statuses(list: &str) -> Result<Vec<String>, Refusal> {
     let words: Vec<_> = list.split(',').map(str::to_owned).collect();
     if words.len() > MOST_NAMES || words.iter().any(String::is_empty) {
-        let send = format!("send 1 to {MOST_NAMES} words, as in status=bad,warn");
-        return Err(Refusal::bad(format!("status={} cannot be read; {send}", shown(list))));
+        let rest = format!("cannot be read; send 1 to {MOST_NAMES} words, as in status=bad,warn");
+        return Err(Refusal::of_value("status", list, &rest));
     }
     Ok(words)
 }
@@ -135,35 +127,33 @@ fn statuses(list: &str) -> Result<Vec<String>, Refusal> {
 /// sender is told of a gap and hears all that is kept.
 fn since(since: Option<&str>, last: Option<&str>, heard: Option<&str>) -> Result<Option<Since>, Refusal> {
     let point = since.map(point).transpose()?;
-    let most = last.map(|text| {
-        let send = "send last=N for the newest N messages";
-        whole(text).ok_or_else(|| Refusal::bad(format!("last={} is no number; {send}", shown(text))))
-    });
-    let most = most.transpose()?.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    if let Some(id) = heard.filter(|id| !id.is_empty()) {
-        return Ok(Some(Since { point: Point::After(whole(id).unwrap_or(0)), most: usize::MAX }));
-    }
-    let is_asked = point.is_some() || most.is_some();
-    let since = Since { point: point.unwrap_or(Point::Oldest), most: most.unwrap_or(usize::MAX) };
-    Ok(is_asked.then_some(since))
+    let wrong = |text| Refusal::of_value("last", text, "is no number; send last=N for the newest N messages");
+    let most = last.map(|text| whole(text).ok_or_else(|| wrong(text))).transpose()?;
+    let most = most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(match heard {
+        Some(id) => Some(Since { point: Point::After(whole(id).unwrap_or(0)), most: usize::MAX }),
+        None if point.is_none() && most.is_none() => None,
+        None => Some(Since { point: point.unwrap_or(Point::Oldest), most: most.unwrap_or(usize::MAX) }),
+    })
 }
 
 /// Reads an id, an age or `all`.
 fn point(text: &str) -> Result<Point, Refusal> {
-    match whole(text) {
-        Some(2..LEAST_ID) => {
-            let send = format!("send since={text}s or since={text}m for a time, or since=ID");
-            return Err(Refusal::bad(format!("since={text} is no id of ours; {send}")));
-        }
-        Some(id) => return Ok(Point::After(id)),
-        None if text == "all" => return Ok(Point::Oldest),
-        None => {}
-    }
     let units = [('s', 1), ('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
     let seconds = units.iter().find_map(|(unit, seconds)| whole(text.strip_suffix(*unit)?)?.checked_mul(*seconds));
-    let send = "send since=ID, since=10m (s, m, h or d) or since=all";
-    let wrong = || Refusal::bad(format!("since={} is no point in time; {send}", shown(text)));
-    seconds.map(|seconds| Point::Ago(Duration::from_secs(seconds))).ok_or_else(wrong)
+    match (whole(text), seconds) {
+        (Some(2..LEAST_ID), _) => {
+            let send = format!("send since={text}s or since={text}m for a time, or since=ID");
+            Err(Refusal::bad(format!("since={text} is no id of ours; {send}")))
+        }
+        (Some(id), _) => Ok(Point::After(id)),
+        (None, Some(seconds)) => Ok(Point::Ago(Duration::from_secs(seconds))),
+        _ if text == "all" => Ok(Point::Oldest),
+        _ => {
+            let rest = "is no point in time; send since=ID, since=10m (s, m, h or d) or since=all";
+            Err(Refusal::of_value("since", text, rest))
+        }
+    }
 }
 
 /// Reads a number written in digits alone.
@@ -175,6 +165,7 @@ fn whole(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::http::accept;
+    use crate::text::shown;
 
     #[test]
     fn the_format_follows_accept() {
@@ -217,7 +208,6 @@ mod tests {
         check(None, Some("5"), None, from(Point::Oldest, 5));
         check(None, Some("0"), None, from(Point::Oldest, 0));
         check(Some("10m"), Some("5"), None, from(ago(600), 5));
-        check(None, None, Some(""), None);
         check(None, None, Some("17"), from(Point::After(17), usize::MAX));
         check(Some("all"), Some("5"), Some("17"), from(Point::After(17), usize::MAX));
         check(Some("4m"), None, Some("an id of another server"), from(Point::After(0), usize::MAX));

@@ -2,6 +2,7 @@
 
 use crate::http::answer::{Answer, TEXT};
 use crate::room::message::Refused;
+use crate::text::shown;
 
 /// Seconds after which a client that found no room is asked to come back.
 pub const RETRY_AFTER: &str = "5";
@@ -26,6 +27,16 @@ impl Refusal {
     /// The refusal of a request that breaks a rule: 400.
     pub fn bad(line: impl Into<String>) -> Refusal {
         Refusal::new(400, line)
+    }
+
+    /// The refusal of a `part` of a request, which is shown, for the rest of the line: 400.
+    pub fn of(part: impl AsRef<[u8]>, rest: &str) -> Refusal {
+        Refusal::bad(format!("{} {rest}", shown(part)))
+    }
+
+    /// The refusal of a parameter `key` with this `value`, for the rest of the line: 400.
+    pub fn of_value(key: &str, value: &str, rest: &str) -> Refusal {
+        Refusal::bad(format!("{key}={} {rest}", shown(value)))
     }
 
     /// The refusal of a client that may succeed later: 503.
