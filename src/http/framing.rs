@@ -1,6 +1,6 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::head::{BodyLimit, Framing, HEADERS_LIMIT, Head, body_too_long, check_bounds};
+use crate::http::head::{BodyLimit, Framing, HEADERS_LIMIT, Head, body_too_long};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
@@ -45,8 +45,6 @@ pub enum Progress {
 pub struct Intake {
     /// Bytes that have come and are not read yet.
     received: Vec<u8>,
-    /// How many of these bytes, from the first on, are known to be an incomplete head.
-    seen: usize,
     /// Whether the empty line that may come before a request has come.
     skipped: bool,
     /// A request whose head was read.
@@ -130,18 +128,10 @@ impl Intake {
         if self.received.is_empty() || may_be_first_break {
             return Ok(None);
         }
-        // A head that comes byte by byte is parsed only once a line.
-        if self.seen > 0 && memchr::memchr(b'\n', &self.received[self.seen..]).is_none() {
-            check_bounds(&self.received)?;
-            return Ok(None);
-        }
         let head = Head::read(&mut self.received, most_body)?;
-        match &head {
-            None => self.seen = self.received.len(),
-            Some(head) => {
-                self.received.drain(..head.length);
-                (self.seen, self.skipped) = (0, false);
-            }
+        if let Some(head) = &head {
+            self.received.drain(..head.length);
+            self.skipped = false;
         }
         Ok(head)
     }
@@ -155,7 +145,7 @@ impl Pending {
                 self.keep(rest, length - self.came);
                 Ok(self.came == length)
             }
-            Framing::Chunked(most) => self.take_chunks(rest, most),
+            Framing::Chunked => self.take_chunks(rest),
         }
     }
 
@@ -170,7 +160,8 @@ impl Pending {
     }
 
     /// Takes the part of a chunked body that has come from `rest`. Returns whether the body is whole.
-    fn take_chunks(&mut self, rest: &mut &[u8], most: usize) -> Result<bool, Refusal> {
+    fn take_chunks(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
+        let most = self.head.limit.most;
         loop {
             match self.chunk {
                 Chunk::Size => {

@@ -37,8 +37,8 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 pub enum Framing {
     /// So many bytes follow.
     Sized(usize),
-    /// Chunks follow, which hold at most so many bytes together.
-    Chunked(usize),
+    /// Chunks follow.
+    Chunked,
 }
 
 /// How long a body may be, in bytes.
@@ -79,23 +79,17 @@ impl Head {
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
     pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
-        take_for_http11(bytes);
-        make_controls_opaque(bytes);
+        let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
+        take_for_http11(&mut bytes[..end]);
+        make_controls_opaque(&mut bytes[..end]);
+        check_bounds(&bytes[..end])?;
         let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut head = httparse::Request::new(&mut []);
         let length = match head.parse_with_uninit_headers(bytes, &mut headers) {
             Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => {
-                check_bounds(bytes)?;
-                return Ok(None);
-            }
-            Err(error) => {
-                let whole = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
-                check_bounds(&bytes[..whole])?;
-                return Err(malformed(bytes, error));
-            }
+            Ok(Status::Partial) => return Ok(None),
+            Err(error) => return Err(malformed(bytes, error)),
         };
-        check_bounds(&bytes[..length])?;
         let (method, target) = (head.method.unwrap_or(""), head.path.unwrap_or(""));
         if !METHODS.contains(&method) {
             let line = format!("{} is no method that is known here; send GET or POST", shown(method));
@@ -146,19 +140,18 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
 }
 
 /// Changes a version from HTTP/1.2 to HTTP/1.9 into HTTP/1.1, because such a request is read as one.
-fn take_for_http11(bytes: &mut [u8]) {
-    let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
-    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut bytes[..line] {
+fn take_for_http11(head: &mut [u8]) {
+    let line = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = &mut head[..line] {
         *minor = b'1';
     }
 }
 
 /// Replaces control characters in values, which `httparse` does not take. A value may hold any byte but CR, LF and NUL
 /// (RFC 9110 section 5.5). No name may hold them, before or after.
-fn make_controls_opaque(bytes: &mut [u8]) {
-    let line = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
-    let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
-    for byte in &mut bytes[line.min(end)..end] {
+fn make_controls_opaque(head: &mut [u8]) {
+    let line = memchr::memchr(b'\n', head).unwrap_or(head.len());
+    for byte in &mut head[line..] {
         if matches!(byte, 0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f) {
             *byte = 0xff;
         }
@@ -169,7 +162,7 @@ fn make_controls_opaque(bytes: &mut [u8]) {
 ///
 /// # Errors
 /// 400, 414 or 431.
-pub fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
+fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     let line = memchr::memchr(b'\n', head).unwrap_or(head.len());
     if line > URL_LIMIT + REQUEST_LINE_EXTRA {
         return Err(url_too_long());
@@ -209,10 +202,7 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
         (version, Grammar::Version | Grammar::NewLine) if version.starts_with("HTTP/") => {
             Refusal::new(505, "this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does")
         }
-        _ => {
-            let line = format!("{} is no request line; send METHOD /PATH HTTP/1.1", shown(before_query(&line)));
-            Refusal::bad(line)
-        }
+        _ => Refusal::of(before_query(&line), "is no request line; send METHOD /PATH HTTP/1.1"),
     }
 }
 
@@ -234,7 +224,7 @@ fn path_of<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok(target);
     }
-    Err(Refusal::bad(format!("{} is no path; send one that begins with /", shown(before_query(target)))))
+    Err(Refusal::of(before_query(target), "is no path; send one that begins with /"))
 }
 
 /// The part of `text` that may be shown: the query may hold a token.
@@ -285,7 +275,7 @@ fn framing(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Framing,
         _ if chunked && (length.is_some() || !http11) => {
             Err(Refusal::bad("chunked does not go with Content-Length or HTTP/1.0; send one of them"))
         }
-        _ if chunked => Ok(Framing::Chunked(most)),
+        _ if chunked => Ok(Framing::Chunked),
         Some(length) if length > most as u64 => Err(body_too_long(most)),
         _ => Ok(Framing::Sized(length.unwrap_or(0) as usize)),
     }
@@ -293,12 +283,11 @@ fn framing(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Framing,
 
 /// Whether the client waits to be asked for the body. HTTP/1.0 does not know that (RFC 9110 section 10.1.1).
 fn expects(headers: &[Header<'_>], http11: bool) -> Result<bool, Refusal> {
-    let mut expected = values(headers, "Expect").filter(|_| http11).peekable();
-    let expects = expected.peek().is_some();
-    match expected.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-        true => Ok(expects),
-        false => Err(Refusal::new(417, "only Expect: 100-continue is understood; leave others out")),
+    let expected: Vec<_> = values(headers, "Expect").filter(|_| http11).collect();
+    if expected.iter().all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(!expected.is_empty());
     }
+    Err(Refusal::new(417, "only Expect: 100-continue is understood; leave others out"))
 }
 
 /// Checks `HOST` or `HOST:PORT` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). It may be empty.
@@ -317,7 +306,7 @@ fn check_host(value: &[u8]) -> Result<(), Refusal> {
 }
 
 fn no_host(value: &[u8]) -> Refusal {
-    Refusal::bad(format!("{} is no host; send Host: NAME or NAME:PORT", shown(value)))
+    Refusal::of(value, "is no host; send Host: NAME or NAME:PORT")
 }
 
 /// Reads one decimal number, digits alone (RFC 9110 section 8.6). A number too large for any body stays too large.
