@@ -34,8 +34,8 @@ const RETRY_MS: u32 = 2000;
 pub struct Letter {
     /// The message; the history shares it.
     pub message: Arc<Message>,
-    /// The message in each format, as one chunk.
-    frames: [OnceLock<Box<[u8]>>; 4],
+    /// The message in each format, without and with chunk framing.
+    frames: [[OnceLock<Box<[u8]>>; 2]; 4],
 }
 
 impl Letter {
@@ -47,29 +47,22 @@ impl Letter {
     /// The message in `format`, encoded at the first call: as one chunk if `chunked`, or without a frame for HTTP/1.0,
     /// which knows no chunks.
     pub fn frame(&self, format: Format, chunked: bool) -> &[u8] {
-        let bytes = self.frames[format as usize].get_or_init(|| {
+        self.frames[format as usize][usize::from(chunked)].get_or_init(|| {
             let mut payload = Vec::with_capacity(160 + self.message.name.len() + self.message.message.len());
             encode(&self.message, format, &mut payload);
-            chunk(&payload).into()
-        });
-        let length = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        if chunked { bytes } else { &bytes[length..bytes.len() - CRLF.len()] }
+            framed(payload, chunked).into()
+        })
     }
 }
 
-/// `payload` as one chunk: its length in hexadecimal, a line break, the payload, a line break (RFC 9112 section 7.1).
-fn chunk(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(payload.len() + 12);
-    bytes.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
-    bytes.extend_from_slice(payload);
-    bytes.extend_from_slice(CRLF);
-    bytes
-}
-
-/// `payload` as it goes onto the wire: as one chunk if `chunked`, else as it is. Empty stays empty, because a chunk
-/// without a payload is the last one.
+/// `payload` as it goes onto the wire: if `chunked`, as one chunk, its length in hexadecimal and a line break before it
+/// and a line break behind it (RFC 9112 section 7.1); else as it is. Empty stays empty, because a chunk without a
+/// payload is the last one.
 pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
-    if chunked && !payload.is_empty() { chunk(&payload) } else { payload }
+    if !chunked || payload.is_empty() {
+        return payload;
+    }
+    [format!("{:x}\r\n", payload.len()).as_bytes(), &payload, CRLF].concat()
 }
 
 const CRLF: &[u8] = b"\r\n";
@@ -95,7 +88,7 @@ pub fn retry_ms(around: u32) -> u32 {
 /// it is the only line without an id.
 fn gap(gap: Gap, format: Format) -> Vec<u8> {
     let (after, oldest) = (gap.after.to_string(), gap.oldest.map_or(String::new(), |oldest| oldest.to_string()));
-    let kept = if oldest.is_empty() { "none is kept".to_owned() } else { format!("the oldest kept is {oldest}") };
+    let kept = gap.oldest.map_or("none is kept".to_owned(), |oldest| format!("the oldest kept is {oldest}"));
     let line = format!("aloud: messages after {after} may be missing; {kept}");
     let object = |event| {
         let mut object = vec![];
@@ -170,13 +163,8 @@ fn write_columns(into: &mut Vec<u8>, message: &Message) {
 /// Writes `text`. Every control character (C0, DEL, C1: Unicode's Cc) becomes a space, and so do U+2028 and U+2029, at
 /// which some readers end a line. So one message stays one line, and no speaker can drive the listener's terminal.
 fn write_plain(into: &mut Vec<u8>, text: &str) {
-    let mut rest = text;
-    while let Some(place) = rest.find(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-        into.extend_from_slice(&rest.as_bytes()[..place]);
-        into.push(b' ');
-        rest = &rest[place + rest[place..].chars().next().map_or(0, char::len_utf8)..];
-    }
-    into.extend_from_slice(rest.as_bytes());
+    let breaks = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
+    into.extend_from_slice(text.replace(breaks, " ").as_bytes());
 }
 
 /// Writes the whole message: a line of the JSON format. Empty members are left out.
@@ -227,15 +215,13 @@ fn write_members<'a>(into: &mut Vec<u8>, members: impl Iterator<Item = (&'a str,
 /// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line
 /// there.
 fn json_text(into: &mut Vec<u8>, text: &str) {
-    let start = into.len();
-    serde_json::to_writer(&mut *into, text).expect("a Vec takes every byte");
-    if text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
-        let written = String::from_utf8_lossy(&into[start..]).into_owned();
-        into.truncate(start);
-        let escaped =
-            written.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
-        into.extend_from_slice(escaped.as_bytes());
+    let mut json = serde_json::to_string(text).expect("every text can be written");
+    for (end, escaped) in [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")] {
+        if json.contains(end) {
+            json = json.replace(end, escaped);
+        }
     }
+    into.extend_from_slice(json.as_bytes());
 }
 
 #[cfg(test)]
