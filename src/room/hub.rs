@@ -16,7 +16,7 @@ use crate::room::carriers::{Carriers, Snapshot};
 use crate::room::commit_queue::{CommitQueue, OnCommit};
 use crate::room::frame::Letter;
 use crate::room::history::History;
-use crate::room::letterbox::{Letterbox, Posted};
+use crate::room::letterbox::Letterbox;
 use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
 use crate::room::replay::{Point, Replay, Restored, Since};
 use crate::room::subscription::Subscription;
@@ -185,7 +185,7 @@ impl Hub {
     }
 
     /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
-    /// it. Waits for no listener: one whose letterbox is full is hung up on, one whose pen is closed is forgotten. If
+    /// it. Waits for no listener: one whose letterbox is full, or whose pen is closed, is hung up on. If
     /// there is a queue, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
@@ -242,25 +242,18 @@ impl Hub {
         // Posting is made of locked instructions, which the processor does not overlap. This fetches the memory they
         // need overlapped: a thousand posts take two thirds of the time.
         room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
-        let before = room.listeners.len();
         room.listeners.retain(|listener| {
             if letter.message.id <= listener.heard || !listener.wants.takes(&letter.message) {
                 return true;
             }
-            match listener.letterbox.post(&letter) {
-                Posted::Put { waiting } => {
-                    receipt.listeners += 1;
-                    fullest = waiting.max(fullest);
-                    true
-                }
-                Posted::Full => {
-                    slow.push(listener.letterbox.clone());
-                    false
-                }
-                Posted::Gone => false,
+            let waiting = listener.letterbox.post(&letter);
+            match waiting {
+                Some(waiting) => (receipt.listeners, fullest) = (receipt.listeners + 1, fullest.max(waiting)),
+                None => slow.push(listener.letterbox.clone()),
             }
+            waiting.is_some()
         });
-        if room.listeners.len() < before {
+        if !slow.is_empty() {
             room.snapshot = None;
         }
         if receipt.listeners > 0 {

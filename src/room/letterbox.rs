@@ -108,31 +108,16 @@ pub enum StreamState {
     Left,
 }
 
-/// The result of posting a letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Posted {
-    /// It lies in the letterbox.
-    Put {
-        /// How many lie there now.
-        waiting: i64,
-    },
-    /// The letterbox holds as many letters as it may.
-    Full,
-    /// Nobody reads this letterbox any more.
-    Gone,
-}
-
 impl Letterbox {
-    /// Puts a letter in, if fewer than the limit lie there. Never waits. Only the hub posts, under its lock. So the
-    /// count cannot grow between the check and the send, and all letterboxes hold their letters in one order.
-    pub fn post(&self, letter: &Arc<Letter>) -> Posted {
+    /// Puts a letter in, and returns how many lie there now; `None` if as many as may lie there already, or if nobody
+    /// reads this letterbox any more. Never waits. Only the hub posts, under its lock. So the count cannot grow between
+    /// the check and the send, and all letterboxes hold their letters in one order.
+    pub fn post(&self, letter: &Arc<Letter>) -> Option<i64> {
         if self.waiting.load(Ordering::Relaxed) >= self.limit {
-            return Posted::Full;
+            return None;
         }
-        match self.letters.send(letter.clone()) {
-            Ok(()) => Posted::Put { waiting: self.waiting.fetch_add(1, Ordering::Relaxed) + 1 },
-            Err(_) => Posted::Gone,
-        }
+        self.letters.send(letter.clone()).ok()?;
+        Some(self.waiting.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Puts earlier messages in front of all letters, for a listener that has got nothing but the head so far. If there
@@ -271,12 +256,11 @@ impl Recipient {
     /// # Errors
     /// As [`write_out`](Self::write_out).
     pub fn break_silence(&self, interval: Duration) -> io::Result<()> {
-        {
-            let mut pen = lock(&self.letterbox.pen);
-            if pen.half_sent.is_empty() && pen.last_sent.elapsed() >= interval {
-                pen.break_silence();
-            }
+        let mut pen = lock(&self.letterbox.pen);
+        if pen.half_sent.is_empty() && pen.last_sent.elapsed() >= interval {
+            pen.break_silence();
         }
+        drop(pen);
         self.write_out()
     }
 
@@ -297,12 +281,11 @@ impl Recipient {
     /// As [`write_out`](Self::write_out).
     pub fn finish(&self) -> io::Result<()> {
         self.write_out()?;
-        {
-            let mut pen = lock(&self.letterbox.pen);
-            if pen.chunked {
-                pen.half_sent.extend_from_slice(frame::LAST_CHUNK);
-            }
+        let mut pen = lock(&self.letterbox.pen);
+        if pen.chunked {
+            pen.half_sent.extend_from_slice(frame::LAST_CHUNK);
         }
+        drop(pen);
         self.write_out()
     }
 
