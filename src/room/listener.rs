@@ -68,30 +68,24 @@ impl Listener {
 
     fn say_why(&self, ended: io::Result<()>) -> Ended {
         let peer = &self.peer;
-        match (self.recipient.state(), ended) {
+        let (why, line) = match (self.recipient.state(), ended) {
             (StreamState::HungUp, _) => {
-                journal::SLOW_LISTENERS
-                    .warn(format_args!("hung up on {peer}: {} messages waited for it", self.recipient.limit()));
-                Ended::QueueFull
+                let limit = self.recipient.limit();
+                (Ended::QueueFull, format!("hung up on {peer}: {limit} messages waited for it"))
             }
             (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 let seconds = STALL_LIMIT.as_secs();
-                journal::SLOW_LISTENERS.warn(format_args!("hung up on {peer}: it took nothing for {seconds} s"));
-                Ended::Stalled
+                (Ended::Stalled, format!("hung up on {peer}: it took nothing for {seconds} s"))
             }
-            (_, Err(error)) => {
-                log::debug!("{peer} has left: {error}");
-                Ended::Left
-            }
-            (StreamState::Left, Ok(())) => {
-                log::debug!("{peer} has left");
-                Ended::Left
-            }
-            (_, Ok(())) => {
-                log::debug!("{peer} heard everything");
-                Ended::Stopped
-            }
+            (_, Err(error)) => (Ended::Left, format!("{peer} has left: {error}")),
+            (StreamState::Left, Ok(())) => (Ended::Left, format!("{peer} has left")),
+            (_, Ok(())) => (Ended::Stopped, format!("{peer} heard everything")),
+        };
+        match why {
+            Ended::QueueFull | Ended::Stalled => journal::SLOW_LISTENERS.warn(line),
+            Ended::Left | Ended::Stopped => log::debug!("{line}"),
         }
+        why
     }
 }
 
