@@ -2,19 +2,6 @@
 
 use std::cmp::Reverse;
 
-/// How closely a range names a type. The closest range that matches a type gives its weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Closeness {
-    /// `*/*`
-    Any,
-    /// `text/*`
-    AnySubtype,
-    /// `text/plain;format=flowed`: a kind of the type that we do not know.
-    Kind,
-    /// `text/plain`, or with the one charset that we speak.
-    Itself,
-}
-
 /// The place in `offers` of the type that `accept` likes best (RFC 9110 section 12.5.1): the one with the highest
 /// weight. Ties go to the one that is named more closely, then the one that is named first, then the first in `offers`.
 /// `None` if none is acceptable, or `accept` is empty.
@@ -35,42 +22,36 @@ struct Range<'a> {
     name: &'a str,
     /// The weight, in thousandths.
     weight: u16,
-    /// Whether it has parameters that we know nothing of.
-    is_kind: bool,
+    /// Whether it has no parameters that we know nothing of.
+    is_plain: bool,
 }
 
 impl Range<'_> {
     /// Reads a range; `None` if its weight is no number from 0 to 1 (section 12.4.2).
     fn read(text: &str) -> Option<Range<'_>> {
         let mut parts = text.split(';').map(str::trim);
-        let name = parts.next()?;
-        let (mut weight, mut is_kind) = (1000, false);
+        let mut range = Range { name: parts.next()?, weight: 1000, is_plain: true };
         for part in parts {
-            match part.strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')) {
-                Some(number) => {
-                    let number: f32 = number.parse().ok().filter(|number| (0.0..=1.0).contains(number))?;
-                    weight = (number * 1000.0).round() as u16;
-                }
-                None => {
-                    let is_ours = |known: &&str| part.eq_ignore_ascii_case(known);
-                    is_kind |= !["", "charset=utf-8", "charset=\"utf-8\""].iter().any(is_ours);
-                }
+            if let Some(number) = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")) {
+                let number: f32 = number.parse().ok().filter(|number| (0.0..=1.0).contains(number))?;
+                range.weight = (number * 1000.0).round() as u16;
+            } else {
+                let is_ours = |known: &&str| part.eq_ignore_ascii_case(known);
+                range.is_plain &= ["", "charset=utf-8", "charset=\"utf-8\""].iter().any(is_ours);
             }
         }
-        (!is_kind || weight > 0).then_some(Range { name, weight, is_kind }) // a range that excludes a kind leaves the others
+        (range.is_plain || range.weight > 0).then_some(range) // a range that excludes a kind leaves the others
     }
 
-    /// How closely the range names `offer`; `None` if it does not.
-    fn closeness_to(&self, offer: &str) -> Option<Closeness> {
-        if self.name.eq_ignore_ascii_case(offer) {
-            return Some(if self.is_kind { Closeness::Kind } else { Closeness::Itself });
-        }
-        match self.name.strip_suffix("/*")? {
-            "*" => Some(Closeness::Any),
-            family => offer
-                .split_once('/')
-                .filter(|(ours, _)| ours.eq_ignore_ascii_case(family))
-                .map(|_| Closeness::AnySubtype),
+    /// How closely the range names `offer`: by itself, or a kind of it, or its family, or any type; `None` if it does
+    /// not. The closest range that matches a type gives its weight.
+    fn closeness_to(&self, offer: &str) -> Option<(u8, bool)> {
+        let ((family, subtype), (our_family, our_subtype)) = (self.name.split_once('/')?, offer.split_once('/')?);
+        let is_family = family.eq_ignore_ascii_case(our_family);
+        match subtype {
+            "*" if family == "*" => Some((0, true)),
+            "*" => is_family.then_some((1, true)),
+            _ => (is_family && subtype.eq_ignore_ascii_case(our_subtype)).then_some((2, self.is_plain)),
         }
     }
 }

@@ -102,15 +102,15 @@ fn offered<'a>(exchange: &'a Exchange<'_>) -> [Cow<'a, [u8]>; 2] {
 fn in_authorization(value: &str) -> Option<Cow<'_, [u8]>> {
     let (scheme, credentials) = value.trim().split_once(' ')?;
     let credentials = credentials.trim_start().as_bytes();
-    if scheme.eq_ignore_ascii_case("Bearer") {
-        return Some(Cow::Borrowed(credentials));
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(Cow::Borrowed(credentials)),
+        "basic" => {
+            let mut password = STANDARD.decode(credentials).ok()?;
+            let colon = password.iter().position(|byte| *byte == b':')?;
+            Some(Cow::Owned(password.split_off(colon + 1)))
+        }
+        _ => None,
     }
-    if !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let mut password = STANDARD.decode(credentials).ok()?;
-    let colon = password.iter().position(|byte| *byte == b':')?;
-    Some(Cow::Owned(password.split_off(colon + 1)))
 }
 
 /// A warning for a user who opened the server to more than this machine: who can come in without a token. `address` is
