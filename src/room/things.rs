@@ -95,8 +95,7 @@ impl Things {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
             let name = name(message);
-            let known = before.ids.get(&name).copied().and_then(|id| before.remove(id));
-            let mut recent = known.map(|thing| thing.recent).unwrap_or_default();
+            let mut recent = before.take(&name).map(|thing| thing.recent).unwrap_or_default();
             if recent.back().is_none_or(|newest| newest.time != message.time) {
                 Arc::make_mut(&mut recent).push_back(Brief::of(message));
             }
@@ -122,14 +121,12 @@ impl Things {
             return (None, false);
         }
         let name = name(message);
-        let known = self.ids.get(&name).copied();
-        if known.is_some_and(|known| known >= message.id) {
+        if self.ids.get(&name).is_some_and(|known| *known >= message.id) {
             return (None, false); // a newer word is known already
         }
-        let before = known.and_then(|id| self.remove(id));
+        let before = self.take(&name);
         let superseded = before.as_ref().map(|before| before.message.id);
         if standing(&message.status) == GONE {
-            self.ids.remove(&name);
             return (superseded, false);
         }
         let mut thing =
@@ -171,8 +168,8 @@ impl Things {
         self.newest.insert(thing.message.id, thing);
     }
 
-    fn remove(&mut self, id: u64) -> Option<Thing> {
-        let thing = self.newest.remove(&id)?;
+    fn take(&mut self, name: &str) -> Option<Thing> {
+        let thing = self.newest.remove(&self.ids.remove(name)?)?;
         self.bytes -= thing.message.weight();
         self.numbers -= usize::from(has_values(&thing));
         Some(thing)
@@ -189,9 +186,9 @@ impl Things {
         }
         let before = self.evicted;
         while self.newest.len() > self.most || self.bytes > MOST_BYTES {
-            let Some(oldest) = self.newest.first_key_value().map(|(id, _)| *id) else { break };
-            self.evicted = oldest;
-            self.remove(oldest).map(|thing| self.ids.remove(&name(&thing.message)));
+            let Some((id, oldest)) = self.newest.first_key_value() else { break };
+            self.evicted = *id;
+            self.take(&name(&oldest.message));
         }
         self.evicted > before
     }
