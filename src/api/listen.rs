@@ -12,7 +12,6 @@ use crate::room::hub::Hub;
 use crate::room::letterbox::{PIECE_BYTES, Recipient};
 use crate::room::listener::Listener;
 use crate::room::message::Refused;
-use crate::room::replay::Since;
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;
@@ -28,23 +27,22 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
     let socket = exchange.socket.clone();
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config.queue);
-    let since = ask.since.unwrap_or(Since::NOW);
-    let claim = if since == Since::NOW { None } else { claim_replay() };
-    if claim.is_none() && since != Since::NOW {
+    let claim = ask.since.and_then(|_| claim_replay());
+    if claim.is_none() && ask.since.is_some() {
         return turn_away(exchange, &no_memory(), "full", ask.format, hub);
     }
-    let number = match hub.join(ask.wants, since, recipient.letterbox().clone()) {
-        Ok(number) => number,
+    match hub.join(ask.wants, ask.since, recipient.letterbox()) {
+        Ok(()) => {}
         Err(Refused::Full) => {
             journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
             return turn_away(exchange, &Refusal::from(Refused::Full), "full", ask.format, hub);
         }
         Err(refused) => return turn_away(exchange, &Refusal::from(refused), "stopping", ask.format, hub),
-    };
+    }
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     drop(exchange); // from here on only the holder of the pen writes
-    After::Listen(Box::new(Listener::new(recipient, number, socket, peer, claim)))
+    After::Listen(Box::new(Listener::new(recipient, socket, peer, claim)))
 }
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it

@@ -132,7 +132,6 @@ mod tests {
     use crate::room::hub::Limits;
     use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::{MemoryWire, message};
-    use crate::room::replay::Since;
     use crate::room::subscription::{Events, Subscription};
 
     fn hub() -> Hub {
@@ -142,7 +141,7 @@ mod tests {
     fn join(hub: &Hub, wire: &std::sync::Arc<MemoryWire>) -> Recipient {
         let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         let everything = Subscription { events: Events::All, ..Subscription::default() };
-        hub.join(everything, Since::NOW, recipient.letterbox().clone()).unwrap();
+        hub.join(everything, None, recipient.letterbox()).unwrap();
         recipient
     }
 

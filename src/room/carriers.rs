@@ -225,7 +225,6 @@ mod tests {
     use crate::room::hub::{Hub, Limits};
     use crate::room::letterbox::Recipient;
     use crate::room::memory_wire::message;
-    use crate::room::replay::Since;
     use crate::room::wire::{Watcher, Wire};
     use crate::sync::Receiver;
 
@@ -235,7 +234,7 @@ mod tests {
             Hub::new(Limits { listeners: BIG_ROOM, queue: 256, history: 9, history_bytes: 1 << 20, things: 9 });
         let rooms: Vec<_> = (0..BIG_ROOM).map(|_| join(&hub, 256)).collect();
         let say = || hub.lend_a_hand(hub.publish(message("x")).unwrap().listeners);
-        let heard = |messages: usize| rooms.iter().all(|(_, wire, _)| wire.text() == "x\r\n".repeat(messages));
+        let heard = |messages: usize| rooms.iter().all(|(_, wire)| wire.text() == "x\r\n".repeat(messages));
         let rest = |limit: u64| hub.carriers.rests_until.store(limit, Ordering::SeqCst);
         say();
         assert!(heard(1), "who speaks alone carries at once");
@@ -288,7 +287,7 @@ mod tests {
         let witness = std::sync::Arc::new(Witness { called, was_called: std::sync::Mutex::new(vec![]) });
         let join = || {
             let recipient = Recipient::new(witness.clone(), Format::Lines, false, vec![], 8);
-            hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
+            hub.join(everything(), None, recipient.letterbox()).unwrap();
             recipient
         };
         let _recipients: Vec<_> = (0..BIG_ROOM).map(|_| join()).collect();

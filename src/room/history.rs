@@ -184,7 +184,6 @@ impl History {
     pub fn replay(&self, since: Since, now: u64, wants: &Subscription) -> Replay {
         let misses = |after: u64| self.by_kind.may_miss(after, |channel, event| wants.takes_kind(channel, event));
         let (start, after, is_gap) = match since.point {
-            Point::Now => return Replay::default(),
             Point::Oldest => (0, 0, false),
             Point::After(id) if id > self.newest || !self.may_have_given(id) => (0, id, true),
             Point::After(id) => (self.place_after(id), id, misses(id)),

@@ -59,7 +59,6 @@ struct Room {
     things: Things,
     ahead: Ahead,
     last_id: u64,
-    last_number: u64,
     closed: bool,
     /// The letterboxes as one shared list for the walkers. Made anew when a listener has joined or left since.
     snapshot: Option<Snapshot>,
@@ -69,7 +68,6 @@ struct Room {
 pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
 
 struct Listener {
-    number: u64,
     wants: Subscription,
     /// The newest id that the listener has already heard at another server.
     heard: u64,
@@ -97,7 +95,7 @@ impl Hub {
             Some(queue) => history.dropped = (!queue.is_shared()).then(Vec::new),
         }
         let (listeners, ahead) = (vec![], Ahead::default());
-        let room = Room { listeners, history, things, ahead, last_id, last_number: 0, closed: false, snapshot: None };
+        let room = Room { listeners, history, things, ahead, last_id, closed: false, snapshot: None };
         let hub = Hub {
             room: Mutex::new(room),
             carriers: Carriers::new(call_keeper, limits.queue),
@@ -111,11 +109,11 @@ impl Hub {
     }
 
     /// Takes in a listener. Earlier messages that it `wants`, from `since` on, go into `letterbox` first; from now on
-    /// every new one does. Returns the listener's number, to [`leave`](Self::leave) with.
+    /// every new one does, until it [leaves](Self::leave).
     ///
     /// # Errors
     /// [`Refused::Full`] if the room is full, [`Refused::Stopping`] if the server stops.
-    pub fn join(&self, wants: Subscription, since: Since, letterbox: Arc<Letterbox>) -> Result<u64, Refused> {
+    pub fn join(&self, wants: Subscription, since: Option<Since>, letterbox: &Arc<Letterbox>) -> Result<(), Refused> {
         let mut room = lock(&self.room);
         if room.closed {
             return Err(Refused::Stopping);
@@ -123,15 +121,15 @@ impl Hub {
         if room.listeners.len() >= self.most_listeners {
             return Err(Refused::Full);
         }
-        let (heard, replay) = self.replay(&mut room, &wants, since);
-        if since != Since::NOW {
+        let mut heard = 0;
+        if let Some(since) = since {
+            let replay;
+            (heard, replay) = self.replay(&mut room, &wants, since);
             letterbox.put_before(replay);
         }
-        room.last_number += 1;
-        let number = room.last_number;
-        room.listeners.push(Listener { number, wants, heard, letterbox });
+        room.listeners.push(Listener { wants, heard, letterbox: letterbox.clone() });
         room.snapshot = None;
-        Ok(number)
+        Ok(())
     }
 
     /// The kept messages from `since` on that `wants` takes.
@@ -169,10 +167,10 @@ impl Hub {
         });
     }
 
-    /// Forgets the listener `number`, if it is still known.
-    pub fn leave(&self, number: u64) {
+    /// Forgets the listener with this `letterbox`, if it is still known.
+    pub fn leave(&self, letterbox: &Arc<Letterbox>) {
         let mut room = lock(&self.room);
-        if let Some(place) = room.listeners.iter().position(|listener| listener.number == number) {
+        if let Some(place) = room.listeners.iter().position(|listener| Arc::ptr_eq(&listener.letterbox, letterbox)) {
             room.listeners.swap_remove(place);
             room.snapshot = None;
         }

@@ -16,7 +16,6 @@ use crate::room::wire::{STALL_LIMIT, Wire};
 /// of the request, whose memory would be kept for as long as it listens.
 pub struct Listener {
     recipient: Recipient,
-    number: u64,
     wire: Arc<dyn Wire>,
     peer: String,
     /// Held until all earlier messages are sent.
@@ -24,11 +23,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener that has joined the hub with this `number`; `peer` is its name in the log, `claim` the memory that it
+    /// A listener that has joined the hub; `peer` is its name in the log, `claim` the memory that it
     /// needs for earlier messages. From now on its thread is told when the client leaves.
-    pub fn new(recipient: Recipient, number: u64, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
+    pub fn new(recipient: Recipient, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
         wire.watch(Some(recipient.letterbox().clone()));
-        Listener { recipient, number, wire, peer, claim }
+        Listener { recipient, wire, peer, claim }
     }
 
     /// Streams messages, and a sign of life after each `heartbeat` of silence, until the listener leaves, is hung up
@@ -48,7 +47,7 @@ impl Listener {
 
     fn leave(&self, hub: &Hub) {
         self.wire.watch(None);
-        hub.leave(self.number);
+        hub.leave(self.recipient.letterbox());
     }
 
     fn hear(&mut self, heartbeat: Duration) -> io::Result<()> {

@@ -105,7 +105,7 @@ fn two_speakers_carry_everything_in_the_order_of_ids() {
         let hub = Arc::new(hub());
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
-        hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
+        hub.join(everything(), None, recipient.letterbox()).unwrap();
         let other = says(&hub, &["a"]);
         let b = say(&hub, "b");
         let a = other.join().unwrap()[0].id;
@@ -120,7 +120,7 @@ fn who_joins_hears_everything_said_afterwards() {
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
         let speaker = says(&hub, &["x", "x"]);
-        hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
+        hub.join(everything(), None, recipient.letterbox()).unwrap();
         let reached: Vec<_> = speaker.join().unwrap().iter().map(|receipt| receipt.listeners).collect();
         assert!(reached[0] <= reached[1], "once joined, it is reached");
         assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
@@ -134,7 +134,7 @@ fn who_joins_with_what_was_said_before_hears_everything_once() {
         let wire = MemoryWire::new(usize::MAX);
         let recipient = recipient(&wire);
         let speaker = says(&hub, &["1", "2"]);
-        hub.join(everything(), Since::OLDEST, recipient.letterbox().clone()).unwrap();
+        hub.join(everything(), Some(Since::OLDEST), recipient.letterbox()).unwrap();
         recipient.write_out().unwrap();
         speaker.join().unwrap();
         assert_eq!(wire.text(), "1\r\n2\r\n", "a hole or a repeat where the replay meets the live stream");

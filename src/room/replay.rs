@@ -18,8 +18,6 @@ pub struct Since {
 /// A point in the order of all messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// Behind the newest.
-    Now,
     /// Behind the message of this id.
     After(u64),
     /// So long ago, by the clock of this process.
@@ -29,8 +27,6 @@ pub enum Point {
 }
 
 impl Since {
-    /// No earlier messages.
-    pub const NOW: Since = Since { point: Point::Now, most: 0 };
     /// Everything that is kept.
     pub const OLDEST: Since = Since { point: Point::Oldest, most: usize::MAX };
 }
@@ -119,7 +115,7 @@ mod tests {
         let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
         let wants = Subscription { channels: "a".to_owned(), ..Subscription::default() };
         let since = |id: u64| Since { point: Point::After(id), most: usize::MAX };
-        hub.join(wants.clone(), since(ids[9]), recipient.letterbox().clone()).unwrap();
+        hub.join(wants.clone(), Some(since(ids[9])), recipient.letterbox()).unwrap();
         let live = on("a", "live").unwrap();
         assert_eq!(live.listeners, 1, "forty replayed ones do not fill a letterbox of eight");
         hub.lend_a_hand(live.listeners);
@@ -188,7 +184,7 @@ mod tests {
             let wire = MemoryWire::new(usize::MAX);
             let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 8);
             let since = Since { point: Point::After(begun + ahead), most: usize::MAX };
-            hub.join(everything(), since, recipient.letterbox().clone()).unwrap();
+            hub.join(everything(), Some(since), recipient.letterbox()).unwrap();
             (0..asked).for_each(|_| hub.confirm());
             assert_eq!(hub.said(&everything(), since).gap.is_some(), expected.contains("gap"), "{kind}");
             recipient.write_out().unwrap();
@@ -225,14 +221,14 @@ mod tests {
             let since = Since { point: Point::After(heard_last.id), most: usize::MAX };
             let wire = MemoryWire::new([usize::MAX, 20][round % 2]);
             let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], 10_000);
-            let joined = hub.join(everything(), since, recipient.letterbox().clone()).unwrap();
+            hub.join(everything(), Some(since), recipient.letterbox()).unwrap();
             let replayed = said.load(Ordering::SeqCst);
             recipient.write_out().unwrap();
             enough.fetch_max(replayed + 3, Ordering::SeqCst);
             while said.load(Ordering::SeqCst) < replayed + 3 {
                 std::thread::yield_now();
             }
-            hub.leave(joined);
+            hub.leave(recipient.letterbox());
             recipient.write_out().unwrap();
             let first = number_of(&heard_last) + 1;
             let heard: Vec<u64> = wire.text().lines().map(|line| line.parse().expect("a number, no gap")).collect();

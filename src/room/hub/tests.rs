@@ -11,11 +11,11 @@ pub fn everything() -> Subscription {
     Subscription::default()
 }
 
-pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>, u64) {
+pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>) {
     let wire = MemoryWire::new(usize::MAX);
     let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], queue);
-    let number = hub.join(everything(), Since::NOW, recipient.letterbox().clone()).unwrap();
-    (recipient, wire, number)
+    hub.join(everything(), None, recipient.letterbox()).unwrap();
+    (recipient, wire)
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn who_says_something_carries_it_to_everyone() {
     let second = hub.publish(message("two")).unwrap();
     assert_eq!((first.listeners, second.listeners), (3, 3));
     assert!(second.id > first.id);
-    assert!(rooms.iter().all(|(_, wire, _)| wire.text().is_empty()), "nothing is sent under the lock");
+    assert!(rooms.iter().all(|(_, wire)| wire.text().is_empty()), "nothing is sent under the lock");
     hub.lend_a_hand(second.listeners);
-    for (_, wire, _) in &rooms {
+    for (_, wire) in &rooms {
         assert_eq!(wire.text(), "one\r\ntwo\r\n");
         assert_eq!(wire.sends(), 1, "many letters go out in one send");
     }
@@ -39,8 +39,8 @@ fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
     let hub = hub(10, 8);
     let slow = MemoryWire::new(0);
     let slow_recipient = Recipient::new(slow.clone(), Format::Lines, false, vec![], 8);
-    hub.join(everything(), Since::NOW, slow_recipient.letterbox().clone()).unwrap();
-    let (_recipient, wire, _) = join(&hub, 8);
+    hub.join(everything(), None, slow_recipient.letterbox()).unwrap();
+    let (_recipient, wire) = join(&hub, 8);
     let reached: Vec<_> = (0..12)
         .map(|number| {
             let receipt = hub.publish(message(&number.to_string())).unwrap();
@@ -58,28 +58,28 @@ fn a_full_letterbox_is_hung_up_on_once_and_the_others_hear_all() {
 #[test]
 fn a_closed_pen_is_pruned_and_one_who_leaves_is_forgotten() {
     let hub = hub(10, 8);
-    let (first, _, _) = join(&hub, 8);
-    let (_second, _, number) = join(&hub, 8);
+    let (first, _) = join(&hub, 8);
+    let (second, _) = join(&hub, 8);
     drop(first);
     assert_eq!(hub.publish(message("x")).unwrap().listeners, 1);
     assert_eq!(hub.listeners(), 1, "pruned");
-    hub.leave(number);
-    hub.leave(number);
+    hub.leave(second.letterbox());
+    hub.leave(second.letterbox());
     assert_eq!(hub.listeners(), 0);
 }
 
 #[test]
 fn the_room_has_a_bound_and_an_end() {
     let hub = hub(1, 8);
-    let (recipient, wire, _) = join(&hub, 8);
+    let (recipient, wire) = join(&hub, 8);
     let other = Recipient::new(MemoryWire::new(0), Format::Lines, false, vec![], 8);
-    assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Full));
+    assert_eq!(hub.join(everything(), None, other.letterbox()), Err(Refused::Full));
     hub.publish(message("last")).unwrap();
     hub.close();
     assert_eq!(hub.listeners(), 1, "until all is said");
     hub.end();
     assert_eq!(hub.publish(message("too late")), Err(Refused::Stopping));
-    assert_eq!(hub.join(everything(), Since::NOW, other.letterbox().clone()), Err(Refused::Stopping));
+    assert_eq!(hub.join(everything(), None, other.letterbox()), Err(Refused::Stopping));
     assert_eq!(recipient.state(), crate::room::letterbox::StreamState::Closing);
     recipient.finish().unwrap();
     assert_eq!(wire.text(), "last\r\n", "what was accepted is delivered");
@@ -101,7 +101,7 @@ fn many_speakers_and_listeners_keep_one_order() {
         }
     });
     hub.lend_a_second_hand();
-    for (_, wire, _) in &rooms {
+    for (_, wire) in &rooms {
         assert_eq!(wire.text(), "x\r\n".repeat(4000));
     }
 }
