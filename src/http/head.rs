@@ -147,14 +147,16 @@ fn take_for_http11(head: &mut [u8]) {
     }
 }
 
-/// Replaces control characters in values, which `httparse` does not take. A value may hold any byte but CR, LF and NUL
-/// (RFC 9110 section 5.5). No name may hold them, before or after.
+/// Replaces control characters in values, which `httparse` does not take, and each tab by a space. A value may hold any
+/// byte but CR, LF and NUL (RFC 9110 section 5.5). No name may hold them, before or after.
 fn make_controls_opaque(head: &mut [u8]) {
     let line = memchr::memchr(b'\n', head).unwrap_or(head.len());
     for byte in &mut head[line..] {
-        if matches!(byte, 0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f) {
-            *byte = 0xff;
-        }
+        *byte = match *byte {
+            b'\t' => b' ',
+            0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f => 0xff,
+            other => other,
+        };
     }
 }
 
@@ -179,12 +181,8 @@ fn check_lines(head: &[u8]) -> Result<(), Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::bad("the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
     }
-    let mut before = 0;
-    for end in memchr::memchr_iter(b'\n', head) {
-        if end == before || head[end - 1] != b'\r' {
-            return Err(Refusal::bad("a line of the head ends with LF alone; end each with CR LF"));
-        }
-        before = end + 1;
+    if memchr::memchr_iter(b'\n', head).any(|end| head[end - 1] != b'\r') {
+        return Err(Refusal::bad("a line of the head ends with LF alone; end each with CR LF"));
     }
     Ok(())
 }

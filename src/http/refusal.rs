@@ -64,18 +64,15 @@ impl Refusal {
 /// The refusal of the hub, as a client is told it.
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
-        match refused {
-            Refused::Full => Refusal::busy("as many listen as may"),
-            Refused::Stopping => Refusal::busy("the server stops"),
-            Refused::CannotKeep => Refusal::busy("the message cannot be kept now"),
-            Refused::NoRoom => {
-                let line = "no room is left to keep the message; make room on the server's disk and say it again";
-                Refusal::new(507, line)
-            }
+        let line = match refused {
+            Refused::Full => return Refusal::busy("as many listen as may"),
+            Refused::Stopping => return Refusal::busy("the server stops"),
+            Refused::CannotKeep => return Refusal::busy("the message cannot be kept now"),
+            Refused::NoRoom => "no room is left to keep the message; make room on the server's disk and say it again",
             Refused::NoRoomInRedis => {
-                let line = "no room is left in Redis for the message; make room there (maxmemory) and say it again";
-                Refusal::new(507, line)
+                "no room is left in Redis for the message; make room there (maxmemory) and say it again"
             }
-        }
+        };
+        Refusal::new(507, line)
     }
 }

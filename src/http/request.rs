@@ -26,16 +26,13 @@ impl Request {
         Request { method: method.to_owned(), url, headers: String::with_capacity(192), http11, closes }
     }
 
-    /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and blanks is
-    /// percent-encoded, and a tab becomes a space.
+    /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and spaces is
+    /// percent-encoded.
     pub fn add<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a [u8]>) {
         self.headers.push_str(name);
         for (place, value) in values.enumerate() {
             self.headers.push_str(if place == 0 { ": " } else { ", " });
-            for (place, part) in value.split(|byte| *byte == b'\t').enumerate() {
-                self.headers.push_str(if place == 0 { "" } else { " " });
-                self.headers.extend(percent_encode(part, CONTROLS));
-            }
+            self.headers.extend(percent_encode(value, CONTROLS));
         }
         self.headers.push_str("\r\n");
     }
