@@ -345,8 +345,9 @@ impl Hub {
 
     /// The letterboxes, and how many messages were posted to them.
     fn snapshot(&self) -> (u64, Snapshot) {
-        let mut room = lock(&self.room);
-        (self.carriers.posted(), room.snapshot())
+        let Room { listeners, snapshot, .. } = &mut *lock(&self.room);
+        let letterboxes = || listeners.iter().map(|listener| listener.letterbox.clone()).collect();
+        (self.carriers.posted(), snapshot.get_or_insert_with(letterboxes).clone())
     }
 
     /// How many listen now.
@@ -386,21 +387,9 @@ impl Hub {
 
     /// Tells every listener to deliver what its letterbox holds and to end its stream.
     pub fn end(&self) {
-        let listeners = {
-            let mut room = lock(&self.room);
-            room.snapshot = None;
-            std::mem::take(&mut room.listeners)
-        };
-        listeners.iter().for_each(|listener| listener.letterbox.close());
-    }
-}
-
-impl Room {
-    fn snapshot(&mut self) -> Snapshot {
-        let listeners = &self.listeners;
-        self.snapshot
-            .get_or_insert_with(|| listeners.iter().map(|listener| listener.letterbox.clone()).collect())
-            .clone()
+        let mut room = lock(&self.room);
+        room.snapshot = None;
+        room.listeners.drain(..).for_each(|listener| listener.letterbox.close());
     }
 }
 
