@@ -1,6 +1,6 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::head::{BodyLimit, Framing, HEADERS_LIMIT, Head, body_too_long};
+use crate::http::head::{BodyLimit, HEADERS_LIMIT, Head, Part, body_too_long};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
@@ -53,22 +53,10 @@ pub struct Intake {
 
 struct Pending {
     head: Head,
-    chunk: Chunk,
     /// How many bytes of the body have come, without chunk framing.
     came: usize,
     /// The bytes of the body that are kept: its beginning.
     content: Vec<u8>,
-}
-
-/// The part of a chunked body that comes next (RFC 9112 section 7.1).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chunk {
-    /// The line with a chunk's length.
-    Size,
-    /// So many bytes of a chunk, and the line break after it.
-    Content(usize),
-    /// The lines after the last chunk, of which there were so many bytes.
-    Trailers(usize),
 }
 
 impl Intake {
@@ -101,7 +89,7 @@ impl Intake {
         let mut pending = match self.pending.take() {
             Some(pending) => *pending,
             None => match self.next_head(most_body)? {
-                Some(head) => Pending { head, chunk: Chunk::Size, came: 0, content: vec![] },
+                Some(head) => Pending { head, came: 0, content: vec![] },
                 None if self.received.is_empty() => return Ok(Progress::NotYet(Stage::Idle)),
                 None => return Ok(Progress::NotYet(Stage::Head)),
             },
@@ -138,17 +126,6 @@ impl Intake {
 }
 
 impl Pending {
-    /// Takes the part of the body that has come from `rest`. Returns whether the body is whole.
-    fn take_body(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
-        match self.head.framing {
-            Framing::Sized(length) => {
-                self.keep(rest, length - self.came);
-                Ok(self.came == length)
-            }
-            Framing::Chunked => self.take_chunks(rest),
-        }
-    }
-
     /// Takes up to `most` bytes of the body from `rest`, and keeps those within the limit. Returns how many it took.
     fn keep(&mut self, rest: &mut &[u8], most: usize) -> usize {
         let (content, behind) = rest.split_at(rest.len().min(most));
@@ -159,34 +136,36 @@ impl Pending {
         content.len()
     }
 
-    /// Takes the part of a chunked body that has come from `rest`. Returns whether the body is whole.
-    fn take_chunks(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
+    /// Takes the part of the body that has come from `rest`. Returns whether the body is whole.
+    fn take_body(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
         let most = self.head.limit.most;
         loop {
-            match self.chunk {
-                Chunk::Size => {
+            self.head.next = match self.head.next {
+                Part::Sized(0) => return Ok(true),
+                Part::Sized(_) | Part::Chunk(1..) if rest.is_empty() => return Ok(false),
+                Part::Sized(left) => Part::Sized(left - self.keep(rest, left)),
+                Part::ChunkSize => {
                     let Some(line) = take_line(rest, CHUNK_LINE_LIMIT)? else { return Ok(false) };
-                    let size = chunk_size(line)?;
-                    if size > most - self.came {
-                        return Err(body_too_long(most));
+                    match chunk_size(line)? {
+                        0 => Part::Trailers(0),
+                        size if size > most - self.came => return Err(body_too_long(most)),
+                        size => Part::Chunk(size),
                     }
-                    self.chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Content(size) };
                 }
-                Chunk::Content(0) => {
+                Part::Chunk(0) => {
                     let Some(_) = take_line(rest, 0)? else { return Ok(false) };
-                    self.chunk = Chunk::Size;
+                    Part::ChunkSize
                 }
-                Chunk::Content(_) if rest.is_empty() => return Ok(false),
-                Chunk::Content(left) => self.chunk = Chunk::Content(left - self.keep(rest, left)),
-                Chunk::Trailers(before) => {
+                Part::Chunk(left) => Part::Chunk(left - self.keep(rest, left)),
+                Part::Trailers(before) => {
                     let Some(line) = take_line(rest, HEADERS_LIMIT - before)? else { return Ok(false) };
                     if line.is_empty() {
                         return Ok(true);
                     }
                     check_trailer(line)?;
-                    self.chunk = Chunk::Trailers((before + line.len() + 2).min(HEADERS_LIMIT));
+                    Part::Trailers((before + line.len() + 2).min(HEADERS_LIMIT))
                 }
-            }
+            };
         }
     }
 }

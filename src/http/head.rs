@@ -32,13 +32,17 @@ const REQUEST_LINE_EXTRA: usize = 64;
 /// nothing here.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
-/// How the body is framed (RFC 9112 section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// So many bytes follow.
+/// The part of the body that comes next, by its framing (RFC 9112 sections 6 and 7.1).
+#[derive(Clone, Copy)]
+pub enum Part {
+    /// So many bytes, then the end.
     Sized(usize),
-    /// Chunks follow.
-    Chunked,
+    /// The line with a chunk's length.
+    ChunkSize,
+    /// So many bytes of a chunk, and the line break after it.
+    Chunk(usize),
+    /// The lines after the last chunk, of which there were so many bytes.
+    Trailers(usize),
 }
 
 /// How long a body may be, in bytes.
@@ -63,8 +67,8 @@ pub struct Head {
     pub length: usize,
     /// The part of it that a handler reads.
     pub request: Request,
-    /// How its body is framed.
-    pub framing: Framing,
+    /// The part of its body that comes next.
+    pub next: Part,
     /// How long its body may be.
     pub limit: BodyLimit,
     /// Whether the client waits to be asked for the body (`Expect: 100-continue`).
@@ -99,7 +103,7 @@ impl Head {
         let (headers, http11) = (&*head.headers, head.version == Some(1));
         check_hosts(headers, http11)?;
         let limit = most_body(path);
-        let framing = framing(headers, http11, limit.most)?;
+        let next = first_part(headers, http11, limit.most)?;
         let expects = expects(headers, http11)?;
         let says = |option: &[u8]| {
             let mut options = values(headers, "Connection").flat_map(|list| list.split(|byte| *byte == b','));
@@ -108,7 +112,7 @@ impl Head {
         let closes = says(b"close") || (!http11 && !says(b"keep-alive"));
         let mut request = Request::new(method, path, http11, closes);
         add_headers(headers, &mut request);
-        Ok(Some(Head { length, request, framing, limit, expects }))
+        Ok(Some(Head { length, request, next, limit, expects }))
     }
 }
 
@@ -160,7 +164,8 @@ fn make_controls_opaque(head: &mut [u8]) {
     }
 }
 
-/// Checks that a head, or the part of it that has come, is within its bounds, and that its lines end as they should.
+/// Checks that a head, or the part of it that has come, is within its bounds, that no empty line comes first, and that
+/// lines end with CR LF and nothing else.
 ///
 /// # Errors
 /// 400, 414 or 431.
@@ -172,12 +177,7 @@ fn check_bounds(head: &[u8]) -> Result<(), Refusal> {
     if head.len() - line > HEADERS_LIMIT {
         return Err(headers_too_long());
     }
-    check_lines(head)
-}
-
-/// Checks that lines end with CR LF and nothing else, and that no empty line comes first. RFC 9112 section 2.2 leaves
-/// the choice, so two readers may differ.
-fn check_lines(head: &[u8]) -> Result<(), Refusal> {
+    // RFC 9112 section 2.2 leaves the choice whether to take these, so two readers may differ.
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return Err(Refusal::bad("the request begins with empty lines; begin with METHOD /PATH HTTP/1.1"));
     }
@@ -255,8 +255,8 @@ fn check_hosts(headers: &[Header<'_>], http11: bool) -> Result<(), Refusal> {
     }
 }
 
-/// The framing of the body, by all headers together. The body may have at most `most` bytes.
-fn framing(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Framing, Refusal> {
+/// The first part of the body, by all headers together. The body may have at most `most` bytes.
+fn first_part(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Part, Refusal> {
     let (mut length, mut chunked) = (None, false);
     for value in values(headers, "Content-Length") {
         if length.replace(content_length(value)?).is_some() {
@@ -273,9 +273,9 @@ fn framing(headers: &[Header<'_>], http11: bool, most: usize) -> Result<Framing,
         _ if chunked && (length.is_some() || !http11) => {
             Err(Refusal::bad("chunked does not go with Content-Length or HTTP/1.0; send one of them"))
         }
-        _ if chunked => Ok(Framing::Chunked),
+        _ if chunked => Ok(Part::ChunkSize),
         Some(length) if length > most as u64 => Err(body_too_long(most)),
-        _ => Ok(Framing::Sized(length.unwrap_or(0) as usize)),
+        _ => Ok(Part::Sized(length.unwrap_or(0) as usize)),
     }
 }
 
