@@ -72,9 +72,8 @@ struct Pen {
     /// Bytes that go out before every letter: at first the head of the answer, later the bytes that a full socket did
     /// not take.
     half_sent: Vec<u8>,
-    /// Messages from before the listener joined, which go out before every letter; `None` once all have. Boxed, because
-    /// most listeners have none most of the time.
-    past: Option<Box<Replay>>,
+    /// Messages from before the listener joined, which go out before every letter.
+    past: Replay,
     /// Whether something has gone out.
     begun: bool,
     /// Why the last write has not written all. `WouldBlock`: the socket is full and the bell is rung; the listener's own
@@ -132,7 +131,7 @@ impl Letterbox {
         if replay.is_empty() && pen.format == Format::Json {
             pen.break_silence();
         }
-        pen.past = Some(Box::new(replay));
+        pen.past = replay;
         drop(pen);
         self.ring();
         true
@@ -202,7 +201,7 @@ impl Recipient {
         let pen = Pen {
             letters: Some(waiting),
             half_sent: head,
-            past: None,
+            past: Replay::default(),
             begun: false,
             stuck: None,
             last_sent: Instant::now(),
@@ -316,7 +315,7 @@ impl Recipient {
         let mut pen = lock(&self.letterbox.pen);
         pen.letters = None;
         pen.half_sent = Vec::new();
-        pen.past = None;
+        pen.past = Replay::default();
         !pen.begun
     }
 }
@@ -367,11 +366,11 @@ impl Pen {
     /// Takes what goes out next: a piece of the earlier messages, or else letters.
     fn gather(&mut self, letterbox: &Letterbox) -> io::Result<()> {
         let Some(letters) = &self.letters else { return Err(ErrorKind::NotConnected.into()) }; // closed
-        if let Some(past) = self.past.as_mut().filter(|past| !past.is_empty()) {
-            self.half_sent = frame::run(past, self.format, self.chunked, PIECE_BYTES);
+        if !self.past.is_empty() {
+            self.half_sent = frame::run(&mut self.past, self.format, self.chunked, PIECE_BYTES);
             return Ok(());
         }
-        (self.past, self.half_sent) = (None, Vec::new());
+        (self.past, self.half_sent) = (Replay::default(), Vec::new());
         let waiting = letterbox.waiting.load(Ordering::Relaxed);
         let mut taken = 0;
         while taken < waiting && self.half_sent.len() < BATCH_BYTES {
