@@ -16,8 +16,9 @@
 //! speaker that speaks now and then never meets a rest.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::{micros, now_micros};
 use crate::room::letterbox::Letterbox;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Sender, fence, try_lock};
 
@@ -63,9 +64,8 @@ pub struct Carriers {
     carried: AtomicU64,
     /// The walker holds it. A second walker, from the other end, does not need it.
     turn: Mutex<()>,
-    /// The end of the rest after the last walk in a big room, in microseconds since `began`.
+    /// The end of the rest after the last walk in a big room, in microseconds since 1970.
     rests_until: AtomicU64,
-    began: Instant,
     /// Set by a speaker that found another one walking. There are hands enough then, and a second hand would halve the
     /// batches.
     many_speak: AtomicBool,
@@ -91,7 +91,6 @@ impl Carriers {
             carried: AtomicU64::new(0),
             turn: Mutex::new(()),
             rests_until: AtomicU64::new(0),
-            began: Instant::now(),
             many_speak: AtomicBool::new(false),
             call_keeper,
             far_behind: FAR_BEHIND.min(queue as u64 / FAR_BEHIND_PART).max(1),
@@ -115,6 +114,9 @@ impl Carriers {
 
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
+    ///
+    /// It is the rule of the pen: a poster that finds the turn taken may leave, because its holder puts it down and then
+    /// looks whether more was posted, with a full fence in between.
     pub fn lend_a_hand(&self, reached: usize, snapshot: Snapshots<'_>) {
         let is_big = reached >= BIG_ROOM;
         if reached == 0 {
@@ -124,7 +126,18 @@ impl Carriers {
             return self.call_keeper();
         }
         for _ in 0..if is_big { 1 } else { MOST_WALKS } {
-            if !self.walk_if_free(is_big, snapshot) || self.behind() == 0 {
+            fence(Ordering::SeqCst);
+            let Some(turn) = try_lock(&self.turn) else {
+                self.many_speak.store(true, Ordering::Relaxed);
+                if self.are_far_behind() {
+                    self.walk(Hand::Second, snapshot);
+                }
+                return;
+            };
+            let calls = is_big && !self.many_speak.swap(false, Ordering::Relaxed);
+            self.walk(Hand::First { calls }, snapshot);
+            drop(turn);
+            if self.behind() == 0 {
                 return;
             }
         }
@@ -148,8 +161,7 @@ impl Carriers {
 
     /// The time for which nobody walks yet.
     fn rest_left(&self) -> Duration {
-        let over = Duration::from_micros(self.rests_until.load(Ordering::Relaxed));
-        over.saturating_sub(self.began.elapsed())
+        Duration::from_micros(self.rests_until.load(Ordering::Relaxed).saturating_sub(now_micros()))
     }
 
     /// Has the keeper carry what lies in the letterboxes.
@@ -170,47 +182,25 @@ impl Carriers {
         self.posted.load(Ordering::SeqCst).saturating_sub(carried)
     }
 
-    /// Walks once if nobody does, or if the listeners are far behind. True if the turn was free: the caller then has to
-    /// check whether more was posted meanwhile. It is the rule of the pen: a poster that finds the turn taken may
-    /// leave, because its holder puts it down and then looks, with a full fence in between. With `second_hand`, calls
-    /// one if this walker is alone.
-    fn walk_if_free(&self, second_hand: bool, snapshot: Snapshots<'_>) -> bool {
-        fence(Ordering::SeqCst);
-        match try_lock(&self.turn) {
-            Some(_turn) => {
-                let calls = second_hand && !self.many_speak.swap(false, Ordering::Relaxed);
-                self.walk(Hand::First { calls }, snapshot);
-                true
-            }
-            None => {
-                self.many_speak.store(true, Ordering::Relaxed);
-                if self.are_far_behind() {
-                    self.walk(Hand::Second, snapshot);
-                }
-                false
-            }
-        }
-    }
-
     /// Goes along all letterboxes once and carries what lies there. In a big room a rest follows.
     fn walk(&self, hand: Hand, snapshot: Snapshots<'_>) {
         let (posted, snapshot) = snapshot();
-        let start = Instant::now();
-        let carry = |letterbox: &Arc<Letterbox>| letterbox.carry();
+        let start = now_micros();
         match hand {
-            Hand::First { calls: false } => snapshot.iter().for_each(carry),
-            Hand::First { calls: true } => {
-                let (first, rest) = snapshot.split_at(FIRST_ALONE.min(snapshot.len()));
-                first.iter().for_each(carry);
-                self.call_keeper();
-                rest.iter().for_each(carry);
+            Hand::Second => snapshot.iter().rev().for_each(|letterbox| letterbox.carry()),
+            Hand::First { calls } => {
+                for (place, letterbox) in snapshot.iter().enumerate() {
+                    if calls && place == FIRST_ALONE {
+                        self.call_keeper();
+                    }
+                    letterbox.carry();
+                }
             }
-            Hand::Second => snapshot.iter().rev().for_each(carry),
         }
         self.carried.fetch_max(posted, Ordering::SeqCst);
         if snapshot.len() >= BIG_ROOM {
-            let over = self.began.elapsed() + start.elapsed().min(LONGEST_REST);
-            self.rests_until.store(over.as_micros() as u64, Ordering::Relaxed);
+            let over = now_micros();
+            self.rests_until.store(over + (over - start).min(micros(LONGEST_REST)), Ordering::Relaxed);
         }
     }
 }
