@@ -203,8 +203,7 @@ fn json(body: &[u8]) -> Result<Pairs, Refusal> {
     let mut pairs = vec![];
     for (key, value) in members(text).map_err(not_json)? {
         match value.get() {
-            "null" => {}
-            raw if raw.starts_with(['{', '[']) => {}
+            raw if raw.starts_with(['n', '{', '[']) => {}
             raw if raw.starts_with('"') => pairs.push((key, serde_json::from_str(raw).map_err(not_json)?)),
             raw => pairs.push((key, raw.to_owned())),
         }

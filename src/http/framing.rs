@@ -116,11 +116,8 @@ impl Intake {
         if self.received.is_empty() || may_be_first_break {
             return Ok(None);
         }
-        let head = Head::read(&mut self.received, most_body)?;
-        if let Some(head) = &head {
-            self.received.drain(..head.length);
-            self.skipped = false;
-        }
+        let head = Head::take(&mut self.received, most_body)?;
+        self.skipped &= head.is_none();
         Ok(head)
     }
 }

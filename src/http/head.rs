@@ -63,8 +63,6 @@ impl BodyLimit {
 
 /// A whole, well-formed head.
 pub struct Head {
-    /// Its length in bytes.
-    pub length: usize,
     /// The part of it that a handler reads.
     pub request: Request,
     /// The part of its body that comes next.
@@ -76,13 +74,13 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads the head at the beginning of `bytes`; `None` while it is not whole. `most_body` is the limit of a body for
+    /// Takes the head from the beginning of `bytes`; `None` while it is not whole. `most_body` is the limit of a body for
     /// a path. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
     /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
-    pub fn read(bytes: &mut [u8], most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
+    pub fn take(bytes: &mut Vec<u8>, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         take_for_http11(&mut bytes[..end]);
         make_controls_opaque(&mut bytes[..end]);
@@ -112,7 +110,8 @@ impl Head {
         let closes = says(b"close") || (!http11 && !says(b"keep-alive"));
         let mut request = Request::new(method, path, http11, closes);
         add_headers(headers, &mut request);
-        Ok(Some(Head { length, request, next, limit, expects }))
+        bytes.drain(..length);
+        Ok(Some(Head { request, next, limit, expects }))
     }
 }
 

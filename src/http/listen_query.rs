@@ -1,5 +1,5 @@
-//! Reads the query and the headers of `/listen` and `/said`: which format, which channels, events and
-//! statuses, and from when on.
+//! Reads the query and the headers of `/listen` and `/said`: which format, which channels, events and statuses, and
+//! from when on.
 
 use std::borrow::Cow;
 use std::iter;

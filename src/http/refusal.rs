@@ -29,12 +29,12 @@ impl Refusal {
         Refusal::new(400, line)
     }
 
-    /// The refusal of a `part` of a request, which is shown, for the rest of the line: 400.
+    /// The refusal of a `part` of a request: 400. The line shows the part and goes on with `rest`.
     pub fn of(part: impl AsRef<[u8]>, rest: &str) -> Refusal {
         Refusal::bad(format!("{} {rest}", shown(part)))
     }
 
-    /// The refusal of a parameter `key` with this `value`, for the rest of the line: 400.
+    /// The refusal of the `value` of a parameter: 400. The line shows `KEY=VALUE` and goes on with `rest`.
     pub fn of_value(key: &str, value: &str, rest: &str) -> Refusal {
         Refusal::bad(format!("{key}={} {rest}", shown(value)))
     }

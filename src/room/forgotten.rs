@@ -31,8 +31,8 @@ impl Forgotten {
         }
     }
 
-    /// Whether a message after the id `after` is gone, or may be. Looks only at messages
-    /// that `is_wanted` takes, by channel and event.
+    /// Whether a message after the id `after` is gone, or may be. Looks only at messages that `is_wanted` takes, by
+    /// channel and event.
     pub fn may_miss(&self, after: u64, is_wanted: impl Fn(&str, &str) -> bool) -> bool {
         let mut gone = self.newest.iter().filter(|(_, id)| **id > after);
         after < self.unknown || gone.any(|((channel, event), _)| is_wanted(channel, event))

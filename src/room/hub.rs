@@ -183,8 +183,8 @@ impl Hub {
     }
 
     /// Says `message`: gives it its id and time, keeps it, and puts it into the letterbox of every listener that wants
-    /// it. Waits for no listener: one whose letterbox is full, or whose pen is closed, is hung up on. If
-    /// there is a queue, waits there until the message is kept. The caller answers its client, then calls
+    /// it. Waits for no listener: one whose letterbox is full, or whose pen is closed, is hung up on. If there is a
+    /// queue, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
     /// A message that has a digest is said `once`: where several servers are one conversation they know it of each
