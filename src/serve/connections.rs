@@ -50,24 +50,26 @@ impl Awaited {
     }
 }
 
+/// A connection that no thread serves, the event that it waits for, and since when.
+pub type Parked<C> = (C, Awaited, Instant);
+
 /// The place of one open connection, of whatever kind `C`.
 pub struct Slot<C> {
     /// Its socket.
     pub socket: Arc<Socket>,
-    occupancy: Mutex<Occupancy<C>>,
+    place: Mutex<Place<C>>,
 }
 
-enum Occupancy<C> {
-    /// No thread serves it. It waits for this, since then.
-    Parked(C, Awaited, Instant),
-    /// A thread serves it. `again`: something has come meanwhile.
-    Served { again: bool },
+struct Place<C> {
+    parked: Option<Parked<C>>,
+    /// Whether something has come while a thread serves it.
+    again: bool,
 }
 
 impl<C> Slot<C> {
     /// Makes a place for a connection that is about to be parked.
     pub fn new(socket: Arc<Socket>) -> Slot<C> {
-        Slot { socket, occupancy: Mutex::new(Occupancy::Served { again: false }) }
+        Slot { socket, place: Mutex::new(Place { parked: None, again: false }) }
     }
 
     /// The client that it is counted for; `None` while nobody has named it.
@@ -75,53 +77,40 @@ impl<C> Slot<C> {
         self.socket.client().map(one_client)
     }
 
-    /// Takes the connection to serve it, because something has come. Returns it with the event it waited for, and since
-    /// when; `None` if another thread serves it, which will look again.
-    pub fn take(&self) -> Option<(C, Awaited, Instant)> {
-        let mut occupancy = lock(&self.occupancy);
-        match std::mem::replace(&mut *occupancy, Occupancy::Served { again: true }) {
-            Occupancy::Parked(connection, awaited, since) => {
-                *occupancy = Occupancy::Served { again: false };
-                Some((connection, awaited, since))
-            }
-            Occupancy::Served { .. } => None,
-        }
+    /// Takes the connection to serve it, because something has come; `None` if another thread serves it, which will look
+    /// again.
+    pub fn take(&self) -> Option<Parked<C>> {
+        let mut place = lock(&self.place);
+        place.again = place.parked.is_none();
+        place.parked.take()
     }
 
     /// Leaves the connection to wait. It comes back at once if something has come while it was served.
-    pub fn park(&self, connection: C, awaited: Awaited, since: Instant) -> Option<C> {
-        let mut occupancy = lock(&self.occupancy);
-        if let Occupancy::Served { again: true } = *occupancy {
-            *occupancy = Occupancy::Served { again: false };
-            return Some(connection);
+    pub fn park(&self, parked: Parked<C>) -> Option<Parked<C>> {
+        let mut place = lock(&self.place);
+        if std::mem::take(&mut place.again) {
+            return Some(parked);
         }
-        *occupancy = Occupancy::Parked(connection, awaited, since);
+        place.parked = Some(parked);
         None
     }
 
     /// Takes the connection if it has waited too long. It may stay if it has bytes that no thread has looked at yet:
     /// this process may have been stopped for a while (SIGSTOP) while its clients went on.
-    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<(C, Awaited)> {
-        let mut occupancy = lock(&self.occupancy);
-        let Occupancy::Parked(_, awaited, since) = &*occupancy else { return None };
-        let in_time = now.duration_since(*since) <= awaited.limit(idle);
-        let has_come = matches!(awaited, Awaited::Request(_)) && self.socket.unread().is_ok_and(|bytes| bytes > 0);
-        if in_time || has_come {
-            return None;
-        }
-        match std::mem::replace(&mut *occupancy, Occupancy::Served { again: false }) {
-            Occupancy::Parked(connection, awaited, _) => Some((connection, awaited)),
-            Occupancy::Served { .. } => None,
-        }
+    pub fn take_overdue(&self, now: Instant, idle: Duration) -> Option<Parked<C>> {
+        let mut place = lock(&self.place);
+        place.parked.take_if(|(_, awaited, since)| {
+            let is_late = now.duration_since(*since) > awaited.limit(idle);
+            is_late && (matches!(awaited, Awaited::Goodbye(_)) || self.socket.unread().unwrap_or(0) == 0)
+        })
     }
 
     /// How much its client loses if the connection is closed now (`None` is less than any stage: the client has its
     /// last answer and loses nothing), and since when it has waited. `None` instead while a thread serves it.
     fn waits(&self) -> Option<(Option<Stage>, Instant)> {
-        match &*lock(&self.occupancy) {
-            Occupancy::Parked(_, Awaited::Request(stage), since) => Some((Some(*stage), *since)),
-            Occupancy::Parked(_, Awaited::Goodbye(_), since) => Some((None, *since)),
-            Occupancy::Served { .. } => None,
+        match lock(&self.place).parked.as_ref()? {
+            (_, Awaited::Request(stage), since) => Some((Some(*stage), *since)),
+            (_, Awaited::Goodbye(_), since) => Some((None, *since)),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::room::carriers::BIG_ROOM;
 use crate::room::wire::Wire;
-use crate::serve::connections::{Awaited, REQUEST_LIMIT};
+use crate::serve::connections::{Awaited, Parked, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot};
 use crate::serve::threads::{MOST_WAITING_PART, STACK_BYTES, survives};
 use crate::sync::lock;
@@ -25,41 +25,27 @@ impl Server {
         if left {
             slot.socket.note_peer_left();
         }
-        if let Some((connection, awaited, since)) = slot.take() {
-            self.serve(&slot, connection, awaited, since);
+        if let Some(parked) = slot.take() {
+            self.serve(&slot, parked);
         }
     }
 
     /// Serves a connection until it is parked, has ended, has handed in a message, or has a thread of its own.
-    fn serve(
-        self: &Arc<Server>,
-        slot: &Arc<Slot>,
-        mut connection: Connection,
-        mut awaited: Awaited,
-        mut since: Instant,
-    ) {
+    fn serve(self: &Arc<Server>, slot: &Arc<Slot>, mut parked: Parked<Connection>) {
         loop {
-            let (returned, awaits) = match awaited {
-                Awaited::Request(_) => match self.serve_requests(slot, connection) {
-                    Some(result) => result,
-                    None => return,
-                },
-                Awaited::Goodbye(bytes) => match throw_away(&connection, bytes) {
-                    Some(bytes) => (connection, Awaited::Goodbye(bytes)),
-                    None => return,
-                },
+            let (connection, awaited, since) = parked;
+            let served = match awaited {
+                Awaited::Request(_) => self.serve_requests(slot, connection),
+                Awaited::Goodbye(bytes) => {
+                    throw_away(&connection, bytes).map(|left| (connection, Awaited::Goodbye(left)))
+                }
             };
-            connection = returned;
+            let Some((connection, awaits)) = served else { return };
             // Bytes that are thrown away give the client no more time.
             let same = awaits == awaited || matches!((awaited, awaits), (Awaited::Goodbye(_), Awaited::Goodbye(_)));
-            if !same || awaits == Awaited::Request(Stage::Idle) {
-                since = Instant::now();
-            }
-            awaited = awaits;
-            match self.park(slot, connection, awaited, since) {
-                Some(again) => connection = again,
-                None => return,
-            }
+            let since = if same && awaits != Awaited::Request(Stage::Idle) { since } else { Instant::now() };
+            let Some(again) = self.park(slot, (connection, awaits, since)) else { return };
+            parked = again;
         }
     }
 
@@ -89,18 +75,29 @@ impl Server {
                 self.answer(self.service.exchange(arrived, &slot.socket))
             };
             begun = true;
-            match after {
-                After::KeepAlive => {}
-                After::Close => return self.say_goodbye(connection),
-                After::Listen(_) | After::AnswerAtLength(_) => return self.on_its_own_thread(slot, connection, after),
-                After::HandIn(hand_in) => {
-                    self.hand_in(slot, connection, *hand_in);
-                    return None;
-                }
-            }
             // The end of a connection is told once. The thread that has heard of it has to look again.
-            if !connection.gate.may_hold_more() && !slot.socket.has_peer_left() {
-                return Some((connection, Awaited::Request(Stage::Idle)));
+            let may_have_come = connection.gate.may_hold_more() || slot.socket.has_peer_left();
+            if !may_have_come || !matches!(after, After::KeepAlive) {
+                return self.settle(slot, connection, after);
+            }
+        }
+    }
+
+    /// Does what comes after an answer. Returns the connection and the event that it waits for; `None` if it has ended
+    /// or has gone elsewhere.
+    fn settle(
+        self: &Arc<Server>,
+        slot: &Arc<Slot>,
+        connection: Connection,
+        after: After,
+    ) -> Option<(Connection, Awaited)> {
+        match after {
+            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
+            After::Close => self.say_goodbye(connection),
+            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(slot, connection, after),
+            After::HandIn(hand_in) => {
+                self.hand_in(slot, connection, *hand_in);
+                None
             }
         }
     }
@@ -139,19 +136,8 @@ impl Server {
 
     fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
         let Kept { slot, connection, arrived, answering, said } = kept;
-        let returned = match self.service.exchange(arrived, &slot.socket).tell(said, answering).after {
-            After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
-            _ => self.say_goodbye(connection),
-        };
-        let Some((connection, awaited)) = returned else { return };
-        let since = Instant::now();
-        let connection = if connection.gate.may_hold_more() || slot.socket.has_peer_left() {
-            connection
-        } else {
-            let Some(again) = self.park(&slot, connection, awaited, since) else { return };
-            again
-        };
-        self.serve(&slot, connection, awaited, since);
+        let after = self.service.exchange(arrived, &slot.socket).tell(said, answering).after;
+        self.go_on(&slot, connection, after);
     }
 
     /// Answers a request. If it has said something, lends a hand to carry it.
@@ -209,8 +195,9 @@ impl Server {
         if let After::AnswerAtLength(arrived) = after {
             after = self.answer(self.service.exchange(*arrived, &slot.socket).patient());
         }
-        if let After::Listen(listener) = &mut after {
+        if let After::Listen(mut listener) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
+            after = After::Close; // and no listener's pen writes any more
         }
         self.go_on(slot, connection, after);
     }
@@ -218,18 +205,14 @@ impl Server {
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
     fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
-        let keeps_alive = matches!(after, After::KeepAlive);
-        drop(after); // from here on no listener's pen writes
-        let awaits =
-            if keeps_alive { Some((connection, Awaited::Request(Stage::Idle))) } else { self.say_goodbye(connection) };
-        if let Some((connection, awaited)) = awaits {
-            self.serve(slot, connection, awaited, Instant::now());
+        if let Some((connection, awaited)) = self.settle(slot, connection, after) {
+            self.serve(slot, (connection, awaited, Instant::now()));
         }
     }
 
     /// Parks a connection. Returns it if something has come in the meantime.
-    fn park(&self, slot: &Slot, connection: Connection, awaited: Awaited, since: Instant) -> Option<Connection> {
-        let back = slot.park(connection, awaited, since);
+    fn park(&self, slot: &Slot, parked: Parked<Connection>) -> Option<Parked<Connection>> {
+        let back = slot.park(parked);
         if back.is_none() && self.stopping() {
             drop(slot.take());
         }
@@ -270,13 +253,13 @@ impl Server {
     pub(super) fn end_overdue(self: &Arc<Server>) {
         let (now, all) = (Instant::now(), self.connections().all());
         for slot in all {
-            let Some((connection, awaited)) = slot.take_overdue(now, self.service.config.idle) else { continue };
+            let Some((connection, awaited, _)) = slot.take_overdue(now, self.service.config.idle) else { continue };
             let ended = match awaited {
                 Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), false),
                 Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
             };
             if let Some((connection, awaited)) = ended {
-                self.serve(&slot, connection, awaited, now);
+                self.serve(&slot, (connection, awaited, now));
             }
         }
     }

@@ -78,7 +78,7 @@ impl Server {
             Err(refusal) => self.refuse(connection, &refusal, false),
         };
         let Some((connection, awaited)) = taken_in else { return };
-        slot.park(connection, awaited, Instant::now());
+        slot.park((connection, awaited, Instant::now()));
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
         }
