@@ -166,7 +166,9 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
     let content_type = content_type.unwrap_or("");
     let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     match essence.trim().to_ascii_lowercase().as_str() {
-        "application/x-www-form-urlencoded" if members(&String::from_utf8_lossy(body)).is_ok() => {
+        "application/x-www-form-urlencoded"
+            if body.trim_ascii_start().starts_with(b"{") && members(&String::from_utf8_lossy(body)).is_ok() =>
+        {
             Err(Refusal::bad("the body is JSON and called a form; send the header Content-Type: application/json"))
         }
         "application/x-www-form-urlencoded" => Ok(urlencoded(body)),

@@ -39,7 +39,11 @@ impl Request {
 
     /// The value of the first header `name`, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.split("\r\n").filter_map(|line| line.split_once(": "));
-        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut start = 0;
+        memchr::memchr_iter(b'\r', self.headers.as_bytes()).find_map(|end| {
+            let line = &self.headers[std::mem::replace(&mut start, end + 2)..end];
+            let (found, value) = line.split_at_checked(name.len())?;
+            value.strip_prefix(": ").filter(|_| found.eq_ignore_ascii_case(name))
+        })
     }
 }
