@@ -118,7 +118,7 @@ impl Server {
         let (mut last, mut in_lockstep) = (Event::Nothing, false);
         loop {
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            // A timer makes each wait cost more, so only spare threads set one.
+            // The others sleep on, however long nothing comes.
             let is_spare = self.threads.load(Ordering::SeqCst) > self.cores;
             let begun = Instant::now();
             let mut event = if in_lockstep { self.watch.spin(LOCKSTEP) } else { Event::Nothing };
