@@ -30,8 +30,8 @@ pub enum Polled {
 #[derive(Default)]
 pub struct Gate {
     intake: Intake,
-    /// Whether the kernel had no more bytes the last time. Without it a request takes one more system call, and flat
-    /// out 1.17 times the kernel's processor time.
+    /// Whether the kernel had no more bytes the last time. Without it a request takes one more system call: 16
+    /// connections flat out make 0.89 of the requests.
     drained: bool,
     /// The memory claimed for an incomplete body.
     claim: Claim,
