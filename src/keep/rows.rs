@@ -1,7 +1,11 @@
 //! The rows of the [store](crate::keep::store), and the messages that they stand for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::rfc3339;
@@ -11,7 +15,7 @@ use crate::room::message::{Message, digest_of};
 use crate::room::replay::Restored;
 use crate::room::standing::{GONE, standing};
 
-/// The tables. A time is RFC 3339 in UTC. `sum` is over the other columns of a row, see [`sum`].
+/// The tables. A time is RFC 3339 in UTC. `sum` is the [digest](define_digest) of the other columns of a row.
 pub const TABLES: [&str; 4] = [
     "messages(id integer primary key, time text not null, event text not null default 'message',
     channel text not null default '', name text not null default '', message text not null default '',
@@ -24,68 +28,81 @@ pub const TABLES: [&str; 4] = [
     "marks(name text primary key, id integer not null, sum integer) without rowid",
 ];
 
+/// Gives SQL the function `digest`: the first eight bytes of the digest of its arguments. A row's sum is made by it.
+pub fn define_digest(database: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    database.create_scalar_function("digest", -1, flags, |context| {
+        let part = |place| match context.get_raw(place) {
+            ValueRef::Integer(number) => Cow::Owned(number.to_string().into_bytes()),
+            ValueRef::Text(bytes) => Cow::Borrowed(bytes),
+            _ => Cow::default(), // no column of ours
+        };
+        let digest = digest_of(&(0..context.len()).map(part).collect::<Vec<_>>());
+        Ok(digest.first_chunk().map(|first| i64::from_be_bytes(*first)))
+    })
+}
+
 /// Reads what the file has kept.
 pub fn read(database: &Connection) -> Result<Restored, Fault> {
     let mark = |name: &str| -> Result<u64, Fault> {
-        let found = database.query_row("select id, sum from marks where name = ?1", [name], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
-        });
-        match found.optional()? {
-            Some((id, written)) if written == Some(sum(&[name, &id.to_string()])) => Ok(id as u64),
-            _ => Err(damaged(format!("its mark {name} is damaged"))),
-        }
+        let sql = "select id from marks where name = ?1 and sum = digest(name, id)";
+        let id: Option<i64> = database.query_row(sql, [name], |row| row.get(0)).optional()?;
+        id.map(|id| id as u64).ok_or_else(|| damaged(format!("its mark {name} is damaged")))
     };
     let mut past =
         Restored { begun: mark("begun")?, forgotten: mark("forgotten")?, last: mark("last")?, ..Restored::default() };
-    let columns = "id, time, event, channel, name, message, key, status, fields, sum";
-    let mut rows = database.prepare(&format!("select {columns} from messages order by id"))?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        past.messages.push(Arc::new(message(database, row, "message", "")?));
-    }
-    let mut rows = database.prepare(&format!("select {columns}, since from things order by id"))?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let since: String = row.get(10)?;
-        let read = message(database, row, "thing", &since)?;
-        past.things.push((Arc::new(read), micros(&since).unwrap_or(0)));
-    }
-    let mut rows = database.prepare("select channel, event, id, sum from gone")?;
+    past.messages = table(database, "message", "''")?.into_iter().map(|(message, _)| message).collect();
+    past.last = past.messages.last().map_or(past.last, |newest| newest.id.max(past.last));
+    past.things = table(database, "thing", "since")?;
+    let mut rows = database.prepare("select channel, event, id, sum = digest(channel, event, id) from gone")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let (channel, event, id): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if row.get::<_, Option<i64>>(3)? != Some(sum(&[&channel, &event, &id.to_string()])) {
+        if row.get::<_, Option<bool>>(3)? != Some(true) {
             return Err(damaged(format!("its note of what is gone of {event} in /{channel} is damaged")));
         }
         past.gone.push((channel, event, id as u64));
     }
-    past.last = past.messages.last().map_or(past.last, |newest| newest.id.max(past.last));
     Ok(past)
 }
 
-/// The message in `row`, one of the columns that [`read`] asks for. `what` it is, for the user; `more` goes into the
-/// sum.
-fn message(database: &Connection, row: &Row<'_>, what: &str, more: &str) -> Result<Message, Fault> {
-    let id: i64 = row.get(0)?;
-    let damaged = || damaged(format!("the {what} with the id {id} is damaged"));
-    let text = |place: usize| row.get::<_, String>(place).map_err(|_| damaged());
-    let texts = [text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?];
-    let parts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let written = row.get::<_, Option<i64>>(9).map_err(|_| damaged())?;
-    if id < 1 || written.is_some_and(|written| written != sum_of(id, &parts, more)) {
-        return Err(damaged());
+/// Reads the messages of a table, the oldest first, each with the time that is in its column `since`. `what` they are,
+/// for the user.
+fn table(database: &Connection, what: &str, since: &str) -> Result<Vec<(Arc<Message>, u64)>, Fault> {
+    let columns = format!("id, {since}, time, event, channel, name, message, key, status, fields");
+    let sql = format!("select {columns}, ifnull(sum = digest({columns}), true) from {what}s order by id");
+    let mut rows = database.prepare(&sql)?;
+    let mut rows = rows.query([])?;
+    let mut all = vec![];
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let read = message(database, row).map_err(|_| damaged(format!("the {what} with the id {id} is damaged")))?;
+        all.push(read);
     }
-    let [time, event, channel, name, message, key, status, fields] = texts;
-    let time = micros(&time).ok_or_else(damaged)?;
-    let fields = match fields.as_str() {
-        "{}" => vec![],
-        fields => {
-            let mut pairs = database.prepare_cached("select key, value from json_each(?1)")?;
-            let pairs = pairs.query_map([fields], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            pairs.collect::<rusqlite::Result<_>>().map_err(|_| damaged())?
-        }
+    Ok(all)
+}
+
+/// The message in a `row` of a [table](table()), and its time `since`.
+fn message(database: &Connection, row: &Row<'_>) -> Result<(Arc<Message>, u64), Fault> {
+    let text = |place: usize| row.get::<_, String>(place);
+    let id: i64 = row.get(0)?;
+    if id < 1 || !row.get::<_, bool>(10)? {
+        return Err("it is not as it was written".into());
+    }
+    let mut fields = database.prepare_cached("select key, value from json_each(?1)")?;
+    let fields = fields.query_map([text(9)?], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let message = Message {
+        id: id as u64,
+        time: micros(&text(2)?).ok_or("that is no time")?,
+        event: text(3)?.into(),
+        channel: text(4)?,
+        name: text(5)?,
+        message: text(6)?,
+        key: text(7)?,
+        status: text(8)?,
+        fields,
     };
-    Ok(Message { id: id as u64, time, event: event.into(), channel, name, message, key, status, fields })
+    Ok((Arc::new(message), micros(&text(1)?).unwrap_or(0)))
 }
 
 /// Puts `message` into the tables that it belongs to.
@@ -95,11 +112,10 @@ pub fn insert(database: &Connection, message: &Message) -> rusqlite::Result<()> 
     let mut fields = vec![];
     write_fields(&mut fields, &message.fields);
     let fields = std::str::from_utf8(&fields)?;
-    let parts = [&time, event.as_ref(), channel, name, text, key, status, fields];
     if message.is_kept() {
-        let sql = "insert into messages values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        let row = params![id, time, event, channel, name, text, key, status, fields, sum_of(id, &parts, "")];
-        database.prepare_cached(sql)?.execute(row)?;
+        let sql = "insert into messages values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+            digest(?1, '', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))";
+        database.prepare_cached(sql)?.execute(params![id, time, event, channel, name, text, key, status, fields])?;
     }
     if key.is_empty() {
         return Ok(());
@@ -114,34 +130,20 @@ pub fn insert(database: &Connection, message: &Message) -> rusqlite::Result<()> 
         Some((before, since)) if standing(&before) == standing(status) => since,
         _ => time.clone(),
     };
-    let sql = "insert or replace into things(event, channel, key, id, time, since, name, message, status, fields, sum)
-        values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let sum = sum_of(id, &parts, &since);
-    let row = params![event, channel, key, id, time, since, name, text, status, fields, sum];
+    let sql = "insert or replace into things values(?3, ?4, ?7, ?1, ?2, ?10, ?5, ?6, ?8, ?9,
+        digest(?1, ?10, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))";
+    let row = params![id, time, event, channel, name, text, key, status, fields, since];
     database.prepare_cached(sql)?.execute(row).map(drop)
 }
 
 /// Sets the mark of this `name` to an id.
 pub fn mark(database: &Connection, name: &str, id: u64) -> rusqlite::Result<()> {
-    let sum = sum(&[name, &id.to_string()]);
-    let sql = "insert or replace into marks values(?1, ?2, ?3)";
-    database.prepare_cached(sql)?.execute(params![name, id as i64, sum]).map(drop)
+    let sql = "insert or replace into marks values(?1, ?2, digest(?1, ?2))";
+    database.prepare_cached(sql)?.execute(params![name, id as i64]).map(drop)
 }
 
-/// The sum over the columns of a message.
-fn sum_of(id: i64, parts: &[&str], more: &str) -> i64 {
-    let id = id.to_string();
-    sum(&[&[id.as_str(), more], parts].concat())
-}
-
-/// The sum over `parts`: the first eight bytes of their digest.
-pub fn sum(parts: &[&str]) -> i64 {
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-    let [a, b, c, d, e, f, g, h, ..] = digest_of(&parts);
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
+/// The time that is written in RFC 3339, in microseconds since 1970.
 fn micros(time: &str) -> Option<u64> {
-    let since = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let since = humantime::parse_rfc3339(time).ok()?.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_micros()).ok()
 }

@@ -13,7 +13,6 @@
 //! says. A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours
 //! does, so a foreign one stays as it is.
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -22,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::clock::now_micros;
 use crate::journal;
-use crate::keep::rows::{TABLES, insert, mark, read, sum};
+use crate::keep::rows::{TABLES, define_digest, insert, mark, read};
 use crate::keep::store_error::{FOREIGN, Fault, IN_USE, OLD, damaged, line, newer, refused};
 use crate::os::raw;
 use crate::room::commit_queue::{Committer, Pending};
@@ -50,7 +49,7 @@ const FILE_MODE: u32 = 0o600;
 /// How long a commit waits for somebody else who writes into the file.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 
-/// The most kinds of message of which the file notes what has gone, after each is summed up that has gone longest.
+/// The most kinds of message of which the file notes what has gone.
 const MOST_GONE: usize = 1000;
 
 /// Messages that the history has let go of are deleted together, at least so many, because a delete writes pages that
@@ -109,6 +108,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags)?;
         database.busy_timeout(BUSY_LIMIT)?;
+        define_digest(&database)?;
         // Until it is known to be whole, the file stays as it is. SQLite would put its log into it at the end.
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if database.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
@@ -174,35 +174,22 @@ impl Gone {
         self.evicted = evicted;
     }
 
-    /// Deletes, and notes of each kind of message which was the newest.
+    /// Deletes, and notes of each kind of message which was the newest. If there are too many kinds, those that have
+    /// gone longest are summed up in one mark, up to which anything may be gone.
     fn delete(&mut self, database: &Connection) -> rusqlite::Result<()> {
+        let ids = format!("{:?}", self.ids); // a list as JSON has it
+        let sql = "insert into gone select channel, event, max(id), digest(channel, event, max(id)) from messages
+            where id in (select value from json_each(?1)) group by channel, event
+            on conflict do update set id = excluded.id, sum = excluded.sum where excluded.id > id";
+        database.execute(sql, [&ids])?;
+        database.execute("delete from messages where id in (select value from json_each(?1))", [&ids])?;
         database.execute("delete from things where id <= ?1", [self.evicted as i64])?;
-        let mut delete = database.prepare_cached("delete from messages where id = ?1 returning channel, event")?;
-        let mut newest = BTreeMap::<(String, String), i64>::new();
-        for id in self.ids.iter().map(|id| *id as i64) {
-            if let Some(kind) = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
-                newest.entry(kind).and_modify(|newest| *newest = id.max(*newest)).or_insert(id);
-            }
-        }
-        let mut note = database.prepare_cached(
-            "insert into gone values(?1, ?2, ?3, ?4)
-            on conflict do update set id = excluded.id, sum = excluded.sum where excluded.id > id",
-        )?;
-        for ((channel, event), id) in &newest {
-            note.execute(params![channel, event, id, sum(&[channel, event, &id.to_string()])])?;
-        }
-        self.sum_up(database)
-    }
-
-    /// Sums up the kinds of message that have gone longest in one mark, up to which anything may be gone.
-    fn sum_up(&mut self, database: &Connection) -> rusqlite::Result<()> {
-        if database.query_row("select count(*) from gone", [], |row| row.get::<_, usize>(0))? <= 2 * MOST_GONE {
-            return Ok(());
-        }
         let sql = "select id from gone order by id desc limit 1 offset ?1";
-        let oldest: i64 = database.query_row(sql, [MOST_GONE as i64], |row| row.get(0))?;
-        database.execute("delete from gone where id <= ?1", [oldest])?;
+        let Some(oldest) = database.query_row(sql, [MOST_GONE as i64], |row| row.get::<_, i64>(0)).optional()? else {
+            return Ok(());
+        };
         self.forgotten = self.forgotten.max(oldest as u64);
+        database.execute("delete from gone where id <= ?1", [oldest])?;
         mark(database, "forgotten", self.forgotten)
     }
 }

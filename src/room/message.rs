@@ -47,9 +47,9 @@ pub type Digest = [u8; 32];
 
 /// The digest of the thing that `parts` identify. Each part's length is hashed too, so that no two lists of parts have
 /// one digest.
-pub fn digest_of(parts: &[&[u8]]) -> Digest {
+pub fn digest_of(parts: &[impl AsRef<[u8]>]) -> Digest {
     let mut hash = Sha256::new();
-    for part in parts {
+    for part in parts.iter().map(AsRef::as_ref) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
