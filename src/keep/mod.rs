@@ -1,8 +1,6 @@
 //! Storage that outlives the process: a file (`store`) or Redis (`relay`). `storage` opens the one that is configured.
 
 #[cfg(feature = "redis")]
-pub mod record;
-#[cfg(feature = "redis")]
 pub mod relay;
 #[cfg(feature = "store")]
 mod rows;

@@ -6,12 +6,12 @@
 //! messages, the newest word on each thing, and what has gone since from the history.
 //!
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
-//! transaction back. It may lie in the log all the same, whole, so a small transaction is written over it before the
+//! transaction back. The log may hold all of it nevertheless, so a small transaction is written over it before the
 //! speakers are told.
 //!
 //! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it
-//! says. A row without a sum was put in by SQL; it is taken as it is. SQLite opens no file that does not begin as ours
-//! does, so a foreign one stays as it is.
+//! says. A row that somebody has put in by SQL has no sum and is taken as it is. SQLite is not given a file that
+//! does not begin as ours does, so a foreign file stays as it is.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
@@ -80,7 +80,7 @@ struct Gone {
     evicted: u64,
     /// How much there is to delete.
     due: usize,
-    /// The mark up to which anything may be gone.
+    /// The id up to which anything may be gone.
     forgotten: u64,
 }
 
@@ -131,8 +131,8 @@ impl Store {
         Ok((store, past))
     }
 
-    /// Keeps `messages`. When this returns, they are on the disk. With the newest id, `last`, brings all into the file
-    /// that can wait: that id, and the deletes.
+    /// Keeps `messages`. When this returns, they are on the disk. With `last`, the newest id, also writes what
+    /// can wait: that id and the deletes.
     fn keep(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), Fault> {
         if last.is_none() && messages.iter().all(|message| !message.is_kept() && message.key.is_empty()) {
             return Ok(()); // beats
@@ -200,7 +200,9 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
     while let Some(batch) = committer.take(LOOK_EVERY) {
         let is_lost = store.is_lost();
         if is_lost && !commit_queue.is_lost() {
-            log::error!("The file of --store was moved or deleted, so what is said is refused; start aloud again");
+            log::error!(
+                "The file of --store was moved or deleted, so all is refused; put it back, or start aloud again"
+            );
         }
         commit_queue.set_lost(is_lost);
         if is_lost || batch.is_empty() {

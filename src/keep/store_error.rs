@@ -36,13 +36,11 @@ pub fn damaged(why: impl Display) -> Fault {
 
 /// The refusal for a speaker.
 pub fn refused(fault: &Fault) -> Refused {
-    let is_full = match (fault.downcast_ref::<io::Error>(), fault.downcast_ref::<rusqlite::Error>()) {
-        (Some(error), _) => {
-            matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull)
-        }
-        (_, Some(error)) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
-        _ => false,
-    };
+    let of_system = fault.downcast_ref::<io::Error>().map(io::Error::kind);
+    let of_sqlite = fault.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    let is_full =
+        matches!(of_system, Some(ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull))
+            || of_sqlite == Some(ErrorCode::DiskFull);
     if is_full { Refused::NoRoom } else { Refused::CannotKeep }
 }
 

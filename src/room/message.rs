@@ -56,10 +56,12 @@ pub fn digest_of(parts: &[impl AsRef<[u8]>]) -> Digest {
     hash.finalize().into()
 }
 
-/// One thing said by one speaker.
+/// One thing said by one speaker. Its members are those of its record in Redis (`keep/relay/entry.rs`).
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "redis", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
     /// The place in the order of all messages. Zero until the hub has taken the message.
+    #[cfg_attr(feature = "redis", serde(skip))]
     pub id: u64,
     /// The time it was said: microseconds since 1970, UTC, by the server's clock. Zero until the hub has taken it.
     pub time: u64,
@@ -72,8 +74,10 @@ pub struct Message {
     /// The text; may be empty.
     pub message: String,
     /// The thing on which this is the newest word, together with the event and the channel; may be empty.
+    #[cfg_attr(feature = "redis", serde(default))] // a server before 0.2 writes none
     pub key: String,
     /// How the thing stands, in one word; may be empty.
+    #[cfg_attr(feature = "redis", serde(default))]
     pub status: String,
     /// Further fields, in the speaker's order.
     pub fields: Vec<(String, String)>,

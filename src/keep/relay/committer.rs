@@ -64,19 +64,17 @@ impl Relay {
         let mut first_error = None;
         for is_last in [false, true] {
             let answers = self.ask(&messages, link, hub);
-            let mut again = vec![];
-            for (one, answer) in messages.into_iter().zip(answers) {
+            for (one, answer) in std::mem::take(&mut messages).into_iter().zip(answers) {
                 match answer {
                     Ok(0) => self.answer(one.0, Ok(Receipt { id: 0, listeners: 0 })),
                     Ok(id) => self.note_id(one.0, id),
-                    Err(error) if !is_last && is_not_added(&error) => again.push(one),
+                    Err(error) if !is_last && is_not_added(&error) => messages.push(one),
                     Err(error) => {
                         self.answer(one.0, Err(refused(&error)));
                         first_error = first_error.or(Some(error));
                     }
                 }
             }
-            messages = again;
             if messages.is_empty() {
                 break;
             }
@@ -97,8 +95,8 @@ impl Relay {
         let mut answers = vec![];
         let all = self.link(link).and_then(|link| {
             let command = |(number, message, once): &(u64, Message, Option<Digest>)| {
-                let addition = self.addition(*number, Some(message), once.as_ref().map(hexadecimal), hub);
-                addition.command("EVALSHA", &link.script).get_packed_command()
+                let how = ("EVALSHA", link.script.as_str());
+                self.addition(how, *number, Some(message), once.as_ref().map(hexadecimal), hub).get_packed_command()
             };
             let commands: Vec<_> = messages.iter().map(command).collect();
             link.connection.send_packed_command(&commands.concat())?;
@@ -141,7 +139,7 @@ impl Relay {
         error
     }
 
-    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader has ended.
+    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader is not connected.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
             waiting.kept = Some((id, self.reads.load(Ordering::SeqCst)));
@@ -159,8 +157,9 @@ impl Relay {
         }
     }
 
-    /// Tells all speakers whose message Redis has the result, where `is_over` takes its id, how often the reader had
-    /// asked for entries before that, and the moment at which it was taken from the queue. Returns how many.
+    /// Tells speakers whose message Redis has the result: those for whom `is_over` says so. It is given the id, how often
+    /// the reader had asked for entries before Redis had the message, and the moment at which the message was taken from
+    /// the queue. Returns how many were told.
     pub(super) fn answer_all(
         &self,
         is_over: impl Fn(u64, u64, Instant) -> bool,

@@ -3,12 +3,9 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Value, cmd};
+use redis::Value;
 
-use crate::keep::record;
 use crate::room::message::{Digest, Message};
-use crate::room::standing::standing;
-use crate::room::things::name;
 
 /// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
 /// `redis://host/1`.
@@ -22,14 +19,14 @@ pub const PASSING: &str = "{aloud:said}:passing";
 pub const THINGS: &str = "{aloud:said}:things";
 
 /// The key of the names of all things, by the ids of their newest words.
-const SILENT: &str = "{aloud:said}:silent";
+pub const SILENT: &str = "{aloud:said}:silent";
 
 /// The prefix of the keys of messages that are said once; the digest in hexadecimal digits follows.
-const ONCE: &str = "{aloud:said}:heard:";
+pub const ONCE: &str = "{aloud:said}:heard:";
 
 /// How long Redis knows a digest, in seconds: a day. Forges send again within minutes by themselves, and by hand when
 /// somebody checks why nothing came. At one delivery a second that is 9 MB in Redis.
-const ONCE_SECONDS: u64 = 24 * 60 * 60;
+pub const ONCE_SECONDS: u64 = 24 * 60 * 60;
 
 /// How many entries the stream of passing messages keeps. From them, a server that starts learns which hosts there are.
 pub const MOST_PASSING: usize = 1000;
@@ -42,40 +39,15 @@ pub const ADD: &str = include_str!("add.lua");
 /// The id of an entry, as Redis orders them. The first part is the id of the message.
 pub type RawId = (u64, u64);
 
-/// An entry that is to be added.
-pub struct Addition<'a> {
-    /// The message; `None` for an entry that only tells of what came before it.
-    pub message: Option<&'a Message>,
-    /// Tells it from all that is added elsewhere, and nothing else is added with it.
-    pub once: Option<String>,
-    /// The server and its number there.
-    pub from: (u64, u64),
-    /// The newest entry of what was said that the server has read.
-    pub known: u64,
-    /// The newest id that the server has posted.
-    pub newest: u64,
-    /// How many entries what was said is to keep.
-    pub keep: usize,
-    /// The most things of which the newest word is kept.
-    pub things: usize,
+/// Writes the record of `message`, without its id: a JSON object. A newer aloud may add members, which an older one
+/// ignores.
+pub fn write(message: &Message) -> Vec<u8> {
+    serde_json::to_vec(message).expect("texts and numbers are JSON")
 }
 
-impl Addition<'_> {
-    /// Writes the command: `EVAL` with the script, or `EVALSHA` with its digest. An entry without a message that is
-    /// added once says that anything before it may be lost.
-    pub fn command(&self, how: &str, script: &str) -> Cmd {
-        let (stream, keep) = if self.message.is_none_or(Message::is_kept) { (1, self.keep) } else { (2, MOST_PASSING) };
-        let mut command = cmd(how);
-        command.arg(script).arg(4 + usize::from(self.once.is_some())).arg(SAID).arg(PASSING).arg(THINGS).arg(SILENT);
-        command.arg(self.once.as_ref().map(|once| format!("{ONCE}{once}")));
-        command.arg(stream).arg(keep).arg(self.known).arg(self.newest).arg(format!("{}:{}", self.from.0, self.from.1));
-        command.arg(self.message.map_or(vec![], record::write));
-        command.arg(u8::from(self.message.is_none() && self.once.is_some())).arg(ONCE_SECONDS);
-        if let Some(message) = self.message.filter(|message| !message.key.is_empty()) {
-            command.arg(name(message)).arg(standing(&message.status)).arg(message.time).arg(self.things);
-        }
-        command
-    }
+/// Reads the `record` of the message with this `id`; `None` if the bytes are no record.
+fn read(id: u64, record: &[u8]) -> Option<Message> {
+    Some(Message { id, ..serde_json::from_slice(record).ok()? })
 }
 
 /// The digest as text. Half of it is enough to be unique.
@@ -151,7 +123,7 @@ fn ours(id: u64, fields: &[Value]) -> Option<Ours> {
     }
     let message = match field(b"said")? {
         [] => None,
-        said => Some(record::read(id, said)?),
+        said => Some(read(id, said)?),
     };
     Some(Ours { before, from: (server.parse().ok()?, number.parse().ok()?), message })
 }
@@ -164,7 +136,7 @@ pub fn things(kept: &[Value]) -> Vec<(Arc<Message>, u64)> {
         let (head, record) = value.split_at(value.iter().rposition(|byte| *byte == b'\n')?);
         let mut words = std::str::from_utf8(head).ok()?.splitn(3, ' ');
         let (id, since) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some((Arc::new(record::read(id, record)?), since))
+        Some((Arc::new(read(id, record)?), since))
     };
     let mut all: Vec<_> = kept.iter().filter_map(thing).collect();
     all.sort_by_key(|(message, _)| message.id);
@@ -177,6 +149,36 @@ mod tests {
     use crate::room::memory_wire::message;
 
     #[test]
+    fn what_is_written_is_read() {
+        let check = |event: &'static str, name: &str, text: &str, fields: &[(&str, &str)]| {
+            let message = Message {
+                id: u64::MAX,
+                time: 1_700_000_000_000_001,
+                event: event.into(),
+                channel: "a/b".to_owned(),
+                name: name.to_owned(),
+                message: text.to_owned(),
+                key: "a key".to_owned(),
+                status: "failed".to_owned(),
+                fields: fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            };
+            assert_eq!(read(u64::MAX, &write(&message)), Some(message));
+        };
+        check("message", "Florian", "Hi", &[]);
+        check("ci", "", "\0\r\n\u{1b}\"\\ \u{FFFD} ü \u{1F600}", &[("mood", "good"), ("mood", ""), ("z", "\"")]);
+    }
+
+    #[test]
+    fn what_is_no_record_is_none() {
+        for bad in ["", "{}", "[]", "null", r#"{"time":1}"#, "\u{0}"] {
+            assert_eq!(read(1, bad.as_bytes()), None, "{bad}");
+        }
+        let more = r#"{"time":1,"event":"x","channel":"","name":"","message":"","fields":[],"more":1}"#;
+        assert!(read(1, more.as_bytes()).is_some(), "a member more is ignored");
+        assert_eq!(read(1, more.replace("[]", "[[1]]").as_bytes()), None);
+    }
+
+    #[test]
     fn what_aloud_has_not_written_is_known_by_its_id_alone() {
         let check = |id: &str, before: &str, from: &str, said: &[u8], expected: Option<(RawId, bool)>| {
             let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
@@ -186,7 +188,7 @@ mod tests {
             let read = read.first().map(|entry| (entry.raw, entry.ours.is_some()));
             assert_eq!(read, expected, "{id} {before} {from}");
         };
-        let said = record::write(&message("x"));
+        let said = write(&message("x"));
         check("8-0", "7", "1:2", &said, Some(((8, 0), true)));
         check("8-0", "7", "1:2", b"", Some(((8, 0), true)));
         check("8-3", "8", "1:2", &said, Some(((8, 3), false)));
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn things_are_read_the_longest_silent_first_and_what_is_none_is_left_out() {
-        let record = String::from_utf8(record::write(&message("x"))).unwrap();
+        let record = String::from_utf8(write(&message("x"))).unwrap();
         let kept = [format!("9 5 on two\nlines\n{record}"), format!("8 7 ok\n{record}"), "x".to_owned(), record];
         let kept: Vec<_> = kept.map(|text| Value::BulkString(text.into_bytes())).into();
         let read: Vec<_> = things(&kept).iter().map(|(message, since)| (message.id, *since)).collect();

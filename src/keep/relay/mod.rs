@@ -40,18 +40,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
+    Client, Cmd, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
     RedisResult, Value, cmd,
 };
 
 use crate::clock;
-use crate::keep::relay::entry::{Addition, Entry, MOST_PASSING, PASSING, RawId, SAID, THINGS, entries, things};
+use crate::keep::relay::entry::{
+    Entry, MOST_PASSING, ONCE, ONCE_SECONDS, PASSING, RawId, SAID, SILENT, THINGS, entries, things, write,
+};
 use crate::room::commit_queue::Pending;
 use crate::room::hub::Hub;
 use crate::room::message::Message;
 use crate::room::replay::Restored;
+use crate::room::standing::standing;
+use crate::room::things::name;
 
-/// The longest time that Redis gets for an answer, and to be connected to. A Redis that is silent for longer is away.
+/// The longest time that Redis gets for an answer, or for a connection. A Redis that is silent for longer is away.
 /// Nobody waits longer for the answer to a `/say`, which takes two seconds at most.
 const LIMIT: Duration = Duration::from_millis(1900);
 
@@ -164,10 +168,28 @@ impl Relay {
         Ok(connection)
     }
 
-    /// An entry of this server's: the one with this `number`.
-    fn addition<'a>(&self, number: u64, message: Option<&'a Message>, once: Option<String>, hub: &Hub) -> Addition<'a> {
-        let (known, newest) = (self.last_read.load(Ordering::SeqCst), hub.last_id());
-        Addition { message, once, from: (self.server, number), known, newest, keep: self.keep, things: self.things }
+    /// The command that adds an entry, the one with this `number` of this server's: `how` is `EVAL` with the `script`,
+    /// or `EVALSHA` with its digest. An entry without a message only tells of what came before it; if it is added `once`,
+    /// it says that anything before it may be lost.
+    fn addition(
+        &self,
+        (how, script): (&str, &str),
+        number: u64,
+        message: Option<&Message>,
+        once: Option<String>,
+        hub: &Hub,
+    ) -> Cmd {
+        let (stream, keep) = if message.is_none_or(Message::is_kept) { (1, self.keep) } else { (2, MOST_PASSING) };
+        let mut command = cmd(how);
+        command.arg(script).arg(4 + usize::from(once.is_some())).arg(SAID).arg(PASSING).arg(THINGS).arg(SILENT);
+        command.arg(once.as_ref().map(|once| format!("{ONCE}{once}"))).arg(stream).arg(keep);
+        command.arg(self.last_read.load(Ordering::SeqCst)).arg(hub.last_id()).arg(format!("{}:{number}", self.server));
+        command.arg(message.map_or(vec![], write));
+        command.arg(u8::from(message.is_none() && once.is_some())).arg(ONCE_SECONDS);
+        if let Some(message) = message.filter(|message| !message.key.is_empty()) {
+            command.arg(name(message)).arg(standing(&message.status)).arg(message.time).arg(self.things);
+        }
+        command
     }
 
     /// Reads the streams from their end until `history` messages are found, and the things of that moment.

@@ -78,7 +78,7 @@ impl Relay {
             let asked = self.reads.load(Ordering::SeqCst);
             let is_late = |_, reads, taken: Instant| reads < asked && taken.elapsed() > LIMIT.saturating_sub(BLOCK);
             if count < READ_LIMIT && self.answer_all(is_late, |_| Err(Refused::CannotKeep)) > 0 {
-                let line = "it has taken a message that does not come from it";
+                let line = "a message that it has taken does not come back";
                 return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, line).into());
             }
         }
@@ -178,8 +178,8 @@ impl Reader<'_> {
     /// have it, one that says that anything before may be lost.
     fn tell_of_loss(&mut self, broken: Option<u64>) -> RedisResult<()> {
         let number = self.relay.next.fetch_add(1, Ordering::Relaxed);
-        let addition = self.relay.addition(number, None, broken.map(|id| format!("lost:{id}")), self.hub);
-        addition.command("EVAL", ADD).exec(&mut self.connection)
+        let once = broken.map(|id| format!("lost:{id}"));
+        self.relay.addition(("EVAL", ADD), number, None, once, self.hub).exec(&mut self.connection)
     }
 }
 
