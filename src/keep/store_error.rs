@@ -46,12 +46,10 @@ pub fn refused(fault: &Fault) -> Refused {
 
 /// The line for the user who wants to open `file`.
 pub fn line(fault: &Fault, file: &Path) -> String {
-    let cannot_open = || format!("cannot open the store FILE ({fault}); give another file with --store");
     let line = match fault.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) {
         Some(Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None) => damaged(fault).to_string(),
-        Some(_) => cannot_open(),
-        None if fault.is::<io::Error>() => cannot_open(),
-        None => fault.to_string(),
+        None if !fault.is::<io::Error>() => fault.to_string(),
+        _ => format!("cannot open the store FILE ({fault}); give another file with --store"),
     };
     line.replacen("FILE", &file.display().to_string(), 1).replace(char::is_control, " ")
 }

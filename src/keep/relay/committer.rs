@@ -8,7 +8,7 @@ use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd
 use crate::clock::now_micros;
 use crate::journal;
 use crate::keep::relay::entry::{ADD, hexadecimal};
-use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting};
+use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting, connect};
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::hub::Hub;
 use crate::room::message::{Digest, Message, Receipt, Refused};
@@ -122,7 +122,7 @@ impl Relay {
         let link = match link.take() {
             Some(of_now) if of_now.cuts == cuts => link.insert(of_now),
             _ => {
-                let mut connection = self.connect()?;
+                let mut connection = connect(&self.client)?;
                 let script = cmd("SCRIPT").arg("LOAD").arg(ADD).query(&mut connection)?;
                 link.insert(Link { connection, script, cuts })
             }

@@ -126,24 +126,23 @@ impl Relay {
         let info = url.into_connection_info().map_err(cannot)?.set_tcp_settings(tcp);
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         let client = Client::open(info.set_redis_settings(settings)).map_err(cannot)?;
-        let mut relay = Relay {
+        let keep = history.max(STREAM_LEAST);
+        let (past, place) = past(&client, history, keep).map_err(cannot)?;
+        let relay = Relay {
             client,
-            keep: history.max(STREAM_LEAST),
+            keep,
             things: most_things,
             server: RandomState::new().build_hasher().finish(),
             next: AtomicU64::new(0),
             waiting: Mutex::default(),
-            last_read: AtomicU64::new(0),
-            place: Mutex::default(),
+            last_read: AtomicU64::new(place.said.0),
+            place: Mutex::new(place),
             reads: AtomicU64::new(0),
             connected: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
             cuts: AtomicU64::new(0),
             all_sent: AtomicBool::new(false),
         };
-        let (past, place) = relay.past(history).map_err(cannot)?;
-        relay.last_read = AtomicU64::new(place.said.0);
-        relay.place = Mutex::new(place);
         Ok((Arc::new(relay), past))
     }
 
@@ -151,21 +150,6 @@ impl Relay {
     pub fn name(&self) -> String {
         let info = self.client.get_connection_info();
         format!("{}/{}", info.addr(), info.redis_settings().db())
-    }
-
-    /// Connects. Redis gets [`LIMIT`] for that and for each answer.
-    fn connect(&self) -> RedisResult<Connection> {
-        let is_tls = matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
-        if is_tls && clock::machine_micros() == 0 {
-            // Otherwise rustls would panic; and no certificate is valid yet.
-            return Err(
-                (ErrorKind::Client, "the clock stands before 1970, and TLS needs to know the time; set it").into()
-            );
-        }
-        let connection = self.client.get_connection_with_timeout(LIMIT)?;
-        connection.set_read_timeout(Some(LIMIT))?;
-        connection.set_write_timeout(Some(LIMIT))?;
-        Ok(connection)
     }
 
     /// The command that adds an entry, the one with this `number` of this server's: `how` is `EVAL` with the `script`,
@@ -191,48 +175,60 @@ impl Relay {
         }
         command
     }
+}
 
-    /// Reads the streams from their end until `history` messages are found, and the things of that moment.
-    fn past(&self, history: usize) -> RedisResult<(Restored, Place)> {
-        let mut connection = self.connect()?;
-        let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
-        // All of one moment. With `Pipeline::atomic`, redis-rs 1.8 panics where Redis refuses a command.
-        let mut newest = Pipeline::new();
-        newest.cmd("MULTI").ignore();
-        newest.cmd("XREVRANGE").arg(SAID).arg("+").arg("-").arg("COUNT").arg(READ_LIMIT).ignore();
-        newest.cmd("XREVRANGE").arg(PASSING).arg("+").arg("-").arg("COUNT").arg(MOST_PASSING).ignore();
-        newest.cmd("HVALS").arg(THINGS).ignore().cmd("EXEC");
-        let ((said, passing, kept),): ((Value, Value, Vec<Value>),) = newest.query(&mut connection)?;
-        let (mut said, passing) = (entries(&said), entries(&passing));
-        let is_kept = |entry: &&Entry| entry.message().is_some_and(|message| message.is_kept());
-        let mut is_whole = said.len() < READ_LIMIT;
-        while !is_whole && said.len() < self.keep && said.iter().filter(is_kept).count() < history {
-            let (id, more) = said.last().map_or((0, 0), |oldest| oldest.raw);
-            let end = if more > 0 { (id, more - 1) } else { (id.saturating_sub(1), u64::MAX) };
-            let mut page = cmd("XREVRANGE");
-            page.arg(SAID).arg(format!("{}-{}", end.0, end.1)).arg("-").arg("COUNT").arg(READ_LIMIT);
-            let page = entries(&page.query(&mut connection)?);
-            is_whole = page.len() < READ_LIMIT;
-            said.extend(page);
-        }
-        said.reverse();
-        let raw = |entry: Option<&Entry>| entry.map_or((0, 0), |entry| entry.raw);
-        let place = Place { said: raw(said.last()), passing: raw(passing.first()), broken: false };
-        let last = place.said.0.max(place.passing.0);
-        let forgotten = match passing.first().and_then(|newest| newest.ours.as_ref()) {
-            _ if !said.is_empty() => forgotten(&said),
-            Some(newest) => newest.before,
-            None => seconds * 1_000_000 + micros,
-        };
-        // Ids from before are known by name: they are smaller than the oldest message.
-        let begun = if last == 0 { forgotten } else { forgotten.min(1) };
-        let mut messages: Vec<_> =
-            said.into_iter().chain(passing).filter_map(Entry::into_message).map(Arc::new).collect();
-        messages.retain(|message| message.id > forgotten || !message.is_kept());
-        messages.sort_by_key(|message| message.id);
-        let things = things(&kept);
-        Ok((Restored { begun, forgotten, last: last.max(forgotten), messages, things, ..Restored::default() }, place))
+/// Connects. Redis gets [`LIMIT`] for that and for each answer.
+fn connect(client: &Client) -> RedisResult<Connection> {
+    let is_tls = matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
+    if is_tls && clock::machine_micros() == 0 {
+        // Otherwise rustls would panic; and no certificate is valid yet.
+        return Err((ErrorKind::Client, "the clock stands before 1970, and TLS needs to know the time; set it").into());
     }
+    let connection = client.get_connection_with_timeout(LIMIT)?;
+    connection.set_read_timeout(Some(LIMIT))?;
+    connection.set_write_timeout(Some(LIMIT))?;
+    Ok(connection)
+}
+
+/// Reads the streams from their end until `history` messages are found, and the things of that moment.
+fn past(client: &Client, history: usize, keep: usize) -> RedisResult<(Restored, Place)> {
+    let mut connection = connect(client)?;
+    let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut connection)?;
+    // All of one moment. With `Pipeline::atomic`, redis-rs 1.8 panics where Redis refuses a command.
+    let mut newest = Pipeline::new();
+    newest.cmd("MULTI").ignore();
+    newest.cmd("XREVRANGE").arg(SAID).arg("+").arg("-").arg("COUNT").arg(READ_LIMIT).ignore();
+    newest.cmd("XREVRANGE").arg(PASSING).arg("+").arg("-").arg("COUNT").arg(MOST_PASSING).ignore();
+    newest.cmd("HVALS").arg(THINGS).ignore().cmd("EXEC");
+    let ((said, passing, kept),): ((Value, Value, Vec<Value>),) = newest.query(&mut connection)?;
+    let (mut said, passing) = (entries(&said), entries(&passing));
+    let is_kept = |entry: &&Entry| entry.message().is_some_and(|message| message.is_kept());
+    let mut is_whole = said.len() < READ_LIMIT;
+    while !is_whole && said.len() < keep && said.iter().filter(is_kept).count() < history {
+        let (id, more) = said.last().map_or((0, 0), |oldest| oldest.raw);
+        let end = if more > 0 { (id, more - 1) } else { (id.saturating_sub(1), u64::MAX) };
+        let mut page = cmd("XREVRANGE");
+        page.arg(SAID).arg(format!("{}-{}", end.0, end.1)).arg("-").arg("COUNT").arg(READ_LIMIT);
+        let page = entries(&page.query(&mut connection)?);
+        is_whole = page.len() < READ_LIMIT;
+        said.extend(page);
+    }
+    said.reverse();
+    let raw = |entry: Option<&Entry>| entry.map_or((0, 0), |entry| entry.raw);
+    let place = Place { said: raw(said.last()), passing: raw(passing.first()), broken: false };
+    let last = place.said.0.max(place.passing.0);
+    let forgotten = match passing.first().and_then(|newest| newest.ours.as_ref()) {
+        _ if !said.is_empty() => forgotten(&said),
+        Some(newest) => newest.before,
+        None => seconds * 1_000_000 + micros,
+    };
+    // Ids from before are known by name: they are smaller than the oldest message.
+    let begun = if last == 0 { forgotten } else { forgotten.min(1) };
+    let mut messages: Vec<_> = said.into_iter().chain(passing).filter_map(Entry::into_message).map(Arc::new).collect();
+    messages.retain(|message| message.id > forgotten || !message.is_kept());
+    messages.sort_by_key(|message| message.id);
+    let things = things(&kept);
+    Ok((Restored { begun, forgotten, last: last.max(forgotten), messages, things, ..Restored::default() }, place))
 }
 
 /// The newest id up to which `said`, the oldest first, may lack messages: all that came before the first one, or before

@@ -9,7 +9,7 @@ use redis::{Connection, Pipeline, RedisResult, Value, cmd};
 
 use crate::journal;
 use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
-use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay};
+use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect};
 use crate::room::hub::Hub;
 use crate::room::message::{Receipt, Refused};
 use crate::sync::lock;
@@ -52,7 +52,7 @@ impl Relay {
 
     /// Connects and reads until the server stops, or an error.
     fn read(&self, place: &mut Place, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
-        let mut reader = Reader { relay: self, hub, connection: self.connect()?, place };
+        let mut reader = Reader { relay: self, hub, connection: connect(&self.client)?, place };
         // Messages that came while nobody read are heard before anybody is answered again.
         reader.look_for_loss()?;
         while reader.read_once(None)? > 0 {}
