@@ -130,6 +130,31 @@ def fanout(listeners, rate):
     )
 
 
+def channels(count, rate):
+    """A listener on each of so many channels; four speakers speak on one channel after the other."""
+    pace = f"{rate:,} messages/s" if rate else "flat out"
+    arguments = ("fanout", "--listeners", count, "--channels", count, "--speakers", 4, "--rate", rate)
+    kind = "paced" if rate else "flat"
+    return Scenario(
+        f"{kind}-channels",
+        f"{count:,} listeners, each on a channel of its own, {pace}",
+        arguments,
+        PACED if rate else FLAT_OUT,
+        ("aloud", "axum", "nchan"),
+    )
+
+
+def long_messages(listeners, rate):
+    """As `fanout`, with messages of 64 kB."""
+    return Scenario(
+        "paced-64kB",
+        f"{listeners:,} listeners, {rate} messages/s of 64 kB",
+        ("fanout", "--listeners", listeners, "--speakers", 4, "--rate", rate, "--bytes", 64_000),
+        PACED,
+        ("aloud", "axum", "go", "nchan"),
+    )
+
+
 def say(connections, rate):
     """Speakers on keep-alive connections, nobody listening."""
     pace = f"{rate:,} requests/s" if rate else "flat out"
@@ -161,6 +186,7 @@ FAMILIES = {
     "Keeping": (kept(),),
     "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4), fanout(10_000, 2)),
     "Fan-out, flat out": (fanout(100, 0), fanout(1000, 0)),
+    "Channels, long messages": (channels(1000, 2000), channels(1000, 0), long_messages(100, 20)),
     "Joining, memory, start": (
         Scenario(
             "join",

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::dialect::Dialect;
+use crate::dialect::{channel_path, listen_request};
 use crate::histogram::Histogram;
 use crate::listener::{Listener, State};
 use crate::message::{self, Heard};
+use crate::options::Options;
 use crate::poller::{MILLISECOND, Poller, SECOND, now};
 use crate::speaker::{Answer, Speaker};
 
@@ -60,6 +61,9 @@ pub struct Tally {
 
 pub struct Conversation {
     address: SocketAddr,
+    channels: usize,
+    /// How many messages were said, over all channels.
+    said: usize,
     listeners: Vec<Option<Ear>>,
     speakers: Vec<Speaker>,
     /// Speakers without a message on its way.
@@ -122,17 +126,19 @@ impl Tally {
 }
 
 impl Conversation {
-    pub fn new(address: SocketAddr, dialect: Dialect, speakers: usize) -> Result<Self, String> {
+    pub fn new(options: &Options) -> Result<Self, String> {
         let speaking = Poller::new()?;
         let listening = Poller::new()?;
         listening.watch(&speaking, SPEAKERS_TOKEN)?;
         let speakers =
-            (0..speakers).map(|number| Speaker::open(address, dialect, number)).collect::<Result<Vec<_>, _>>()?;
+            (0..options.speakers).map(|number| Speaker::open(options, number)).collect::<Result<Vec<_>, _>>()?;
         for (number, speaker) in speakers.iter().enumerate() {
             speaking.watch(speaker.stream(), number)?;
         }
         Ok(Conversation {
-            address,
+            address: options.address(),
+            channels: options.channels,
+            said: 0,
             listeners: Vec::new(),
             free: (0..speakers.len()).collect(),
             speakers,
@@ -176,7 +182,8 @@ impl Conversation {
     }
 
     fn open_listener(&mut self) -> Result<(), String> {
-        let listener = Listener::join(self.address)?;
+        let channel = channel_path(self.listeners.len() % self.channels, self.channels);
+        let listener = Listener::join(self.address, &listen_request(&channel))?;
         self.listening.watch(listener.stream(), self.listeners.len())?;
         self.listeners.push(Some(Ear { listener, memory: Memory::new(self.speakers.len()) }));
         Ok(())
@@ -238,7 +245,7 @@ impl Conversation {
 
     /// Messages answered and not heard, over all listeners that ever joined.
     pub fn lost(&self) -> u64 {
-        (self.tally.answered * self.listeners.len() as u64).saturating_sub(self.tally.heard)
+        (self.tally.answered * (self.listeners.len() / self.channels) as u64).saturating_sub(self.tally.heard)
     }
 
     /// How many listeners heard another order than the first one did; makes sense if nothing was lost.
@@ -345,7 +352,8 @@ impl Conversation {
             };
             self.free.pop_front();
             now = crate::poller::now();
-            if self.speakers[number].say(due, now).is_err() {
+            self.said += 1;
+            if self.speakers[number].say(self.said % self.channels, due, now).is_err() {
                 self.speakers[number].take_due();
                 self.reopen_speaker(number)?;
                 self.free.push_back(number);

@@ -6,10 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::chunked::{Framing, Position};
-use crate::dialect::LISTEN_REQUEST;
 
-/// Ample for a response head and for the start of a line; more is refused.
-const CARRY_BYTES: usize = 2048;
+/// Ample for a response head and for the start of the longest line; more is refused.
+const CARRY_BYTES: usize = 128 * 1024;
 /// A connection on loopback that takes longer to open than this has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -41,9 +40,9 @@ pub fn connect(address: SocketAddr) -> Result<TcpStream, String> {
 }
 
 impl Listener {
-    pub fn join(address: SocketAddr) -> Result<Listener, String> {
+    pub fn join(address: SocketAddr, request: &str) -> Result<Listener, String> {
         let mut stream = connect(address)?;
-        stream.write_all(LISTEN_REQUEST).map_err(|error| format!("cannot ask to listen: {error}"))?;
+        stream.write_all(request.as_bytes()).map_err(|error| format!("cannot ask to listen: {error}"))?;
         Ok(Listener { stream, framing: None, carry: Vec::new() })
     }
 

@@ -1,10 +1,15 @@
 //! The command line: `load COMMAND --key value ...`, and for `start` the server's command after `--`.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use crate::dialect::Dialect;
 
 pub const USAGE: &str = "usage: load say|fanout|join|rejoin|idle|start --port PORT [--pid PID] \
     [--dialect aloud|nchan] [--listeners N] [--speakers N] [--rate MESSAGES_A_SECOND, 0: flat out] \
-    [--seconds S] [--outstanding N] [-- SERVER ARGUMENT...]";
+    [--seconds S] [--outstanding N] [--channels N] [--bytes N] [-- SERVER ARGUMENT...]";
+
+/// Four digits in the path.
+const MAX_CHANNELS: usize = 9999;
 
 /// The quantity to measure.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,6 +34,10 @@ pub struct Options {
     /// Messages a second over all speakers; 0 means as fast as answers come.
     pub rate: u64,
     pub seconds: f64,
+    /// Each listener hears one of so many channels, in turn; each speaker speaks on one after the other.
+    pub channels: usize,
+    /// The least length of a message.
+    pub bytes: usize,
     /// How many joins may wait for their response head at once.
     pub outstanding: usize,
     pub server_command: Vec<String>,
@@ -54,6 +63,8 @@ impl Options {
             speakers: 1,
             rate: 0,
             seconds: 4.0,
+            channels: 1,
+            bytes: 0,
             outstanding: 64,
             server_command: Vec::new(),
         };
@@ -69,6 +80,11 @@ impl Options {
         Ok(options)
     }
 
+    /// The address of the server.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "--port" => self.port = number(key, value)?,
@@ -78,6 +94,8 @@ impl Options {
             "--speakers" => self.speakers = number(key, value)?,
             "--rate" => self.rate = number(key, value)?,
             "--seconds" => self.seconds = number(key, value)?,
+            "--channels" => self.channels = number(key, value)?,
+            "--bytes" => self.bytes = number(key, value)?,
             "--outstanding" => self.outstanding = number(key, value)?,
             _ => return Err(format!("{key} is unknown; {USAGE}")),
         }
@@ -94,6 +112,8 @@ impl Options {
             Err(format!("the server's command is missing; {USAGE}"))
         } else if !(1..=crate::message::MAX_SPEAKERS).contains(&self.speakers) {
             Err(format!("--speakers must be 1 to {}", crate::message::MAX_SPEAKERS))
+        } else if !(1..=MAX_CHANNELS).contains(&self.channels) || !self.listeners.is_multiple_of(self.channels) {
+            Err(format!("--channels must be 1 to {MAX_CHANNELS}, and --listeners as many for each"))
         } else if !(0.1..=60.0).contains(&self.seconds) {
             Err("--seconds must be 0.1 to 60".into())
         } else {

@@ -1,7 +1,6 @@
 //! The commands: what each does and which figures it gives. Latencies are in milliseconds, processor time
 //! in microseconds, memory in bytes.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -63,7 +62,7 @@ pub fn fanout(options: &Options) -> Result<Figures, String> {
     let seconds = seconds.max(options.seconds);
     let lost = conversation.lost();
     let other_orders = match lost + conversation.hung_up {
-        0 => conversation.other_orders() as f64,
+        0 if options.channels == 1 => conversation.other_orders() as f64,
         _ => f64::NAN,
     };
     let mut figures = vec![
@@ -183,8 +182,7 @@ fn stop(child: &mut Child) -> Result<(), String> {
 }
 
 fn conversation(options: &Options) -> Result<Conversation, String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    Conversation::new(address, options.dialect, options.speakers)
+    Conversation::new(options)
 }
 
 /// Warms up, then talks as told; gives the processor time of the second part in microseconds.

@@ -3,12 +3,15 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::dialect::Dialect;
 use crate::listener::connect;
 use crate::message::Request;
+use crate::options::Options;
 
 /// Ample for an answer to `/say`, head and body.
 const ANSWER_BYTES: usize = 4096;
+
+/// Ample for the longest `/say`.
+const SEND_BYTES: usize = 192 * 1024;
 
 /// The state of the answer to a `/say`.
 pub enum Answer {
@@ -32,19 +35,27 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    pub fn open(address: SocketAddr, dialect: Dialect, number: usize) -> Result<Speaker, String> {
+    pub fn open(options: &Options, number: usize) -> Result<Speaker, String> {
         Ok(Speaker {
-            stream: connect(address)?,
-            request: Request::new(dialect, number),
+            stream: Speaker::connect(options.address())?,
+            request: Request::new(options, number),
             count: 0,
             answer: Vec::with_capacity(ANSWER_BYTES),
             due: None,
         })
     }
 
+    /// A connection that takes a whole request at once, also a long one.
+    fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+        let stream = connect(address)?;
+        let failed = |error| format!("cannot set a send buffer: {error}");
+        rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BYTES).map_err(failed)?;
+        Ok(stream)
+    }
+
     /// A new connection in place of one that ended; counts on where the old one was.
     pub fn reopen(&mut self, address: SocketAddr) -> Result<(), String> {
-        self.stream = connect(address)?;
+        self.stream = Speaker::connect(address)?;
         self.answer.clear();
         Ok(())
     }
@@ -53,11 +64,11 @@ impl Speaker {
         &self.stream
     }
 
-    /// Says the next message. An error means the connection ended; `take_due` has the message then.
-    pub fn say(&mut self, due: u64, now: u64) -> Result<(), std::io::Error> {
+    /// Says the next message, on that channel. An error means the connection ended; `take_due` has the message then.
+    pub fn say(&mut self, channel: usize, due: u64, now: u64) -> Result<(), std::io::Error> {
         self.count += 1;
         self.due = Some(due);
-        self.stream.write_all(self.request.fill(self.count, now))
+        self.stream.write_all(self.request.fill(channel, self.count, now))
     }
 
     /// When the message that was answered or lost was due.
