@@ -11,11 +11,12 @@ fn files(folder: &str) -> BTreeSet<String> {
     names.filter(|name| name.starts_with('e')).collect()
 }
 
-/// Runs the tests of the package `exercises` in `folder`. Returns the numbers of those that end with `verdict`.
-fn run(folder: &Path, verdict: &str) -> BTreeSet<String> {
+/// Runs the tests of the package `exercises` in `folder`, built in a folder of that `name`: cargo would take one copy for
+/// the other. Returns the numbers of those that end with `verdict`.
+fn run(folder: &Path, name: &str, verdict: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["test", "--offline", "--lib", "--package", "exercises"]).current_dir(folder);
-    cargo.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("exercises"));
+    cargo.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
     let output = cargo.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{printed}{}", String::from_utf8_lossy(&output.stderr));
@@ -46,6 +47,6 @@ fn each_exercise_is_red_until_it_is_solved() {
     assert_eq!(exercises, files("tests/solutions"), "each exercise has a solution");
     let numbers: BTreeSet<String> = exercises.iter().map(|name| name[..3].to_owned()).collect();
     assert_eq!(numbers.len(), 10);
-    assert_eq!(run(Path::new("."), " ... FAILED"), numbers, "red as given");
-    assert_eq!(run(&solved(), " ... ok"), numbers, "green when solved");
+    assert_eq!(run(Path::new("."), "given-build", " ... FAILED"), numbers, "red as given");
+    assert_eq!(run(&solved(), "solved-build", " ... ok"), numbers, "green when solved");
 }
