@@ -7,6 +7,8 @@
 //! up only if its listener is slow. Nobody is kept walking for the others: after `MOST_WALKS` the keeper is called and
 //! takes over.
 //!
+//! A message that few listeners of a big room want takes no walk: its speaker writes to those few at once.
+//!
 //! **The second hand.** In a big room, listeners wait for one core's walk. So a speaker that is alone calls the keeper
 //! on its way. The keeper walks from the other end; when they meet, each finds the letterboxes empty. With many
 //! speakers there are hands enough.
@@ -119,7 +121,7 @@ impl Carriers {
     /// looks whether more was posted, with a full fence in between.
     pub fn lend_a_hand(&self, reached: usize, snapshot: Snapshots<'_>) {
         let is_big = reached >= BIG_ROOM;
-        if reached == 0 {
+        if reached == 0 || self.behind() == 0 {
             return;
         }
         if is_big && !self.rest_left().is_zero() && !self.are_far_behind() {

@@ -12,16 +12,20 @@ use std::collections::VecDeque;
 use crate::clock::now_micros;
 use crate::counters::Counters;
 use crate::room::ahead::Ahead;
-use crate::room::carriers::{Carriers, Snapshot};
+use crate::room::carriers::{BIG_ROOM, Carriers, Snapshot};
 use crate::room::commit_queue::{CommitQueue, OnCommit};
 use crate::room::frame::Letter;
 use crate::room::history::History;
 use crate::room::letterbox::Letterbox;
 use crate::room::message::{Digest, Message, Receipt, Refused, next_id};
 use crate::room::replay::{Point, Replay, Restored, Since};
-use crate::room::subscription::Subscription;
+use crate::room::subscription::{Subscription, sign_of};
 use crate::room::things::{Thing, Things};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Receiver, bounded, lock};
+
+/// In a big room, letters of a message that reaches at most so many listeners are carried by hand, without a walk along
+/// all letterboxes.
+const FEW: usize = 4;
 
 /// The room: listeners, history and ids behind one lock, and the count of carried messages.
 pub struct Hub {
@@ -69,6 +73,9 @@ pub type Follower = Box<dyn Fn(&Message) + Send + Sync>;
 
 struct Listener {
     wants: Subscription,
+    /// The [sign](Subscription::sign) of its channels. It stands here, because among a thousand listeners on channels of
+    /// their own, a look at each one's channel takes most of the time under the lock (the scenario flat-channels).
+    sign: u64,
     /// The newest id that the listener has already heard at another server.
     heard: u64,
     letterbox: Arc<Letterbox>,
@@ -127,7 +134,7 @@ impl Hub {
             (heard, replay) = self.replay(&mut room, &wants, since);
             letterbox.put_before(replay);
         }
-        room.listeners.push(Listener { wants, heard, letterbox: letterbox.clone() });
+        room.listeners.push(Listener { sign: wants.sign(), wants, heard, letterbox: letterbox.clone() });
         room.snapshot = None;
         Ok(())
     }
@@ -239,9 +246,14 @@ impl Hub {
 
         // Posting is made of locked instructions, which the processor does not overlap. This fetches the memory they
         // need overlapped: a thousand posts take two thirds of the time.
-        room.listeners.iter().for_each(|listener| listener.letterbox.look_ahead());
+        let sign = sign_of(&letter.message.channel);
+        let likely = room.listeners.iter().filter(|listener| listener.sign & sign != 0);
+        likely.for_each(|listener| listener.letterbox.look_ahead());
+        let mut few = vec![];
+        let most_few = if room.listeners.len() >= BIG_ROOM { FEW } else { 0 };
         room.listeners.retain(|listener| {
-            if letter.message.id <= listener.heard || !listener.wants.takes(&letter.message) {
+            let is_likely = listener.sign & sign != 0 && letter.message.id > listener.heard;
+            if !is_likely || !listener.wants.takes(&letter.message) {
                 return true;
             }
             let waiting = listener.letterbox.post(&letter);
@@ -249,18 +261,23 @@ impl Hub {
                 Some(waiting) => (receipt.listeners, fullest) = (receipt.listeners + 1, fullest.max(waiting)),
                 None => slow.push(listener.letterbox.clone()),
             }
+            if waiting.is_some() && receipt.listeners <= most_few {
+                few.push(listener.letterbox.clone());
+            }
             waiting.is_some()
         });
         if !slow.is_empty() {
             room.snapshot = None;
         }
-        if receipt.listeners > 0 {
-            self.carriers.note_posted();
+        if receipt.listeners > few.len() {
+            few.clear();
+            self.carriers.note_posted(); // a walk carries it
         }
         let (superseded, evicted) = room.things.note(&letter.message);
         room.history.keep_at(letter.message.clone(), said_at, superseded);
         self.counters.published(receipt.listeners as u64, fullest as u64);
         drop(guard);
+        few.iter().for_each(|letterbox| letterbox.carry());
         slow.iter().for_each(|letterbox| letterbox.hang_up());
         if evicted && !self.too_many_things.swap(true, Ordering::Relaxed) {
             log::warn!("more things than may be known; the longest silent go (--things)");

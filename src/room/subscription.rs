@@ -37,6 +37,16 @@ impl Subscription {
             && (self.statuses.is_empty() || self.statuses.iter().any(is_wanted))
     }
 
+    /// The sign of the channels that are heard. If it has no bit in common with the [sign of a channel](sign_of), nothing
+    /// that is said there is wanted.
+    pub fn sign(&self) -> u64 {
+        if self.channels.is_empty() {
+            u64::MAX
+        } else {
+            self.channels.split(',').fold(0, |sign, top| sign | bit_of(top))
+        }
+    }
+
     /// Whether a message on `channel` with this `event` is wanted, if its status is.
     pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
         (self.channels.is_empty() || self.channels.split(',').any(|top| is_within(channel, top)))
@@ -46,6 +56,18 @@ impl Subscription {
                 Events::Only(events) => events.iter().any(|wanted| wanted == event),
             }
     }
+}
+
+/// The sign of `channel`: the bits of this channel and of all channels above it.
+pub fn sign_of(channel: &str) -> u64 {
+    let above = channel.match_indices('/').map(|(end, _)| &channel[..end]);
+    above.fold(bit_of(channel), |sign, top| sign | bit_of(top))
+}
+
+/// One of 64 bits, which one channel always has, and others may have too (Fibonacci hashing).
+fn bit_of(channel: &str) -> u64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    1 << (channel.bytes().fold(0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(GOLDEN)) >> 58)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -61,6 +83,7 @@ mod tests {
             message.channel = said_on.to_owned();
             message.event = event.to_owned().into();
             assert_eq!(wants.takes(&message), expected, "{wants:?} {said_on} {event}");
+            assert!(!expected || wants.sign() & sign_of(said_on) != 0, "{wants:?} {said_on}");
         };
         check("", Events::AllButQuiet, "", "message", true);
         check("", Events::AllButQuiet, "a/b", "ci", true);

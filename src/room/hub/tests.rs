@@ -12,10 +12,30 @@ pub fn everything() -> Subscription {
 }
 
 pub fn join(hub: &Hub, queue: usize) -> (Recipient, std::sync::Arc<MemoryWire>) {
+    join_on(hub, queue, everything())
+}
+
+fn join_on(hub: &Hub, queue: usize, wants: Subscription) -> (Recipient, std::sync::Arc<MemoryWire>) {
     let wire = MemoryWire::new(usize::MAX);
     let recipient = Recipient::new(wire.clone(), Format::Lines, false, vec![], queue);
-    hub.join(everything(), None, recipient.letterbox()).unwrap();
+    hub.join(wants, None, recipient.letterbox()).unwrap();
     (recipient, wire)
+}
+
+#[test]
+fn in_a_big_room_what_few_want_is_carried_to_them_without_a_walk() {
+    let hub = hub(3 * BIG_ROOM, 8);
+    let on = |channel: usize| Subscription { channels: format!("a{channel}"), ..everything() };
+    let rooms: Vec<_> = (0..2 * BIG_ROOM).map(|number| join_on(&hub, 8, on(number % BIG_ROOM))).collect();
+    let said = hub.publish(Message { channel: "a7/b".to_owned(), ..message("one") }).unwrap();
+    assert_eq!((said.listeners, hub.carriers.posted()), (2, 0));
+    hub.lend_a_hand(said.listeners);
+    for (number, (_, wire)) in rooms.iter().enumerate() {
+        assert_eq!(wire.text(), if number % BIG_ROOM == 7 { "one\r\n" } else { "" }, "{number}");
+    }
+    let _crowd: Vec<_> = (0..=FEW).map(|_| join_on(&hub, 8, on(9))).collect();
+    hub.publish(Message { channel: "a9".to_owned(), ..message("two") }).unwrap();
+    assert_eq!(hub.carriers.posted(), 1, "a walk carries what more of them want");
 }
 
 #[test]
