@@ -351,35 +351,44 @@ impl Pen {
     /// socket is full.
     fn write_until_full(&mut self, letterbox: &Letterbox) -> io::Result<()> {
         loop {
-            if self.half_sent.is_empty() {
-                self.gather(letterbox)?;
-            }
-            if self.half_sent.is_empty() {
+            let alone = if self.half_sent.is_empty() { self.gather(letterbox)? } else { None };
+            let bytes = alone.as_ref().map_or(&self.half_sent[..], |letter| letter.frame(self.format, self.chunked));
+            if bytes.is_empty() {
                 return Ok(());
             }
-            let sent = letterbox.wire.send_now(&self.half_sent)?;
+            let sent = letterbox.wire.send_now(bytes);
+            let taken = *sent.as_ref().unwrap_or(&0);
+            match alone {
+                Some(_) => self.half_sent = bytes[taken..].to_vec(),
+                None => drop(self.half_sent.drain(..taken)),
+            }
+            sent?;
             (self.last_sent, self.begun) = (Instant::now(), true);
-            self.half_sent.drain(..sent);
         }
     }
 
-    /// Takes what goes out next: a piece of the earlier messages, or else letters.
-    fn gather(&mut self, letterbox: &Letterbox) -> io::Result<()> {
+    /// Takes what goes out next: a piece of the earlier messages, or else letters. A letter that lies there alone is
+    /// returned: it goes out as it is, and its bytes are not copied.
+    fn gather(&mut self, letterbox: &Letterbox) -> io::Result<Option<Arc<Letter>>> {
         let Some(letters) = &self.letters else { return Err(ErrorKind::NotConnected.into()) }; // closed
         if !self.past.is_empty() {
             self.half_sent = frame::run(&mut self.past, self.format, self.chunked, PIECE_BYTES);
-            return Ok(());
+            return Ok(None);
         }
         (self.past, self.half_sent) = (Replay::default(), Vec::new());
         let waiting = letterbox.waiting.load(Ordering::Relaxed);
-        let mut taken = 0;
+        let (mut taken, mut alone) = (0, None);
         while taken < waiting && self.half_sent.len() < BATCH_BYTES {
             let Ok(letter) = letters.try_recv() else { break };
             taken += 1;
-            self.half_sent.extend_from_slice(letter.frame(self.format, self.chunked));
+            if waiting == 1 {
+                alone = Some(letter);
+            } else {
+                self.half_sent.extend_from_slice(letter.frame(self.format, self.chunked));
+            }
         }
         letterbox.waiting.fetch_sub(taken, Ordering::Relaxed);
-        Ok(())
+        Ok(alone)
     }
 }
 
