@@ -78,7 +78,7 @@
 //! | main | 1 | the receiver of signals | SIGINT, SIGTERM, SIGHUP | the others have ended, or after 5 s |
 //! | log | 1 | stderr; lines to write | a line that is logged | the process ends, after 0.5 s for the lines that are left |
 //! | ctrl-c | 1 (the ctrlc crate's) | a signal | a signal | the process ends |
-//! | waiting | one for each core; up to four where some of them carry messages along a crowd | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | more than one for each core have waited for 10 s, or the server stops |
+//! | waiting | one for each core | epoll | a connection, bytes on one, its end; messages that are kept, to be answered | the server stops |
 //! | listener | one for each listener | its own bell; its socket; when the stream has ended, the channel of the next listener | the bell, or the heartbeat's time; bytes, or room for them; a listener that joins | the stream has ended for 5 s, or the server stops |
 //! | conversation | one for a long answer | its socket | bytes, or room for them | the answer ends |
 //! | committer | 1 with `--store` or `--redis`, else none | the [`commit_queue`](room::commit_queue); the disk, or Redis for 1.9 s | a message that is handed in | the hub is closed, and all that was handed in is kept |

@@ -5,11 +5,11 @@
 //! Newcomers are told once and not again until [`Watch::await_newcomers`], so only one thread at a time accepts.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
@@ -42,8 +42,6 @@ pub enum Event {
         /// Whether the peer has closed its sending side, or the connection.
         left: bool,
     },
-    /// The time to wait is over.
-    Nothing,
     /// Another thread of ours has left something to do.
     Call,
     /// The server stops.
@@ -65,35 +63,40 @@ impl Watch {
         Ok(Watch { epoll, stop, call })
     }
 
-    /// Waits for an event, at most for `limit` if there is one.
-    pub fn wait(&self, limit: Option<Duration>) -> Event {
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut events = Vec::with_capacity(1);
-        while epoll::wait(&self.epoll, spare_capacity(&mut events), limit.as_ref()).is_err() {} // interrupted
-        match events.first() {
-            None => Event::Nothing,
-            Some(&epoll::Event { data, flags }) => match data.u64() {
-                NEWCOMER => Event::Newcomer,
-                STOP => Event::Stop,
-                CALL => Event::Call,
-                key => Event::Arrival {
-                    key,
-                    left: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
-                },
-            },
+    /// Waits for an event.
+    pub fn wait(&self) -> Event {
+        loop {
+            if let Some(event) = self.look(None) {
+                return event;
+            }
         }
     }
 
     /// Polls for an event for as long as `limit` without sleeping; other threads may get the processor in between.
-    pub fn spin(&self, limit: Duration) -> Event {
+    pub fn spin(&self, limit: Duration) -> Option<Event> {
         let begun = Instant::now();
         loop {
-            let event = self.wait(Some(Duration::ZERO));
-            if event != Event::Nothing || begun.elapsed() >= limit {
+            let event = self.look(Some(&Timespec::default()));
+            if event.is_some() || begun.elapsed() >= limit {
                 return event;
             }
             thread::yield_now();
         }
+    }
+
+    /// The next event, if one comes within `limit`. It may be interrupted (epoll_wait(2)).
+    fn look(&self, limit: Option<&Timespec>) -> Option<Event> {
+        let mut event = [const { MaybeUninit::uninit() }];
+        let (events, _) = epoll::wait(&self.epoll, &mut event, limit).ok()?;
+        let &mut epoll::Event { data, flags } = events.first_mut()?;
+        Some(match data.u64() {
+            NEWCOMER => Event::Newcomer,
+            STOP => Event::Stop,
+            CALL => Event::Call,
+            key => {
+                Event::Arrival { key, left: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) }
+            }
+        })
     }
 
     /// Watches a connection until it is closed. Bytes that came before are told too.
@@ -131,11 +134,11 @@ mod tests {
     fn who_spins_finds_what_has_happened_once_and_does_not_wait_for_ever() {
         let listening = Listening::open(&Bind::Address("127.0.0.1:0".to_owned()), 0o660).unwrap();
         let watch = Watch::new(&listening).unwrap();
-        assert_eq!(watch.spin(Duration::ZERO), Event::Nothing);
+        assert_eq!(watch.spin(Duration::ZERO), None);
         watch.call();
-        assert_eq!(watch.spin(Duration::from_secs(60)), Event::Call);
+        assert_eq!(watch.spin(Duration::from_secs(60)), Some(Event::Call));
         let (begun, limit) = (Instant::now(), Duration::from_millis(2));
-        assert_eq!(watch.spin(limit), Event::Nothing);
+        assert_eq!(watch.spin(limit), None);
         assert!(begun.elapsed() >= limit);
     }
 }

@@ -10,11 +10,10 @@ use crate::http::framing::Stage;
 use crate::http::gate::Polled;
 use crate::http::refusal::Refusal;
 use crate::journal;
-use crate::room::carriers::BIG_ROOM;
 use crate::room::wire::Wire;
 use crate::serve::connections::{Awaited, Parked, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot};
-use crate::serve::threads::{MOST_WAITING_PART, STACK_BYTES, survives};
+use crate::serve::threads::{STACK_BYTES, survives};
 use crate::sync::lock;
 
 impl Server {
@@ -131,7 +130,7 @@ impl Server {
             most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
             survives(|| self.answer_one_kept(one));
         }
-        survives(|| self.lend_a_hand(most_reached));
+        survives(|| self.service.hub.lend_a_hand(most_reached));
     }
 
     fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
@@ -144,15 +143,8 @@ impl Server {
     #[inline(never)] // for the reason given at `go_on`
     fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
         let Outcome { after, reached } = self.service.answer(exchange);
-        self.lend_a_hand(reached);
-        after
-    }
-
-    fn lend_a_hand(self: &Arc<Server>, reached: usize) {
-        if reached >= BIG_ROOM {
-            self.leave_somebody_waiting(self.cores * MOST_WAITING_PART);
-        }
         self.service.hub.lend_a_hand(reached);
+        after
     }
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
@@ -311,11 +303,9 @@ mod tests {
         }
     }
 
-    /// Waits until the only connection is parked and all threads wait.
+    /// Waits until the only connection is parked.
     fn wait_until_idle(server: &Server) {
-        while longest_silent(server.connections().all(), None).is_empty()
-            || server.waiting.load(Ordering::SeqCst) < server.threads.load(Ordering::SeqCst)
-        {
+        while longest_silent(server.connections().all(), None).is_empty() {
             thread::yield_now();
         }
     }

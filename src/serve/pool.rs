@@ -83,7 +83,6 @@ impl Pool {
             most_open,
             full: AtomicBool::new(false),
             threads: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
             cores: thread::available_parallelism().map_or(1, usize::from),
             kept: Mutex::default(),
             lives: (Mutex::new(Some(next_life)), lives),

@@ -42,9 +42,7 @@ pub struct Server {
     pub(super) full: AtomicBool,
     /// How many threads wait or answer.
     pub(super) threads: AtomicUsize,
-    /// How many of these threads wait.
-    pub(super) waiting: AtomicUsize,
-    /// The fewest threads that wait or answer: one per core.
+    /// How many threads are to wait or answer: one per core.
     pub(super) cores: usize,
     /// Conversations to be answered, because their message is kept or refused. Locked for moments only. The thread that
     /// puts in the first one calls a waiting thread.

@@ -21,13 +21,6 @@ pub(super) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } 
 /// the reserved size counts if address space is limited (`ulimit -v`).
 const LISTENER_STACK_BYTES: usize = STACK_BYTES / 4;
 
-/// The most threads that wait or answer, for each core. More than one, because to carry a message to many listeners
-/// takes a while.
-pub(super) const MOST_WAITING_PART: usize = 4;
-
-/// How long a spare thread waits before it ends. A thread is spare if enough others wait or answer.
-const SPARE_TIME: Duration = Duration::from_secs(10);
-
 /// How long the thread of a listener that has left waits for another listener before it ends. If 2,000 listeners are cut
 /// off at once and come back, 1.8 times as many join in a second as without it, each at half the processor time ("joins
 /// again" of `scripts/bench/pairs.py`).
@@ -104,36 +97,17 @@ impl Server {
         }
     }
 
-    /// Makes sure that another thread waits, unless `enough` threads wait or answer. A thread calls it before work that
-    /// takes a while.
-    pub(super) fn leave_somebody_waiting(self: &Arc<Server>, enough: usize) {
-        if self.waiting.load(Ordering::SeqCst) == 0 && self.threads.load(Ordering::SeqCst) < enough {
-            let _ = self.start_waiting_thread(); // if it fails, the threads that are here do the work
-        }
-    }
-
-    /// The life of a thread that waits: it takes an event, serves it, and waits again. It ends when it is spare or the
-    /// server stops.
+    /// The life of a thread that waits: it takes an event, serves it, and waits again until the server stops.
     fn wait_and_serve(self: &Arc<Server>) {
-        let (mut last, mut in_lockstep) = (Event::Nothing, false);
+        let (mut last, mut in_lockstep) = (None, false);
         loop {
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            // The others sleep on, however long nothing comes.
-            let is_spare = self.threads.load(Ordering::SeqCst) > self.cores;
             let begun = Instant::now();
-            let mut event = if in_lockstep { self.watch.spin(LOCKSTEP) } else { Event::Nothing };
-            if event == Event::Nothing {
-                event = self.watch.wait(is_spare.then_some(SPARE_TIME));
-            }
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            let is_same = event == last && matches!(event, Event::Arrival { .. });
+            let soon = if in_lockstep { self.watch.spin(LOCKSTEP) } else { None };
+            let event = soon.unwrap_or_else(|| self.watch.wait());
+            let is_same = last == Some(event) && matches!(event, Event::Arrival { .. });
             in_lockstep = is_same && begun.elapsed() < LOCKSTEP;
-            last = event;
+            last = Some(event);
             match event {
-                Event::Nothing if self.threads.fetch_sub(1, Ordering::SeqCst) > self.cores => return,
-                Event::Nothing => {
-                    self.threads.fetch_add(1, Ordering::SeqCst); // it is not spare after all
-                }
                 Event::Call => self.answer_kept(),
                 Event::Stop => return self.answer_kept(), // a called thread may have seen the stop instead
                 // No thread is told of newcomers until this is done. If it panics, the keeper watches for them again.
