@@ -184,7 +184,7 @@ def kept():
 FAMILIES = {
     "Saying": (say(10, 9001), say(1, 0), say(16, 0)),
     "Keeping": (kept(),),
-    "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4), fanout(10_000, 2)),
+    "Fan-out, paced": (fanout(100, 200), fanout(1000, 30), fanout(5000, 4), fanout(9500, 2)),
     "Fan-out, flat out": (fanout(100, 0), fanout(1000, 0)),
     "Channels, long messages": (channels(1000, 2000), channels(1000, 0), long_messages(100, 20)),
     "Joining, memory, start": (
