@@ -24,9 +24,9 @@ const SOON: Duration = Duration::from_millis(25);
 const TICKS_TO_GIVE_BACK: u32 = 60;
 
 impl Server {
-    /// Starts the keeper. It carries letters when speakers call it, as a second hand. At each tick it starts missing
-    /// threads, watches for newcomers again, closes connections that have waited too long, says which hosts have fallen
-    /// silent, and logs the counts of troubles. Once a minute it gives memory back.
+    /// Starts the keeper. It carries letters when speakers call it, as a second hand. At each tick it watches
+    /// for newcomers again, closes connections that have waited too long, says which hosts have fallen silent, and logs
+    /// the counts of troubles. Once a minute it gives memory back.
     ///
     /// # Errors
     /// That of starting a thread.
@@ -40,7 +40,6 @@ impl Server {
                     server.service.hub.lend_a_second_hand();
                 }
                 if Instant::now() >= next_tick {
-                    server.replenish();
                     server.look_for_newcomers_again();
                     server.end_overdue();
                     let is_more = handlers::tick(&server.service.hosts, &server.service.hub);

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,8 +82,6 @@ impl Pool {
             connections: Mutex::default(),
             most_open,
             full: AtomicBool::new(false),
-            threads: AtomicUsize::new(0),
-            cores: thread::available_parallelism().map_or(1, usize::from),
             kept: Mutex::default(),
             lives: (Mutex::new(Some(next_life)), lives),
             stopping: AtomicBool::new(false),
@@ -98,8 +96,7 @@ impl Pool {
                 life(&service.hub, &|| service.hosts.listen_anew(Instant::now()));
             })?;
         }
-        server.start_waiting_thread()?;
-        server.replenish();
+        server.start_waiting_threads()?;
         Ok(Pool { server, ended })
     }
 

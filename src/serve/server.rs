@@ -1,7 +1,7 @@
 //! The state that all threads of the pool share, and the connections that they hold.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -40,10 +40,6 @@ pub struct Server {
     /// Set while there is no room for newcomers and nobody watches for them. Cleared when a connection is closed or the
     /// keeper looks around.
     pub(super) full: AtomicBool,
-    /// How many threads wait or answer.
-    pub(super) threads: AtomicUsize,
-    /// How many threads are to wait or answer: one per core.
-    pub(super) cores: usize,
     /// Conversations to be answered, because their message is kept or refused. Locked for moments only. The thread that
     /// puts in the first one calls a waiting thread.
     pub(super) kept: Mutex<Vec<Kept>>,

@@ -76,25 +76,23 @@ impl Server {
         })
     }
 
-    /// Starts a thread that waits for events and serves them.
-    pub(super) fn start_waiting_thread(self: &Arc<Server>) -> io::Result<()> {
-        let server = self.clone();
-        self.threads.fetch_add(1, Ordering::SeqCst);
-        let started = self.start_thread("waiting", STACK_BYTES, move || server.wait_and_serve());
-        if started.is_err() {
-            self.threads.fetch_sub(1, Ordering::SeqCst);
-        }
-        started
-    }
-
-    /// Starts the threads that are missing: one per core has to wait or answer.
-    pub(super) fn replenish(self: &Arc<Server>) {
-        while self.threads.load(Ordering::SeqCst) < self.cores && !self.stopping() {
-            if let Err(error) = self.start_waiting_thread() {
-                journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); the others do its work"));
-                return;
+    /// Starts the threads that wait for events and serve them: one for each core, or as many as can be started.
+    ///
+    /// # Errors
+    /// That of starting a thread, if none can be started.
+    pub(super) fn start_waiting_threads(self: &Arc<Server>) -> io::Result<()> {
+        for started in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let server = self.clone();
+            match self.start_thread("waiting", STACK_BYTES, move || server.wait_and_serve()) {
+                Err(error) if started == 0 => return Err(error),
+                Err(error) => {
+                    journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); the others do its work"));
+                    break;
+                }
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 
     /// The life of a thread that waits: it takes an event, serves it, and waits again until the server stops.
