@@ -229,8 +229,8 @@
 //!
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
 //! each `write` is a system call, and a thousand listeners are a thousand of them. The floor of the benchmark does
-//! little else, and spends 5.10 us for each delivery. nginx with nchan writes to 1,000 listeners before it answers, and
-//! its `/say` takes 5.47 ms (p50); aloud posts and answers, in 0.651 ms. And that is while all goes well. One socket
+//! little else, and spends 8.96 us for each delivery. nginx with nchan writes to 1,000 listeners before it answers, and
+//! its `/say` takes 11.9 ms (p50); aloud posts and answers, in 1.58 ms. And that is while all goes well. One socket
 //! whose buffer is full would hold the lock until its listener reads, or is given up after [12
 //! s](crate::room::wire::STALL_LIMIT). All who speak, join or leave would wait with it.
 //!
@@ -314,7 +314,7 @@
 //! runs the unchanged code through every order in which its threads can meet. Take one of the two fences away, and the
 //! check shows you the order that loses a letter.
 //!
-//! **The gain.** CPU for each delivery with 1,000 listeners: 6.54 us here, 11.9 us from a program in Go that wakes
+//! **The gain.** CPU for each delivery with 1,000 listeners: 9.58 us here, 16.8 us from a program in Go that wakes
 //! every listener by its own channel.
 //!
 //! # 4. Leader and followers: who waits for newcomers
@@ -400,27 +400,27 @@
 //! test compares them. They cut both ways.
 //!
 //! **... async?** Because a broadcast is few events that reach many, and not many events. With 1,000 listeners a
-//! message is heard after 5.47 ms (p50) here and after 7.08 ms from axum on tokio. Flat out it is 2,780,055 deliveries
-//! a second against 1,143,169. A listener costs 13.9 kB here and 19.2 kB there. In return, the kernel needs 27.6 kB
-//! against 5.32 kB; 2,000 listeners join at 10,783 a second against 17,456; and 16 clients that speak without a pause
-//! are served 61,259 times a second against 92,278. If you have tens of thousands of listeners that rarely hear
+//! message is heard after 7.96 ms (p50) here and after 8.39 ms from axum on tokio. Flat out it is 1,684,407 deliveries
+//! a second against 664,213. A listener costs 13.5 kB here and 20.8 kB there. 16 clients that speak without a pause are
+//! served 51,678 times a second against 50,598. In return, the kernel needs 25.7 kB against 5.07 kB, and 2,000
+//! listeners join at 6,832 a second against 10,176. If you have tens of thousands of listeners that rarely hear
 //! anything, take the evented one. No table shows this: a backtrace here says who waits for what, and the whole server
 //! reads from top to bottom.
 //!
 //! **... one thread per core for everything?** That is nginx: a loop that never blocks, all state in it, no lock at
-//! all. With nchan on top a listener costs 10.4 kB, and listeners join at 38,835 a second against 10,783. But
-//! work that takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core:
-//! `/say` takes 5.47 ms (p50, 1,000 listeners) against 0.651 ms. And every function has to be written as a machine of
-//! states that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients
-//! that are silent ([`watch`](crate::net::watch)).
+//! all. With nchan on top a listener costs 10.9 kB, and listeners join at 18,906 a second against 6,832. But work that
+//! takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core: `/say`
+//! takes 11.9 ms (p50, 1,000 listeners) against 1.58 ms. And every function has to be written as a machine of states
+//! that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients that are
+//! silent ([`watch`](crate::net::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
-//! hung up on 2 of them in its worst round, and 4,748 deliveries were lost; here 0 were hung up on, because a speaker
+//! hung up on 60 of them in its worst round, and 11,356 deliveries were lost; here 0 were hung up on, because a speaker
 //! that is far ahead carries letters before it speaks again.
 //!
-//! **... a lock held while writing?** See chapter 2: 5.47 ms against 0.651 ms when all goes well, and 12 s when it
-//! does not.
+//! **... a lock held while writing?** See chapter 2: 11.9 ms against 1.58 ms when all goes well, and 12 s when it does
+//! not.
 //!
 //! **... no locks at all?** A lock that nobody waits for is one atomic instruction. Locks are slow because of the work
 //! done under them. Under these there is none.

@@ -1,7 +1,7 @@
 //! Promise: each figure of the lesson (`src/lesson.rs`) is one of `scripts/bench/results.md`, as it stands there now.
 
 /// The sentences with figures. `{SCENARIO|ROW|SERVER}` is a cell of the results.
-const SENTENCES: [&str; 10] = [
+const SENTENCES: [&str; 11] = [
     "spends {1,000 listeners, 30 messages/s|CPU per delivery (us)|floor} us for each delivery",
     "its `/say` takes {1,000 listeners, 30 messages/s|`/say` p50 (ms)|nchan} ms (p50); aloud posts and answers, in \
      {1,000 listeners, 30 messages/s|`/say` p50 (ms)|aloud} ms",
@@ -13,12 +13,12 @@ const SENTENCES: [&str; 10] = [
      {1,000 listeners, flat out|deliveries/s|axum}. A listener costs \
      {memory, 1,000 listeners|RSS per listener (kB)|aloud} kB here and \
      {memory, 1,000 listeners|RSS per listener (kB)|axum} kB there.",
+    "16 clients that speak without a pause are served {`/say` flat out, 16 connections|requests/s|aloud} times a second \
+     against {`/say` flat out, 16 connections|requests/s|axum}.",
     "the kernel needs {memory, 1,000 listeners|kernel memory per listener, both ends (kB)|aloud} kB against \
-     {memory, 1,000 listeners|kernel memory per listener, both ends (kB)|axum} kB; 2,000 listeners join at \
+     {memory, 1,000 listeners|kernel memory per listener, both ends (kB)|axum} kB, and 2,000 listeners join at \
      {2,000 joins, at most 64 at a time|joins/s|aloud} a second against \
-     {2,000 joins, at most 64 at a time|joins/s|axum}; and 16 clients that speak without a pause are served \
-     {`/say` flat out, 16 connections|requests/s|aloud} times a second against \
-     {`/say` flat out, 16 connections|requests/s|axum}.",
+     {2,000 joins, at most 64 at a time|joins/s|axum}.",
     "a listener costs {memory, 1,000 listeners|RSS per listener (kB)|nchan} kB, and listeners join at \
      {2,000 joins, at most 64 at a time|joins/s|nchan} a second against \
      {2,000 joins, at most 64 at a time|joins/s|aloud}.",
