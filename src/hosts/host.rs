@@ -70,7 +70,7 @@ pub struct Host {
     pub(super) state: State,
     /// Since when it is in that state.
     since: Instant,
-    /// The id of the message that said so, or of its last beat, whichever is newer.
+    /// The id of the message that said so, or of its last beat, whichever is newer; 0 if it is not known yet.
     pub(super) last: u64,
     pub(super) heard: Instant,
     /// Whether `heard` is the time of a beat. It is not after a restart.
@@ -185,7 +185,8 @@ impl Host {
         format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))
     }
 
-    /// The change that a beat brings; `None` if there is none. The change to the state `waiting` waits to be said.
+    /// The change that a beat brings; `None` if there is none. That a host is known from now on is one too. The change
+    /// to the state `waiting` waits to be said.
     pub(super) fn news_by_beat(&self, beat: &Beat, waiting: Option<State>, now: Instant) -> Option<Announcement> {
         let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);
@@ -203,6 +204,7 @@ impl Host {
                 format!("is well again after {}{also}", spoken(now.saturating_duration_since(self.since)))
             }
             (State::Up, State::Late | State::Down, None) => format!("is up again after {}{also}", self.silence(now)),
+            _ if self.last == 0 => "is up".to_owned(),
             _ if rebooted => "has rebooted".to_owned(),
             _ if (every, grace) != (self.every, self.grace) => {
                 let grace = grace.map(|grace| format!(", {} of grace", spoken(grace))).unwrap_or_default();
@@ -260,15 +262,8 @@ impl Host {
         } else if state != said && changes > MOST_CHANGES {
             line = format!("flaps: {changes} changes in {}; not said until it is stable", spoken(FLAP_SPAN));
         }
-        announcement(&self.name, state, self.last, line, fields)
-    }
-
-    /// The announcement that it is known from now on.
-    pub(super) fn news_of_a_new_one(&self, beat: &Beat, now: Instant) -> Announcement {
-        let fields = fields(State::Up, self.rhythm(beat));
-        let is_up = || self.news(State::Up, State::Up, "is up".to_owned(), fields, now);
-        let failed = beat.failure.as_ref().and_then(|_| self.news_by_beat(beat, None, now));
-        Announcement { once: None, ..failed.unwrap_or_else(is_up) }
+        let news = announcement(&self.name, state, self.last, line, fields);
+        Announcement { once: news.once.filter(|_| self.last > 0), ..news }
     }
 }
 

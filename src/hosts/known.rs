@@ -91,10 +91,9 @@ impl Hosts {
             }
             found => found.unwrap_or(&new),
         };
-        let change = match (known.hosts.contains_key(host), waiting) {
-            (true, _) => found.news_by_beat(&beat, waiting, now),
-            (false, None) => Some(found.news_of_a_new_one(&beat, now)),
-            (false, Some(_)) => None, // that it is known waits to be said already
+        let change = match waiting {
+            Some(_) if found.last == 0 => None, // that it is known waits to be said already
+            _ => found.news_by_beat(&beat, waiting, now),
         };
         let state = State::by(&beat, waiting.unwrap_or(found.state));
         let mut fields = fields(state, found.rhythm(&beat));
