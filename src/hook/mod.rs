@@ -7,10 +7,10 @@
 //!                               └▶ template, by the query
 //! ```
 //!
-//! A sender cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery gets an
-//! empty 200, even if aloud makes nothing of it; only a bad secret is a 401. A delivery that cannot be read is said to
-//! have come. A field that is missing, null or of another type than documented counts as absent: the line gets shorter,
-//! and without the fields that matter there is no line.
+//! A sender cannot read a refusal: it shows it to nobody, and after a few it switches the hook off. So every delivery
+//! gets an empty 200, even if aloud makes nothing of it. Only a bad secret is a 401. If a delivery cannot be read,
+//! aloud says that it has come. A field that is missing, null or of another type than documented counts as absent: the
+//! line gets shorter, and without the fields that matter there is no line.
 //!
 //! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only listeners
 //! that ask for it hear; all else as [`CI_EVENT`](crate::room::message::CI_EVENT). Redeliveries are not published
@@ -48,12 +48,12 @@ use payload::Payload;
 use sender::Header;
 pub use sender::Sender;
 
-/// How much of a delivery is kept, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a
-/// forge lists in full is a few hundred. Of a longer one the beginning is read.
+/// How much of a delivery is kept, in bytes. A pipeline of a hundred jobs takes some 100 kB, and a push of the most
+/// commits that a forge lists takes a few hundred. Only the beginning of a longer delivery is read.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Reads a delivery; nothing if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
-/// as with a recorded delivery sent by hand, the payload tells.
+/// Reads a delivery to `channel`; nothing if aloud makes nothing of it. `event` is the header that names the event. If
+/// it is empty, as with a recorded delivery sent by hand, the payload names it.
 pub fn read(sender: Sender, channel: &str, event: &str, payload: &Value) -> Vec<Notice> {
     let payload = Payload(payload);
     match sender {

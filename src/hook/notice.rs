@@ -4,7 +4,7 @@
 use crate::http::form::KEY_LIMIT;
 use crate::room::message::{Digest, Message, digest_of};
 
-/// What one delivery, or one alert in it, tells.
+/// The content of a delivery, or of one alert in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notice {
     /// The message that is published if this is news. The whole line, the project and the sentence, is its text and its
@@ -27,7 +27,7 @@ pub fn is_over(status: &str) -> bool {
     !["queued", "waiting", "running"].contains(&status)
 }
 
-/// A thing's `name` as a key. Of one that is too long the end is cut, and what tells it from all others is appended.
+/// A thing's `name` as a key. A name that is too long is cut, and a digest that tells it from all others is appended.
 pub fn key_of(name: &str) -> String {
     if name.chars().count() <= KEY_LIMIT {
         return name.to_owned();

@@ -121,8 +121,8 @@ impl Host {
     }
 
     /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
-    /// It is in its state since `since`, unless the message tells, and it is `clock` now, both in microseconds since
-    /// 1970.
+    /// If the message does not tell since when the host is in its state, that is `since`. The time now is `clock`. Both
+    /// are in microseconds since 1970.
     pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
         let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
         let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
@@ -137,7 +137,7 @@ impl Host {
         host
     }
 
-    /// Takes over what `message` says: that it is in `state`.
+    /// Takes over the change to `state` that `message` tells.
     pub(super) fn take_state(&mut self, message: &Message, state: State, now: Instant) {
         if state != self.state {
             (self.state, self.since) = (state, now);
@@ -179,7 +179,7 @@ impl Host {
         self.changes.iter().filter(|change| now.saturating_duration_since(**change) < FLAP_SPAN).count()
     }
 
-    /// For how long it has been silent, as one says it.
+    /// For how long it has been silent, in words.
     fn silence(&self, now: Instant) -> String {
         let least = if self.beaten { "" } else { "at least " };
         format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))

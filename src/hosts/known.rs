@@ -392,7 +392,7 @@ mod tests {
         servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
         let older = Message { id: servers.ids, ..Message::clone(&servers.things.all().next().unwrap().message) };
         servers.each[0].follow(&older, || servers.at(36));
-        assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
+        assert_eq!(servers.states(36), [State::Up; 3], "an older message changes nothing");
         (37..81).for_each(|second| servers.tick(second));
         let (up, beat) = servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap();
         servers.announce(1, 81, up);
@@ -403,9 +403,9 @@ mod tests {
             "67: web1 is down: last heard 31 s ago",
             "81: web1 is up again after 45 s",
         ];
-        assert_eq!(servers.said[2..], said, "who looks between the two does not take it for silent");
+        assert_eq!(servers.said[2..], said, "a server that looks between the two does not take it for silent");
         servers.say(81, message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), None);
-        assert_eq!(servers.states(81).len(), 3, "nor does what is no beat");
+        assert_eq!(servers.states(81).len(), 3, "nor does a message that is no beat");
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Subscription {
         }
     }
 
-    /// Whether a message on `channel` with this `event` is wanted, if its status is.
+    /// Whether messages on `channel` with this `event` are wanted, apart from their status.
     pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
         (self.channels.is_empty() || self.channels.split(',').any(|top| is_within(channel, top)))
             && match &self.events {

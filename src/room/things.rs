@@ -19,7 +19,7 @@ pub const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// How many values of a number are known.
 const MOST_VALUES: usize = 240;
 
-/// How many numbers have values known but the newest.
+/// The most numbers of which more than the newest value is known.
 pub const MOST_NUMBERS: usize = 200;
 
 /// How many words on any other thing are known in brief.
@@ -32,7 +32,8 @@ const HOST_FIELDS: [&str; 7] = [STATE, "every", "grace", "silent", "reason", SAI
 /// microseconds since 1970.
 pub const SAID: &str = "said";
 
-/// The field of such a word: since when the host stands so.
+/// The field of a word that somebody else said with the key of a host: since when the host stands so, in microseconds
+/// since 1970.
 pub const SINCE: &str = "since";
 
 /// A thing, and how it stands.
@@ -63,7 +64,7 @@ pub struct Things {
     known: LinkedHashMap<String, Thing>,
     bytes: usize,
     most: usize,
-    /// How many numbers have values known but the newest.
+    /// The numbers of which more than the newest value is known.
     numbers: usize,
     /// The newest id that went because there were too many things.
     evicted: u64,
@@ -144,8 +145,8 @@ impl Things {
         (superseded, self.evict())
     }
 
-    /// Adds to a word that somebody says with the key of a host how the host itself stands, as the word before it tells.
-    /// So a host is not forgotten because somebody has acknowledged that it is down.
+    /// Adds to a word that somebody says with the key of a host how the host itself stands, as the word before it
+    /// tells. So a host is not forgotten because somebody has acknowledged that it is down.
     pub fn complete(&self, message: &mut Message) {
         let tells = |word: &Message| word.field(STATE).is_some_and(|state| HOST_STATES.contains(&state));
         if message.event != HOST_STATE_EVENT || message.status == GONE {
@@ -299,8 +300,8 @@ mod tests {
         things.renew(&[(word(20, "b", "ok"), 20), (word(40, "a", "failed"), 35), (word(50, "d", "ok"), 50)]);
         assert_eq!(all(&things), [(20, "b", "ok", 20), (40, "a", "failed", 35), (50, "d", "ok", 50)]);
         let recent: Vec<_> = things.all().map(|thing| thing.recent.len()).collect();
-        assert_eq!(recent, [1, 2, 1], "in brief, what was known stays");
-        assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "read again later than what followed it");
+        assert_eq!(recent, [1, 2, 1], "the words that were known in brief stay");
+        assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "a word that is read again after a newer one");
         assert_eq!(things.note(&word(60, "a", "failed")), (Some(40), false));
         assert_eq!(all(&things)[2], (60, "a", "failed", 35));
     }
