@@ -2,7 +2,7 @@
 //! first. After a restart nothing is known, so a state may be said a second time, never be missed. If a delivery could
 //! not be said, it is forgotten again, so that it is said when the forge sends it once more.
 //!
-//! Servers with one Redis know of each other's deliveries by their [`Digest`]s (see `keep/relay.rs`), but each
+//! Servers with one Redis know of each other's deliveries by their [`Digest`]s (see `keep/relay/mod.rs`), but each
 //! remembers for itself how pipelines stand. The message depends on whether a state is news. So to share this, servers
 //! would have to ask Redis before the message is made, and to tell Redis in the same step; otherwise two servers that
 //! hear of one state at once would still say it twice. The gain would be small: one line less when a forge tells a

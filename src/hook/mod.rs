@@ -13,8 +13,8 @@
 //! line gets shorter, and without the fields that matter there is no line.
 //!
 //! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only listeners
-//! that ask for it hear; all else as [`CI_EVENT`](crate::room::message::CI_EVENT). Redeliveries are not published
-//! again.
+//! that ask for it hear. All else is published as [`CI_EVENT`](crate::room::message::CI_EVENT). A delivery that is sent
+//! again is not published again.
 
 mod alert;
 mod memory;
@@ -63,7 +63,7 @@ pub fn read(sender: Sender, channel: &str, event: &str, payload: &Value) -> Vec<
     }
 }
 
-/// A delivery, if something identifies it, and what it says that is new.
+/// A delivery, if something identifies it, and the news in it.
 type Received = (Option<State>, Vec<News>);
 
 /// A message, and the state that is news by it.

@@ -17,11 +17,12 @@
 //!     ~updated     edited                            "updated"
 //! ```
 //!
-//! A text is filled with facts. A part in brackets is left out if a fact in it is not known; if another one is not
-//! known, there is no text. A row with a sign is an outcome: of the first one that lists the word of `state`, the name
-//! becomes the status, and the text becomes the fact `does`. `+` is said, `~` changes the dashboard only. Without an
-//! outcome, an event is ignored. The rows of `any delivery` complete every event. All facts but the [`HELPERS`] become
-//! fields of the message. The name of a fact tells how it is read: `ref` is shortened, `url` is a link, and so on.
+//! A text is filled with facts. A part in brackets is left out if a fact in it is not known. If any other fact is not
+//! known, there is no text. A row with a sign is an outcome. The first outcome that lists the word of `state` counts:
+//! its name becomes the status, and its text becomes the fact `does`. `+` is said, `~` changes the dashboard only.
+//! Without an outcome, an event is ignored. The rows of `any delivery` complete every event. All facts but the
+//! [`HELPERS`] become fields of the message. The name of a fact tells how it is read: `ref` is shortened, `url` is a
+//! link, and so on.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -42,7 +43,7 @@ static GITLAB: Table = LazyLock::new(|| rows(include_str!("gitlab.txt")));
 
 static ALERTS: Table = LazyLock::new(|| rows(include_str!("alerts.txt")));
 
-/// Facts that are no fields: of these a notice is made.
+/// Facts that a notice is made of, and that are no fields of its message.
 const HELPERS: &str = "known object state status say it by what thing key once stands quiet page home base branch \
     request file nanoseconds iid commit day zen fingerprint group more";
 
@@ -59,8 +60,8 @@ const SHORT_SHA: usize = 8;
 /// How many failed jobs of a pipeline are named.
 const MOST_JOBS: usize = 3;
 
-/// Reads a forge's delivery. The payload names its event, or `header` does; if neither does, a member that only one
-/// event has tells it.
+/// Reads a forge's delivery. The payload or the `header` names its event. If neither does, a member that only one event
+/// has tells it.
 pub fn forge(sender: Sender, channel: &str, header: &str, payload: Payload<'_>) -> Option<Notice> {
     let table = if sender == Sender::GitLab { &GITLAB } else { &GITHUB };
     let named = [payload.at("object_kind").word(), payload.at("event_name").word(), header];
@@ -184,7 +185,7 @@ impl<'a> Telling<'a> {
         })
     }
 
-    /// The text that a row gives, whatever the payload holds.
+    /// The text of the first row of this name that applies, as it stands in the table.
     fn constant(&self, name: &str) -> Option<&'static str> {
         self.named(name).find(|row| self.applies(row))?.texts.first().copied()
     }
@@ -208,7 +209,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// The value at `path`, read as what a fact of this name is.
+    /// The value at `path`, read as a fact of this name.
     fn read(&self, name: &str, path: &str) -> Option<String> {
         let value = self.at(path);
         if is_in(NUMBERS, name) {
@@ -231,7 +232,8 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// The number at `path`, read as what a fact of this name is. A path may name two times with a dash between.
+    /// The number at `path`, read as a fact of this name. A path may name two times with a dash between: the fact is
+    /// the seconds between them.
     fn number(&self, name: &str, path: &str) -> Option<u64> {
         let value = self.at(path);
         match (name, path.split_once('-')) {
@@ -252,7 +254,7 @@ impl<'a> Telling<'a> {
             .collect()
     }
 
-    /// A fact as a sentence has it. A title that only repeats the branch or tag says nothing.
+    /// A fact as it stands in a sentence. A title that only repeats the branch or tag says nothing.
     fn spoken(&self, name: &str) -> Option<String> {
         let fact = self.fact(name)?;
         match name {
@@ -327,7 +329,7 @@ fn labels(alert: Payload<'_>) -> Option<String> {
     Some(labels).filter(|labels| !labels.is_empty())
 }
 
-/// The jobs because of which a pipeline has failed, and why: the first few, then how many more.
+/// The jobs that made a pipeline fail, and why. The first few are named, the rest are counted.
 fn failed_jobs(pipeline: Payload<'_>) -> Option<String> {
     let failed = pipeline
         .at("builds")
@@ -436,7 +438,7 @@ mod tests {
         }
     }
 
-    /// A name in the tables that nobody knows would silently say nothing.
+    /// An unknown name in a table would silently say nothing.
     #[test]
     fn the_tables_name_only_what_there_is() {
         let read_in_rust = ["event", "kind", "sender", "does", "owner", "branch_of_status", "failed_jobs", "labels"];

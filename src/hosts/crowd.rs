@@ -1,5 +1,5 @@
-//! Many hosts that change to one state in one moment, because a network fails or a server comes back: they are said
-//! together in one line. Each host's own message has a field, `among`, and is heard only by those who ask for it.
+//! Many hosts may change to one state in one moment, because a network fails or a server comes back. One line says them
+//! all. Each host's own message has a field, `among`, and is heard only by listeners that ask for it.
 //!
 //! All servers follow those messages, so all know of which hosts no line has spoken yet (`Host::untold`). The line says
 //! up to which id it speaks of them. So servers that make a line at once say one, and no host is left out.

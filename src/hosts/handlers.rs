@@ -20,7 +20,7 @@ use crate::room::message::{Message, Receipt, Refused, STATE};
 use crate::sync::lock;
 use crate::text::{columns, shown, spoken};
 
-/// How wide a note may be in the table, in characters: a terminal's rest of the line.
+/// The most characters of a note in the table: as many as a terminal's line has left.
 const NOTE_WIDTH: usize = 60;
 
 /// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`

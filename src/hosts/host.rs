@@ -185,8 +185,8 @@ impl Host {
         format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))
     }
 
-    /// The change that a beat brings; `None` if there is none. That a host is known from now on is one too. The change
-    /// to the state `waiting` waits to be said.
+    /// The change that a beat brings; `None` if there is none. A host that is new is a change too. The change to the
+    /// state `waiting` waits to be said.
     pub(super) fn news_by_beat(&self, beat: &Beat, waiting: Option<State>, now: Instant) -> Option<Announcement> {
         let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);

@@ -116,8 +116,8 @@ impl Hosts {
         }
     }
 
-    /// Looks for hosts that have been silent for too long. Returns the changes to say, and whether there are more, so
-    /// that it is to be called again soon. Else call it about once a second.
+    /// Looks for hosts that have been silent for too long. Returns the changes to say, and whether there are more. If
+    /// there are more, it is to be called again soon, else about once a second.
     pub fn tick(&self, now: Instant) -> (Vec<Announcement>, bool) {
         let known = &mut *lock(&self.known);
         let before = known.ticked.replace(now);
@@ -166,7 +166,7 @@ impl Hosts {
     }
 
     /// Follows `message`, which was said here or at another server: takes over a beat or a change, or forgets the host.
-    /// Old news changes nothing, and nothing but news of a host asks for the time, `now`.
+    /// Old news changes nothing. Only news of a host asks for the time, `now`.
     pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
         let Message { id, event, .. } = message;
         let is_change = event == HOST_STATE_EVENT;

@@ -55,9 +55,9 @@ impl Letter {
     }
 }
 
-/// `payload` as it goes onto the wire: if `chunked`, as one chunk, its length in hexadecimal and a line break before it
-/// and a line break behind it (RFC 9112 section 7.1); else as it is. Empty stays empty, because a chunk without a
-/// payload is the last one.
+/// `payload` as it goes onto the wire: as it is, or as one chunk if `chunked`. A chunk has its length in hexadecimal
+/// and a line break before it, and a line break behind it (RFC 9112 section 7.1). Empty stays empty, because a chunk
+/// without a payload is the last one.
 pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
     if !chunked || payload.is_empty() {
         return payload;

@@ -58,7 +58,7 @@ pub struct Brief {
     pub status: Box<str>,
 }
 
-/// All things.
+/// All things of which the newest word is known.
 pub struct Things {
     /// By their names; the one that is longest without a word first.
     known: LinkedHashMap<String, Thing>,
@@ -80,7 +80,7 @@ impl Brief {
     }
 }
 
-/// The name of the thing that `message` is about: unlike that of any other thing.
+/// The name of the thing that `message` is about. No other thing has it.
 pub fn name(message: &Message) -> String {
     [&message.event, message.channel.as_str(), &message.key].join("\0")
 }
@@ -91,8 +91,8 @@ impl Things {
         Things { known: LinkedHashMap::new(), bytes: 0, most, numbers: 0, evicted: 0 }
     }
 
-    /// Takes in all things as they are kept elsewhere, or were kept from before the process began, the longest silent
-    /// first, in the place of those known here. Only what is known in brief stays.
+    /// Takes in all things as they are kept elsewhere, or were kept before the process began, the longest silent first.
+    /// They take the place of those known here, of which only the words in brief stay.
     pub fn renew(&mut self, kept: &[(Arc<Message>, u64)]) {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
@@ -106,7 +106,7 @@ impl Things {
         }
     }
 
-    /// Takes in a `message` that was said before a restart, the oldest first, for what is known in brief.
+    /// Takes in a `message` that was said before a restart, as a word in brief. The oldest comes first.
     pub fn recall(&mut self, message: &Message) {
         if let Some(thing) = self.known.get_mut(&name(message))
             && thing.message.id > message.id
