@@ -2,8 +2,8 @@
 //! fields for the dashboard.
 //!
 //! ```text
-//!   delivery ─▶ proof ─▶ payload ─▶ telling, alert ─▶ notice ─▶ memory ─▶ hub
-//!               secret    JSON      by tables        a line    said already?
+//!   delivery ─▶ proof ─▶ payload ─▶ telling ─▶ notice ─▶ memory ─▶ hub
+//!               secret    JSON      by tables  a line    said already?
 //!                               └▶ template, by the query
 //! ```
 //!
@@ -16,7 +16,6 @@
 //! that ask for it hear. All else is published as [`CI_EVENT`](crate::room::message::CI_EVENT). A delivery that is sent
 //! again is not published again.
 
-mod alert;
 mod memory;
 pub mod notice;
 mod payload;
@@ -57,7 +56,7 @@ pub const BODY_LIMIT: usize = 1024 * 1024;
 pub fn read(sender: Sender, channel: &str, event: &str, payload: &Value) -> Vec<Notice> {
     let payload = Payload(payload);
     match sender {
-        Sender::Alertmanager | Sender::Grafana => alert::read(sender, channel, payload),
+        Sender::Alertmanager | Sender::Grafana => telling::alerts(sender, channel, payload),
         Sender::Json => vec![],
         forge => telling::forge(forge, channel, event, payload).into_iter().collect(),
     }

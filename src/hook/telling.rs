@@ -45,7 +45,7 @@ static ALERTS: Table = LazyLock::new(|| rows(include_str!("alerts.txt")));
 
 /// Facts that a notice is made of, and that are no fields of its message.
 const HELPERS: &str = "known object state status say it by what thing key once stands quiet page home base branch \
-    request file nanoseconds iid commit day zen fingerprint group more";
+    request file nanoseconds iid commit day zen fingerprint group";
 
 /// Facts that are numbers.
 const NUMBERS: &str = "id iid number request attempt pipeline merge_request commits nanoseconds duration";
@@ -57,6 +57,9 @@ const FIRST: [&str; 13] =
 /// Characters shown of a commit's hash; forges show as many.
 const SHORT_SHA: usize = 8;
 
+/// How many alerts of a delivery are told one by one.
+const MOST_ALERTS: usize = 100;
+
 /// How many failed jobs of a pipeline are named.
 const MOST_JOBS: usize = 3;
 
@@ -67,14 +70,20 @@ pub fn forge(sender: Sender, channel: &str, header: &str, payload: Payload<'_>) 
     let named = [payload.at("object_kind").word(), payload.at("event_name").word(), header];
     let event = match named.into_iter().find(|name| !name.is_empty()) {
         Some(name) => name.replace(' ', "-"),
-        None => table.iter().find(|row| row.knows(payload))?.section.split(' ').nth(1)?.to_owned(),
+        None => table.iter().find(|row| row.knows(payload))?.names[0].to_owned(),
     };
     Telling::new(sender, table, &event, payload, payload)?.notice(channel)
 }
 
-/// Reads an `object` of a monitor's delivery: an alert, or how many more there are, as `event` says.
-pub fn alert(sender: Sender, channel: &str, event: &str, whole: Payload<'_>, object: Payload<'_>) -> Option<Notice> {
-    Telling::new(sender, &ALERTS, event, whole, object)?.notice(channel)
+/// Reads a monitor's delivery: its alerts, those first that are resolved, then how many more there are. Each alert is a
+/// thing of its own, which fires until it is resolved.
+pub fn alerts(sender: Sender, channel: &str, payload: Payload<'_>) -> Vec<Notice> {
+    let tell = |event, object| Telling::new(sender, &ALERTS, event, payload, object)?.notice(channel);
+    let alerts = payload.at("alerts").list().take(MOST_ALERTS);
+    let mut notices: Vec<_> = alerts.filter_map(|alert| tell("alert", alert)).collect();
+    notices.sort_by_key(|notice| notice.message.status == "firing");
+    notices.extend(tell("more", payload));
+    notices
 }
 
 fn is_in(names: &str, name: &str) -> bool {
@@ -83,8 +92,10 @@ fn is_in(names: &str, name: &str) -> bool {
 
 /// A row of a table.
 struct Row {
-    /// The head of its section: `event`, `kind` or `any`, and the names that it is for.
-    section: &'static str,
+    /// `event`, `kind` or `any`, as the head of its section says.
+    sort: &'static str,
+    /// The events or kinds that its section is for.
+    names: Vec<&'static str>,
     name: &'static str,
     conditions: Vec<&'static str>,
     paths: Vec<&'static str>,
@@ -113,12 +124,13 @@ impl Row {
                 _ => texts.push(part),
             }
         }
-        Some(Row { section, name, conditions, paths, texts })
+        let mut head = section.split(' ');
+        Some(Row { sort: head.next()?, names: head.collect(), name, conditions, paths, texts })
     }
 
     /// Whether it is for the event or the kind of this `name`.
     fn is_for(&self, sort: &str, name: &str) -> bool {
-        self.section.strip_prefix(sort).is_some_and(|names| is_in(names, name))
+        self.sort == sort && self.names.contains(&name)
     }
 
     /// Whether `payload` has a member that only its event has.
@@ -202,6 +214,7 @@ impl<'a> Telling<'a> {
             "branch_of_status" => branch_of_status(self.whole),
             "failed_jobs" => failed_jobs(self.whole),
             "labels" => labels(self.object),
+            "more_alerts" => more_alerts(self.whole),
             _ => self.named(name).filter(|row| self.applies(row)).find_map(|row| {
                 let read = row.paths.iter().find_map(|path| self.read(name, path));
                 read.or_else(|| row.texts.iter().find_map(|text| self.fill(text)))
@@ -329,6 +342,13 @@ fn labels(alert: Payload<'_>) -> Option<String> {
     Some(labels).filter(|labels| !labels.is_empty())
 }
 
+/// How many alerts of a delivery are not told one by one, if any.
+fn more_alerts(delivery: Payload<'_>) -> Option<String> {
+    let untold = delivery.at("alerts").list().len().saturating_sub(MOST_ALERTS) as u64;
+    let more = delivery.at("truncatedAlerts").0.as_u64().unwrap_or(0).saturating_add(untold);
+    (more > 0).then(|| more.to_string())
+}
+
 /// The jobs that made a pipeline fail, and why. The first few are named, the rest are counted.
 fn failed_jobs(pipeline: Payload<'_>) -> Option<String> {
     let failed = pipeline
@@ -441,9 +461,10 @@ mod tests {
     /// An unknown name in a table would silently say nothing.
     #[test]
     fn the_tables_name_only_what_there_is() {
-        let read_in_rust = ["event", "kind", "sender", "does", "owner", "branch_of_status", "failed_jobs", "labels"];
+        let here =
+            ["event", "kind", "sender", "does", "owner", "branch_of_status", "failed_jobs", "labels", "more_alerts"];
         for (table, name) in [(&GITHUB, "github"), (&GITLAB, "gitlab"), (&ALERTS, "alerts")] {
-            let names: Vec<_> = table.iter().map(|row| row.name).chain(read_in_rust).collect();
+            let names: Vec<_> = table.iter().map(|row| row.name).chain(here).collect();
             for row in table.iter() {
                 let what = format!("{name}: {} {:?}", row.name, row.texts);
                 assert!(!row.paths.is_empty() || !row.texts.is_empty(), "{what}");
@@ -457,9 +478,9 @@ mod tests {
                     });
                 }
             }
-            for section in table.chunk_by(|one, next| one.section == next.section) {
-                let (sort, _) = section[0].section.split_once(' ').expect(name);
-                assert!(["any", "event", "kind"].contains(&sort), "{name}: {sort}");
+            for section in table.chunk_by(|one, next| (one.sort, &one.names) == (next.sort, &next.names)) {
+                let Row { sort, names, .. } = &section[0];
+                assert!(["any", "event", "kind"].contains(sort) && !names.is_empty(), "{name}: {sort}");
                 let kinds = section.iter().filter(|row| row.name == "kind").flat_map(|row| &row.texts);
                 for kind in kinds {
                     let is_said = section.iter().any(|row| row.name == "say");
@@ -467,7 +488,7 @@ mod tests {
                     assert!(said || is_said, "{name}: {kind}");
                 }
                 let fields = section.iter().filter(|row| !is_in(HELPERS, row.name)).count();
-                assert!(fields + 5 <= crate::config::FIELDS_LIMIT || sort == "kind", "{name} {fields}");
+                assert!(fields + 5 <= crate::config::FIELDS_LIMIT || *sort == "kind", "{name} {fields}");
             }
         }
     }
