@@ -37,8 +37,8 @@ impl Subscription {
             && (self.statuses.is_empty() || self.statuses.iter().any(is_wanted))
     }
 
-    /// The sign of the channels that are heard. If it has no bit in common with the [sign of a channel](sign_of), nothing
-    /// that is said there is wanted.
+    /// The sign of the channels that are heard. If it has no bit in common with the [sign of a channel](sign_of),
+    /// nothing that is said there is wanted.
     pub fn sign(&self) -> u64 {
         if self.channels.is_empty() {
             u64::MAX
