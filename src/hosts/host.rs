@@ -216,7 +216,7 @@ impl Host {
             return None;
         }
         let mut fields = fields(state, (every, grace));
-        fields.extend(took.map(|took| (SECONDS.to_owned(), in_seconds(Duration::from_secs(took.as_secs())))));
+        fields.extend(took.map(|took| (SECONDS.to_owned(), took.as_secs().to_string())));
         fields.extend(figure(&beat.figures, REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
         Some(self.news(state, said, line, fields, now))
     }
@@ -241,8 +241,8 @@ impl Host {
     pub(super) fn news_by_silence(&self, state: State, said: State, now: Instant) -> Announcement {
         let line = format!("is {}: last heard {} ago", state.word(), self.silence(now));
         let mut fields = fields(state, (self.every, self.grace));
-        let silent = Duration::from_secs(now.saturating_duration_since(self.heard).as_secs());
-        fields.push((SILENT.to_owned(), in_seconds(silent)));
+        let silent = now.saturating_duration_since(self.heard).as_secs();
+        fields.push((SILENT.to_owned(), silent.to_string()));
         self.news(state, said, line, fields, now)
     }
 
