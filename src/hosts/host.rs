@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::clock::now_micros;
 use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
 use crate::http::form::Pairs;
 use crate::room::message::{AMONG, Digest, FLAPS, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
@@ -121,10 +122,9 @@ impl Host {
     }
 
     /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
-    /// If the message does not tell since when the host is in its state, that is `since`. The time now is `clock`. Both
-    /// are in microseconds since 1970.
-    pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
-        let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
+    /// If the message does not tell since when the host is in its state, that is `since`, in microseconds since 1970.
+    pub(super) fn kept(message: &Message, since: u64, now: Instant) -> Host {
+        let at = |time: u64| now.checked_sub(Duration::from_micros(now_micros().saturating_sub(time)));
         let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
         let mut host = Host::new(&message.key, now);
         host.take_state(message, State::of(message).unwrap_or(State::Up), now);

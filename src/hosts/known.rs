@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::clock::now_micros;
 use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
 use crate::hosts::crowd::{Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
@@ -64,10 +63,9 @@ impl Hosts {
     /// Makes known the hosts among the `things` that were kept. It is `now`: silence counts from now on.
     pub fn restore(things: &[Thing], now: Instant) -> Hosts {
         let mut known = Known { listening_since: Some(now), ticked: Some(now), ..Known::default() };
-        let clock = now_micros();
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
             if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
-                let mut host = Host::kept(message, *since, clock, now);
+                let mut host = Host::kept(message, *since, now);
                 host.untold = None; // a line may have spoken of it
                 known.hosts.insert(message.key.clone(), host);
             }
@@ -193,7 +191,7 @@ impl Hosts {
             }
             Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
                 Some(host) => host.take_state(message, state, now),
-                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now_micros(), now)),
+                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now)),
             },
             _ => {} // a message that a user has written
         }
