@@ -189,11 +189,6 @@ fn plain(text: &str, number: f64) -> String {
     if is_plain { text.to_owned() } else { decimal(number) }
 }
 
-/// The seconds of a `duration`, such as `1.5` or `30`.
-pub fn in_seconds(duration: Duration) -> String {
-    decimal(duration.as_secs_f64())
-}
-
 /// A host's figures in one line: `load 0.12, memory 31 %, disk 40 %, up 3 d 4 h, NOTE`.
 pub fn summary(figures: &Pairs) -> String {
     let figure = |key: &str| figure(figures, key);

@@ -23,18 +23,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The lines about one state.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// No line is said before this moment.
-    pause: Option<Instant>,
+    /// No line is said before this moment, because one was said a short while ago.
+    pub(super) pause: Option<Instant>,
     /// The id of the last line.
     last: u64,
 }
 
 impl Lines {
-    /// Whether a line was said a short while ago.
-    pub(super) fn are_paused(&self, now: Instant) -> bool {
-        self.pause.is_some_and(|pause| now < pause)
-    }
-
     /// The line about the `untold` hosts: `12 hosts are late: web1, web2 and 10 more`.
     pub(super) fn line(&self, state: State, untold: &[&Host]) -> Announcement {
         let (count, word) = (untold.len(), state.word());

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::clock::now_micros;
-use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
+use crate::hosts::beat::{Beat, REASON, figure, seconds};
 use crate::http::form::Pairs;
 use crate::room::message::{AMONG, Digest, FLAPS, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
 use crate::room::things::{SAID, SINCE};
-use crate::text::spoken;
+use crate::text::{decimal, spoken};
 
 /// The interval of a host that has not announced one.
 const EVERY: Duration = Duration::from_secs(30);
@@ -269,8 +269,8 @@ impl Host {
 
 /// The fields of every message about a host.
 pub(super) fn fields(state: State, (every, grace): (Duration, Option<Duration>)) -> Pairs {
-    let mut fields = vec![(STATE, state.word().to_owned()), ("every", in_seconds(every))];
-    fields.extend(grace.map(|grace| ("grace", in_seconds(grace))));
+    let mut fields = vec![(STATE, state.word().to_owned()), ("every", decimal(every.as_secs_f64()))];
+    fields.extend(grace.map(|grace| ("grace", decimal(grace.as_secs_f64()))));
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

@@ -133,7 +133,7 @@ impl Hosts {
             let silent: Vec<&Host> = hosts().filter(is_new).collect();
             let count = silent.iter().filter(|host| !host.flaps).count();
             let lines = &known.lines[state as usize];
-            let is_paused = lines.are_paused(now);
+            let is_paused = lines.pause.is_some_and(|pause| now < pause);
             for host in silent.iter().take(room) {
                 let mut change = host.news_by_silence(state, said(host), now);
                 if !host.flaps && (count > MOST_ALONE || is_paused || !untold.is_empty()) {
