@@ -2,7 +2,7 @@
 //! first. After a restart nothing is known, so a state may be said a second time, never be missed. If a delivery could
 //! not be said, it is forgotten again, so that it is said when the forge sends it once more.
 //!
-//! Servers with one Redis know of each other's deliveries by their [`Digest`]s (see `keep/relay.rs`), but each
+//! Servers with one Redis know of each other's deliveries by their [`Digest`]s (see `keep/relay/mod.rs`), but each
 //! remembers for itself how pipelines stand. The message depends on whether a state is news. So to share this, servers
 //! would have to ask Redis before the message is made, and to tell Redis in the same step; otherwise two servers that
 //! hear of one state at once would still say it twice. The gain would be small: one line less when a forge tells a
@@ -12,19 +12,15 @@ use std::sync::Mutex;
 
 use hashlink::LinkedHashMap;
 
-use crate::hook::notice::{Notice, is_over};
-use crate::hook::sender::Sender;
-use crate::room::message::{Digest, digest_of};
+use crate::hook::notice::{Notice, State, is_over};
+use crate::room::message::Digest;
 use crate::sync::lock;
 
 /// Deliveries and states that are remembered. Forges send again within minutes by themselves, within days by hand. A
 /// busy forge's hooks come a few a second at most, and a big forge runs some thousands of jobs at once. 100 bytes each.
 const MOST: usize = 12_288;
 
-/// A thing that can change, and its state. A delivery is one too, which is [`HEARD`].
-pub type State = (Digest, &'static str);
-
-/// The state of every delivery.
+/// The status of every delivery.
 pub const HEARD: &str = "";
 
 /// The memory of the forges' deliveries.
@@ -45,13 +41,6 @@ pub enum Worth {
     Late,
 }
 
-/// The thing whose state `notice` tells in `channel`, if it can change.
-pub fn state(sender: Sender, channel: &str, notice: &Notice) -> Option<State> {
-    let (project, thing) = (notice.field("project").unwrap_or(""), notice.thing.as_deref()?);
-    let names = [sender.name(), channel, notice.kind, project, thing];
-    Some((digest_of(&names.map(str::as_bytes)), notice.status))
-}
-
 impl Memory {
     /// Whether this delivery was heard before. Remembers it. A delivery that nothing identifies always counts as new.
     pub fn has_heard(&self, delivery: Option<State>) -> bool {
@@ -68,12 +57,12 @@ impl Memory {
         }
     }
 
-    /// The worth of `notice`, compared with the last state of its thing. Remembers the new `state`. Quiet states in
+    /// The worth of `notice`, compared with the last state of its thing. Remembers the new state. Quiet states in
     /// between do not make a repeated state news: a pipeline that runs, is pending between two stages and runs again
     /// has run all along.
-    pub fn news(&self, state: Option<State>, notice: &Notice) -> Worth {
+    pub fn news(&self, notice: &Notice) -> Worth {
         let quiet = if notice.quiet { Worth::Updated } else { Worth::Said };
-        let Some((thing, status)) = state else { return quiet };
+        let Some((thing, status)) = notice.state else { return quiet };
         let known = &mut *lock(&self.known);
         let before = known.get(&thing).copied();
         if notice.ends_once && before.is_some_and(is_over) && !is_over(status) {
@@ -98,19 +87,10 @@ fn put(known: &mut LinkedHashMap<Digest, &'static str>, (thing, status): State) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::message::digest_of;
 
     fn notice(thing: &str, status: &'static str) -> Notice {
-        Notice {
-            kind: "pipeline",
-            status,
-            thing: Some(thing.to_owned()),
-            quiet: status == "queued",
-            ..Notice::default()
-        }
-    }
-
-    fn news(memory: &Memory, sender: Sender, notice: &Notice) -> Worth {
-        memory.news(state(sender, "", notice), notice)
+        Notice { state: Some((digest_of(&[thing]), status)), quiet: status == "queued", ..Notice::default() }
     }
 
     #[test]
@@ -145,16 +125,11 @@ mod tests {
             ("passed", Worth::Said),
         ];
         for (status, expected) in states {
-            assert_eq!(news(&memory, Sender::GitLab, &notice("5", status)), expected, "{status}");
+            assert_eq!(memory.news(&notice("5", status)), expected, "{status}");
         }
-        assert_eq!(news(&memory, Sender::GitLab, &notice("6", "passed")), Worth::Said, "another pipeline");
-        assert_eq!(news(&memory, Sender::Gitea, &notice("5", "passed")), Worth::Said, "another forge");
-        assert_eq!(
-            memory.news(state(Sender::GitLab, "a", &notice("5", "passed")), &notice("5", "passed")),
-            Worth::Said
-        );
-        let push = Notice { thing: None, ..notice("", "pushed") };
-        assert_eq!([(); 2].map(|()| news(&memory, Sender::GitLab, &push)), [Worth::Said; 2]);
+        assert_eq!(memory.news(&notice("6", "passed")), Worth::Said, "another pipeline");
+        let push = Notice { state: None, ..notice("", "pushed") };
+        assert_eq!([(); 2].map(|()| memory.news(&push)), [Worth::Said; 2]);
     }
 
     #[test]
@@ -163,9 +138,9 @@ mod tests {
         let (delivery, running) = (Some((digest_of(&[b"1"]), HEARD)), notice("5", "running"));
         for _ in 0..2 {
             assert!(!memory.has_heard(delivery));
-            assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
+            assert_eq!(memory.news(&running), Worth::Said);
             memory.take_back(delivery);
-            memory.take_back(state(Sender::GitLab, "", &running));
+            memory.take_back(running.state);
         }
         assert!(lock(&memory.known).is_empty());
     }
@@ -173,9 +148,9 @@ mod tests {
     #[test]
     fn a_repeat_that_could_not_be_said_is_a_repeat_when_it_comes_again() {
         let (memory, running) = (Memory::default(), notice("5", "running"));
-        assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Said);
+        assert_eq!(memory.news(&running), Worth::Said);
         for _ in 0..2 {
-            assert_eq!(news(&memory, Sender::GitLab, &running), Worth::Updated);
+            assert_eq!(memory.news(&running), Worth::Updated);
             memory.take_back(None);
         }
     }
@@ -185,7 +160,7 @@ mod tests {
         let memory = Memory::default();
         let check = |status: &'static str, expected: Worth| {
             let notice = Notice { ends_once: true, ..notice("5.1", status) };
-            assert_eq!(news(&memory, Sender::GitHub, &notice), expected, "{status}");
+            assert_eq!(memory.news(&notice), expected, "{status}");
         };
         check("passed", Worth::Said);
         check("running", Worth::Late);
@@ -197,9 +172,9 @@ mod tests {
     fn the_memory_of_states_is_bounded() {
         let memory = Memory::default();
         (0..=MOST).for_each(|number| {
-            news(&memory, Sender::GitLab, &notice(&number.to_string(), "running"));
+            memory.news(&notice(&number.to_string(), "running"));
         });
-        assert_eq!(news(&memory, Sender::GitLab, &notice("0", "running")), Worth::Said, "forgotten");
+        assert_eq!(memory.news(&notice("0", "running")), Worth::Said, "forgotten");
         assert_eq!(lock(&memory.known).len(), MOST);
     }
 }

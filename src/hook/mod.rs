@@ -2,21 +2,20 @@
 //! fields for the dashboard.
 //!
 //! ```text
-//!   delivery ─▶ proof ─▶ payload ─▶ telling, alert ─▶ notice ─▶ memory ─▶ hub
-//!               secret    JSON      by tables        a line    said already?
+//!   delivery ─▶ proof ─▶ payload ─▶ telling ─▶ notice ─▶ memory ─▶ hub
+//!               secret    JSON      by tables  a line    said already?
 //!                               └▶ template, by the query
 //! ```
 //!
-//! A sender cannot read a refusal: it shows it to nobody and switches a hook off after a few. So every delivery gets an
-//! empty 200, even if aloud makes nothing of it; only a bad secret is a 401. A delivery that cannot be read is said to
-//! have come. A field that is missing, null or of another type than documented counts as absent: the line gets shorter,
-//! and without the fields that matter there is no line.
+//! A sender cannot read a refusal: it shows it to nobody, and after a few it switches the hook off. So every delivery
+//! gets an empty 200, even if aloud makes nothing of it. Only a bad secret is a 401. If a delivery cannot be read,
+//! aloud says that it has come. A field that is missing, null or of another type than documented counts as absent: the
+//! line gets shorter, and without the fields that matter there is no line.
 //!
 //! **Noise stays out.** Queued, pending and repeated states are published as [`CI_UPDATE_EVENT`], which only listeners
-//! that ask for it hear; all else as [`CI_EVENT`](crate::room::message::CI_EVENT). Redeliveries are not published
-//! again.
+//! that ask for it hear. All else is published as [`CI_EVENT`](crate::room::message::CI_EVENT). A delivery that is sent
+//! again is not published again.
 
-mod alert;
 mod memory;
 pub mod notice;
 mod payload;
@@ -41,35 +40,33 @@ use crate::room::message::{CI_UPDATE_EVENT, Message, Receipt, Refused, digest_of
 use crate::text::shown;
 
 pub use memory::Memory;
-use memory::{State, Worth};
+use memory::Worth;
 pub use notice::Notice;
+use notice::State;
 use payload::Payload;
 use sender::Header;
 pub use sender::Sender;
 
-/// How much of a delivery is kept, in bytes. A pipeline of a hundred jobs is some 100 kB; a push of the most commits a
-/// forge lists in full is a few hundred. Of a longer one the beginning is read.
+/// How much of a delivery is kept, in bytes. A pipeline of a hundred jobs takes some 100 kB, and a push of the most
+/// commits that a forge lists takes a few hundred. Only the beginning of a longer delivery is read.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Reads a delivery; nothing if aloud makes nothing of it. `event` is the header that names the event. If it is empty,
-/// as with a recorded delivery sent by hand, the payload tells.
-pub fn read(sender: Sender, event: &str, payload: &Value) -> Vec<Notice> {
+/// Reads a delivery to `channel`; nothing if aloud makes nothing of it. `event` is the header that names the event. If
+/// it is empty, as with a recorded delivery sent by hand, the payload names it.
+pub fn read(sender: Sender, channel: &str, event: &str, payload: &Value) -> Vec<Notice> {
     let payload = Payload(payload);
     match sender {
-        Sender::Alertmanager | Sender::Grafana => alert::read(sender, payload),
+        Sender::Alertmanager | Sender::Grafana => telling::alerts(sender, channel, payload),
         Sender::Json => vec![],
-        forge => telling::forge(forge, event, payload).into_iter().collect(),
+        forge => telling::forge(forge, channel, event, payload).into_iter().collect(),
     }
 }
 
-/// A delivery, if something identifies it, and what it says that is new.
+/// A delivery, if something identifies it, and the news in it.
 type Received = (Option<State>, Vec<News>);
 
 /// A message, and the state that is news by it.
-struct News {
-    message: Message,
-    state: Option<State>,
-}
+type News = (Message, Option<State>);
 
 /// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes what it says, and answers with an empty 200.
 pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
@@ -77,9 +74,9 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
         Ok(received) => received,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    let Some(last) = news.pop() else { return exchange.answer(Answer::new(200, TEXT, "")).into() };
+    let Some((last, news_of_last)) = news.pop() else { return exchange.answer(Answer::new(200, TEXT, "")).into() };
     let refused = Arc::new(OnceLock::new());
-    for News { message, state } in news {
+    for (message, state) in news {
         let (refused, memory, carry) = (refused.clone(), memory.clone(), hub.call_of_keeper());
         let then = move |said: Result<Receipt, Refused>| {
             if let Err(reason) = said {
@@ -96,9 +93,9 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
     let answering = move |_: &Exchange<'_>, said: Result<Receipt, Refused>| {
         let said = said.and_then(|_| refused.get().map_or(Ok(()), |reason| Err(*reason)));
         said.map(|()| Answer::new(200, TEXT, ""))
-            .inspect_err(|_| [delivery, last.state].into_iter().for_each(|state| memory.take_back(state)))
+            .inspect_err(|_| [delivery, news_of_last].into_iter().for_each(|state| memory.take_back(state)))
     };
-    exchange.publish(hub, last.message, delivery.map(|(digest, _)| digest), Box::new(answering))
+    exchange.publish(hub, last, delivery.map(|(digest, _)| digest), Box::new(answering))
 }
 
 /// Takes a delivery in.
@@ -118,7 +115,7 @@ fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory:
         return Ok((None, vec![]));
     }
     let payload = fault.map_or_else(|| json(header("Content-Type"), &body, is_cut), Err);
-    let plain = |message: Message| News { message, state: None };
+    let plain = |message: Message| (message, None);
     let news = payload.and_then(|payload| match sender {
         Sender::Json => match template::message(exchange.query(), &payload, channel) {
             Ok(message) => Ok(message.into_iter().map(plain).collect()),
@@ -159,17 +156,15 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
 
 /// The news in a delivery of a forge or a monitor.
 fn news(sender: Sender, event: &str, channel: &str, payload: &Value, memory: &Memory) -> Vec<News> {
-    let say = |notice: Notice| {
-        let state = memory::state(sender, channel, &notice);
-        match memory.news(state, &notice) {
-            Worth::Said => Some(News { message: notice.into_message(sender, sender.event(), channel), state }),
-            Worth::Updated if sender.is_forge() => {
-                Some(News { message: notice.into_message(sender, CI_UPDATE_EVENT, channel), state: None })
-            }
-            Worth::Updated | Worth::Late => None,
+    let say = |notice: Notice| match memory.news(&notice) {
+        Worth::Said => Some((notice.message, notice.state)),
+        Worth::Updated if sender.is_forge() => {
+            let (event, key, status) = (CI_UPDATE_EVENT.into(), String::new(), String::new());
+            Some((Message { event, key, status, ..notice.message }, None))
         }
+        Worth::Updated | Worth::Late => None,
     };
-    read(sender, event, payload).into_iter().filter_map(say).collect()
+    read(sender, channel, event, payload).into_iter().filter_map(say).collect()
 }
 
 /// This delivery, if something identifies it. The channel is a part of its identity, because a forge may give an event

@@ -23,9 +23,9 @@ pub enum Sender {
 
 type Names = &'static [&'static str];
 
-/// Each sender; its name in `fields`, and in a path; the event of its messages; the headers that name an event; and
-/// those that name a delivery and stay the same when it is sent again. Forgejo also sends Gitea's headers, and both
-/// send GitHub's, so the first sender whose header is there has sent a delivery.
+/// A row for each sender: its name in `fields` and in a path, the event of its messages, the headers that name an
+/// event, and the headers that name a delivery and stay the same when it is sent again. Forgejo also sends Gitea's
+/// headers, and both send GitHub's. So a delivery comes from the first sender whose header it has.
 ///
 /// X-Gitlab-Event-UUID names no delivery: events that one request caused share it.
 const SENDERS: [(Sender, &str, &str, Names, Names); 7] = [

@@ -43,7 +43,7 @@ pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Mes
     form::message_of(pairs, channel).map(Some)
 }
 
-/// The words of senders for how something stands, each behind the word that is written here.
+/// Words that senders use for how something stands. The first of each row is the one that is written here.
 const STATUSES: [&str; 4] = [
     "failed failure failing broken unhealthy",
     "firing alerting triggered unresolved",

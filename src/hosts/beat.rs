@@ -11,8 +11,10 @@ use crate::text::{decimal, shown, spoken};
 /// The most bytes of figures one host sends along: names, numbers and a note of a few sentences.
 pub const FIGURES_BYTES: usize = 2048;
 
-/// The most bytes of a reason, and its most lines: the last ones, where a log says what went wrong.
+/// The most bytes of a reason.
 const REASON_BYTES: usize = 1024;
+
+/// The most lines of a reason. Of a log the last lines are taken, because they say what went wrong.
 const REASON_LINES: usize = 10;
 
 /// The shortest interval, in seconds. The keeper looks once a second, and a packet that is lost takes a second or two.
@@ -77,7 +79,7 @@ impl Beat {
     /// Reads a beat. A figure that should be a number and is none is left out: a host whose `df` fails is alive.
     ///
     /// # Errors
-    /// 400 where there are too many figures, one of a name that is not plain, or they take too many bytes.
+    /// 400 if there are too many figures, if one has a name that is not plain, or if they take too many bytes.
     pub fn read(mut pairs: Pairs, report: Report) -> Result<Beat, Refusal> {
         let is_text = |key: &str| key == "message" || key == REASON || (key == "note" && report == Report::Fail);
         pairs.retain(|(key, _)| key != RUN);
@@ -145,8 +147,8 @@ impl Beat {
     }
 }
 
-/// Whether the body of a request to `/beat/HOST/fail` has fields, as its type `sent` says. `curl -d` calls a log a form
-/// too.
+/// Whether the body of a request to `/beat/HOST/fail` has fields. Its type, `sent`, does not always tell: `curl -d`
+/// calls a log a form too.
 pub fn is_form(sent: &str, body: &[u8]) -> bool {
     let sent = sent.trim_start().to_ascii_lowercase();
     let key = body.split(|byte| *byte == b'=').next().filter(|key| key.len() < body.len());
@@ -180,15 +182,11 @@ fn number(text: &str) -> Option<f64> {
     positive(text).filter(|number| *number <= MOST)
 }
 
-/// A `number` as it was written in `text`, unless that is none in JSON, as `.5`, or has very many digits.
+/// A `number` as it was written in `text`. If that is none in JSON, as `.5`, or has very many digits, it is written
+/// anew.
 fn plain(text: &str, number: f64) -> String {
     let is_plain = text.len() <= DIGITS && text.parse::<serde_json::Number>().is_ok();
     if is_plain { text.to_owned() } else { decimal(number) }
-}
-
-/// `1.5`, `30`.
-pub fn in_seconds(duration: Duration) -> String {
-    decimal(duration.as_secs_f64())
 }
 
 /// A host's figures in one line: `load 0.12, memory 31 %, disk 40 %, up 3 d 4 h, NOTE`.
@@ -204,7 +202,7 @@ pub fn summary(figures: &Pairs) -> String {
     parts.join(", ")
 }
 
-/// How much of `what` is used, `31 %`, where `what_used` and `what_total` say so.
+/// How much of `what` is used, such as `31 %`, if the figures `what_used` and `what_total` are known.
 pub fn share(figures: &Pairs, what: &str) -> Option<String> {
     let figure = |end: &str| figure(figures, &format!("{what}_{end}")).and_then(number);
     let (used, total) = (figure("used")?, figure("total")?);

@@ -1,5 +1,5 @@
-//! Many hosts that change to one state in one moment, because a network fails or a server comes back: they are said
-//! together in one line. Each host's own message has a field, `among`, and is heard only by those who ask for it.
+//! Many hosts may change to one state in one moment, because a network fails or a server comes back. One line says them
+//! all. Each host's own message has a field, `among`, and is heard only by listeners that ask for it.
 //!
 //! All servers follow those messages, so all know of which hosts no line has spoken yet (`Host::untold`). The line says
 //! up to which id it speaks of them. So servers that make a line at once say one, and no host is left out.
@@ -23,18 +23,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The lines about one state.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// No line is said before this moment.
-    pause: Option<Instant>,
+    /// No line is said before this moment, because one was said a short while ago.
+    pub(super) pause: Option<Instant>,
     /// The id of the last line.
     last: u64,
 }
 
 impl Lines {
-    /// Whether a line was said a short while ago.
-    pub(super) fn are_paused(&self, now: Instant) -> bool {
-        self.pause.is_some_and(|pause| now < pause)
-    }
-
     /// The line about the `untold` hosts: `12 hosts are late: web1, web2 and 10 more`.
     pub(super) fn line(&self, state: State, untold: &[&Host]) -> Announcement {
         let (count, word) = (untold.len(), state.word());

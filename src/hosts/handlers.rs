@@ -20,7 +20,7 @@ use crate::room::message::{Message, Receipt, Refused, STATE};
 use crate::sync::lock;
 use crate::text::{columns, shown, spoken};
 
-/// How wide a note may be in the table, in characters: a terminal's rest of the line.
+/// The most characters of a note in the table: as many as a terminal's line has left.
 const NOTE_WIDTH: usize = 60;
 
 /// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`
@@ -98,9 +98,8 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
     hub.publish_then(message, once, Box::new(then));
 }
 
-/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`: seconds, and numbers where they are some by
-/// their names. With
-/// the `reason` of a job that has failed.
+/// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`, with the `reason` of a job that has failed. Times
+/// are in seconds. A figure is a number if its name is that of one.
 fn object(host: &Host, now: Instant) -> Value {
     let figures = host.figures.iter().filter(|(key, _)| key != REASON).map(|(key, text)| {
         let number = text.parse().ok().filter(|_| beat::NUMBERS.contains(&&**key));
@@ -123,7 +122,7 @@ fn table(hosts: &[Host], now: Instant) -> String {
     columns(&std::iter::once(head).chain(hosts.iter().map(|host| row(host, now))).collect::<Vec<_>>())
 }
 
-/// The cells of a host. No control character gets into them: nobody speaks to the reader's terminal.
+/// The cells of a host. Control characters become spaces, so no note can drive the reader's terminal.
 fn row(host: &Host, now: Instant) -> Vec<String> {
     let figure = |key: &str| figure(&host.figures, key);
     let note = host.reason().and_then(|reason| reason.lines().last()).or(figure("note")).unwrap_or_default();

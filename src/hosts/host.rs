@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::hosts::beat::{Beat, REASON, figure, in_seconds, seconds};
+use crate::clock::now_micros;
+use crate::hosts::beat::{Beat, REASON, figure, seconds};
 use crate::http::form::Pairs;
 use crate::room::message::{AMONG, Digest, FLAPS, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
 use crate::room::things::{SAID, SINCE};
-use crate::text::spoken;
+use crate::text::{decimal, spoken};
 
 /// The interval of a host that has not announced one.
 const EVERY: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ pub struct Host {
     pub(super) state: State,
     /// Since when it is in that state.
     since: Instant,
-    /// The id of the message that said so, or of its last beat, whichever is newer.
+    /// The id of the message that said so, or of its last beat, whichever is newer; 0 if it is not known yet.
     pub(super) last: u64,
     pub(super) heard: Instant,
     /// Whether `heard` is the time of a beat. It is not after a restart.
@@ -121,10 +122,9 @@ impl Host {
     }
 
     /// The host that `message` is the newest word on, from before a restart or from before this server began to follow.
-    /// It is in its state since `since`, unless the message tells, and it is `clock` now, both in microseconds since
-    /// 1970.
-    pub(super) fn kept(message: &Message, since: u64, clock: u64, now: Instant) -> Host {
-        let at = |time: u64| now.checked_sub(Duration::from_micros(clock.saturating_sub(time)));
+    /// If the message does not tell since when the host is in its state, that is `since`, in microseconds since 1970.
+    pub(super) fn kept(message: &Message, since: u64, now: Instant) -> Host {
+        let at = |time: u64| now.checked_sub(Duration::from_micros(now_micros().saturating_sub(time)));
         let time = |field: &str, or: u64| at(message.field(field).and_then(|time| time.parse().ok()).unwrap_or(or));
         let mut host = Host::new(&message.key, now);
         host.take_state(message, State::of(message).unwrap_or(State::Up), now);
@@ -137,7 +137,7 @@ impl Host {
         host
     }
 
-    /// Takes over what `message` says: that it is in `state`.
+    /// Takes over the change to `state` that `message` tells.
     pub(super) fn take_state(&mut self, message: &Message, state: State, now: Instant) {
         if state != self.state {
             (self.state, self.since) = (state, now);
@@ -179,13 +179,14 @@ impl Host {
         self.changes.iter().filter(|change| now.saturating_duration_since(**change) < FLAP_SPAN).count()
     }
 
-    /// For how long it has been silent, as one says it.
+    /// For how long it has been silent, in words.
     fn silence(&self, now: Instant) -> String {
         let least = if self.beaten { "" } else { "at least " };
         format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))
     }
 
-    /// The change that a beat brings; `None` if there is none. The change to the state `waiting` waits to be said.
+    /// The change that a beat brings; `None` if there is none. A host that is new is a change too. The change to the
+    /// state `waiting` waits to be said.
     pub(super) fn news_by_beat(&self, beat: &Beat, waiting: Option<State>, now: Instant) -> Option<Announcement> {
         let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);
@@ -203,6 +204,7 @@ impl Host {
                 format!("is well again after {}{also}", spoken(now.saturating_duration_since(self.since)))
             }
             (State::Up, State::Late | State::Down, None) => format!("is up again after {}{also}", self.silence(now)),
+            _ if self.last == 0 => "is up".to_owned(),
             _ if rebooted => "has rebooted".to_owned(),
             _ if (every, grace) != (self.every, self.grace) => {
                 let grace = grace.map(|grace| format!(", {} of grace", spoken(grace))).unwrap_or_default();
@@ -214,7 +216,7 @@ impl Host {
             return None;
         }
         let mut fields = fields(state, (every, grace));
-        fields.extend(took.map(|took| (SECONDS.to_owned(), in_seconds(Duration::from_secs(took.as_secs())))));
+        fields.extend(took.map(|took| (SECONDS.to_owned(), took.as_secs().to_string())));
         fields.extend(figure(&beat.figures, REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
         Some(self.news(state, said, line, fields, now))
     }
@@ -239,8 +241,8 @@ impl Host {
     pub(super) fn news_by_silence(&self, state: State, said: State, now: Instant) -> Announcement {
         let line = format!("is {}: last heard {} ago", state.word(), self.silence(now));
         let mut fields = fields(state, (self.every, self.grace));
-        let silent = Duration::from_secs(now.saturating_duration_since(self.heard).as_secs());
-        fields.push((SILENT.to_owned(), in_seconds(silent)));
+        let silent = now.saturating_duration_since(self.heard).as_secs();
+        fields.push((SILENT.to_owned(), silent.to_string()));
         self.news(state, said, line, fields, now)
     }
 
@@ -260,22 +262,15 @@ impl Host {
         } else if state != said && changes > MOST_CHANGES {
             line = format!("flaps: {changes} changes in {}; not said until it is stable", spoken(FLAP_SPAN));
         }
-        announcement(&self.name, state, self.last, line, fields)
-    }
-
-    /// The announcement that it is known from now on.
-    pub(super) fn news_of_a_new_one(&self, beat: &Beat, now: Instant) -> Announcement {
-        let fields = fields(State::Up, self.rhythm(beat));
-        let is_up = || self.news(State::Up, State::Up, "is up".to_owned(), fields, now);
-        let failed = beat.failure.as_ref().and_then(|_| self.news_by_beat(beat, None, now));
-        Announcement { once: None, ..failed.unwrap_or_else(is_up) }
+        let news = announcement(&self.name, state, self.last, line, fields);
+        Announcement { once: news.once.filter(|_| self.last > 0), ..news }
     }
 }
 
 /// The fields of every message about a host.
 pub(super) fn fields(state: State, (every, grace): (Duration, Option<Duration>)) -> Pairs {
-    let mut fields = vec![(STATE, state.word().to_owned()), ("every", in_seconds(every))];
-    fields.extend(grace.map(|grace| ("grace", in_seconds(grace))));
+    let mut fields = vec![(STATE, state.word().to_owned()), ("every", decimal(every.as_secs_f64()))];
+    fields.extend(grace.map(|grace| ("grace", decimal(grace.as_secs_f64()))));
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::clock::now_micros;
 use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
 use crate::hosts::crowd::{Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
@@ -64,10 +63,9 @@ impl Hosts {
     /// Makes known the hosts among the `things` that were kept. It is `now`: silence counts from now on.
     pub fn restore(things: &[Thing], now: Instant) -> Hosts {
         let mut known = Known { listening_since: Some(now), ticked: Some(now), ..Known::default() };
-        let clock = now_micros();
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
             if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
-                let mut host = Host::kept(message, *since, clock, now);
+                let mut host = Host::kept(message, *since, now);
                 host.untold = None; // a line may have spoken of it
                 known.hosts.insert(message.key.clone(), host);
             }
@@ -91,10 +89,9 @@ impl Hosts {
             }
             found => found.unwrap_or(&new),
         };
-        let change = match (known.hosts.contains_key(host), waiting) {
-            (true, _) => found.news_by_beat(&beat, waiting, now),
-            (false, None) => Some(found.news_of_a_new_one(&beat, now)),
-            (false, Some(_)) => None, // that it is known waits to be said already
+        let change = match waiting {
+            Some(_) if found.last == 0 => None, // that it is known waits to be said already
+            _ => found.news_by_beat(&beat, waiting, now),
         };
         let state = State::by(&beat, waiting.unwrap_or(found.state));
         let mut fields = fields(state, found.rhythm(&beat));
@@ -117,8 +114,8 @@ impl Hosts {
         }
     }
 
-    /// Looks for hosts that have been silent for too long. Returns the changes to say, and whether there are more, so
-    /// that it is to be called again soon. Else call it about once a second.
+    /// Looks for hosts that have been silent for too long. Returns the changes to say, and whether there are more. If
+    /// there are more, it is to be called again soon, else about once a second.
     pub fn tick(&self, now: Instant) -> (Vec<Announcement>, bool) {
         let known = &mut *lock(&self.known);
         let before = known.ticked.replace(now);
@@ -136,7 +133,7 @@ impl Hosts {
             let silent: Vec<&Host> = hosts().filter(is_new).collect();
             let count = silent.iter().filter(|host| !host.flaps).count();
             let lines = &known.lines[state as usize];
-            let is_paused = lines.are_paused(now);
+            let is_paused = lines.pause.is_some_and(|pause| now < pause);
             for host in silent.iter().take(room) {
                 let mut change = host.news_by_silence(state, said(host), now);
                 if !host.flaps && (count > MOST_ALONE || is_paused || !untold.is_empty()) {
@@ -167,7 +164,7 @@ impl Hosts {
     }
 
     /// Follows `message`, which was said here or at another server: takes over a beat or a change, or forgets the host.
-    /// Old news changes nothing, and nothing but news of a host asks for the time, `now`.
+    /// Old news changes nothing. Only news of a host asks for the time, `now`.
     pub fn follow(&self, message: &Message, now: impl FnOnce() -> Instant) {
         let Message { id, event, .. } = message;
         let is_change = event == HOST_STATE_EVENT;
@@ -194,7 +191,7 @@ impl Hosts {
             }
             Some(state) if is_change && message.status == state.word() => match hosts.get_mut(name) {
                 Some(host) => host.take_state(message, state, now),
-                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now_micros(), now)),
+                None => _ = hosts.insert(name.clone(), Host::kept(message, message.time, now)),
             },
             _ => {} // a message that a user has written
         }
@@ -393,7 +390,7 @@ mod tests {
         servers.each.iter().for_each(|hosts| assert_eq!(figures(hosts), pairs("up=1&note=hot")));
         let older = Message { id: servers.ids, ..Message::clone(&servers.things.all().next().unwrap().message) };
         servers.each[0].follow(&older, || servers.at(36));
-        assert_eq!(servers.states(36), [State::Up; 3], "what is older changes nothing");
+        assert_eq!(servers.states(36), [State::Up; 3], "an older message changes nothing");
         (37..81).for_each(|second| servers.tick(second));
         let (up, beat) = servers.each[1].beat("web1", Beat::default(), servers.at(81)).unwrap();
         servers.announce(1, 81, up);
@@ -404,9 +401,9 @@ mod tests {
             "67: web1 is down: last heard 31 s ago",
             "81: web1 is up again after 45 s",
         ];
-        assert_eq!(servers.said[2..], said, "who looks between the two does not take it for silent");
+        assert_eq!(servers.said[2..], said, "a server that looks between the two does not take it for silent");
         servers.say(81, message(HOST_EVENT, "Florian", "Hi".to_owned(), vec![]), None);
-        assert_eq!(servers.states(81).len(), 3, "nor does what is no beat");
+        assert_eq!(servers.states(81).len(), 3, "nor does a message that is no beat");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub type Pairs = Vec<(String, String)>;
 const OWN_KEYS: usize = 5;
 
 /// The longest key of a thing, and the longest status, in characters.
-const KEY_LIMIT: usize = 128;
+pub const KEY_LIMIT: usize = 128;
 
 /// The message of a request to `/say/CHANNEL`. If a key comes twice, the body wins over the query, and the first over
 /// the second. Bytes that are not UTF-8 become U+FFFD.

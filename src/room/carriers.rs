@@ -11,7 +11,7 @@
 //!
 //! **The second hand.** In a big room, listeners wait for one core's walk. So a speaker that is alone calls the keeper
 //! on its way. The keeper walks from the other end; when they meet, each finds the letterboxes empty. With many
-//! speakers there are hands enough.
+//! speakers, no second hand is needed.
 //!
 //! **The rest.** A walk costs as much for one letter as for ten. So in a big room nobody walks for as long as the last
 //! walk took. Letters gather, speakers go back to their clients at once, and after the rest the keeper carries them. A
@@ -24,8 +24,8 @@ use crate::clock::{micros, now_micros};
 use crate::room::letterbox::Letterbox;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Sender, fence, try_lock};
 
-/// Messages not yet carried at which a second speaker walks too. The larger, the more letters go out in one send: with
-/// 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
+/// A second speaker walks too when so many messages are not carried yet. With a larger number, more letters go out in
+/// one send: with 64, a thousand listeners flat out get 1.3 times the messages that they get with 32.
 const FAR_BEHIND: u64 = 64;
 
 /// One in so many of the messages that a letterbox can hold may be not yet carried. So speakers slow down before
@@ -68,8 +68,7 @@ pub struct Carriers {
     turn: Mutex<()>,
     /// The end of the rest after the last walk in a big room, in microseconds since 1970.
     rests_until: AtomicU64,
-    /// Set by a speaker that found another one walking. There are hands enough then, and a second hand would halve the
-    /// batches.
+    /// Set by a speaker that found another one walking. No second hand is needed then: it would halve the batches.
     many_speak: AtomicBool,
     /// Calls the keeper. A speaker sends when it has walked enough or wants a second hand; the keeper receives.
     /// Capacity one: calling twice is calling once.
@@ -117,8 +116,8 @@ impl Carriers {
     /// Carries what lies in the letterboxes, or makes sure that another thread does, after a message was put in
     /// `reached` of them. Never waits for a listener.
     ///
-    /// It is the rule of the pen: a poster that finds the turn taken may leave, because its holder puts it down and then
-    /// looks whether more was posted, with a full fence in between.
+    /// It is the rule of the pen. A poster that finds the turn taken may leave: the holder puts it down, and then looks
+    /// whether more was posted. A full fence stands in between.
     pub fn lend_a_hand(&self, reached: usize, snapshot: Snapshots<'_>) {
         let is_big = reached >= BIG_ROOM;
         if reached == 0 || self.behind() == 0 {
@@ -177,7 +176,7 @@ impl Carriers {
         move || _ = call_keeper.try_send(())
     }
 
-    /// How many messages no whole walk has seen to yet.
+    /// How many messages were not carried along all letterboxes yet.
     fn behind(&self) -> u64 {
         fence(Ordering::SeqCst);
         let carried = self.carried.load(Ordering::SeqCst);
@@ -229,7 +228,7 @@ mod tests {
         let heard = |messages: usize| rooms.iter().all(|(_, wire)| wire.text() == "x\r\n".repeat(messages));
         let rest = |limit: u64| hub.carriers.rests_until.store(limit, Ordering::SeqCst);
         say();
-        assert!(heard(1), "who speaks alone carries at once");
+        assert!(heard(1), "a speaker that is alone carries at once");
         assert!(hub.carriers.rests_until.load(Ordering::SeqCst) > 0, "then it rests");
         assert!(called.try_recv().is_ok(), "and has called a second hand");
 

@@ -1,5 +1,5 @@
 //! The commit queue: here messages are handed in that have to be kept elsewhere before anybody hears them. They are
-//! kept in a file (`keep/store.rs`) or in Redis (`keep/relay.rs`); the commit queue knows neither. A publisher hands in
+//! kept in a file (`keep/store.rs`) or in Redis (`keep/relay`); the commit queue knows neither. A publisher hands in
 //! its message, and a function to call when it is kept. One thread, the committer, takes all messages that lie here,
 //! keeps them together, has the hub post them, and then gives each speaker its receipt. So one wait for the disk serves
 //! many speakers, and the batches grow with the load (group commit).

@@ -63,7 +63,7 @@ mod tests {
         let quiet = |channel: &str, _: &str| channel == "quiet";
         assert!(forgotten.may_miss(10, quiet), "its own");
         assert!(!forgotten.may_miss(11, quiet), "that of others");
-        assert!(forgotten.may_miss(9, |_, _| false), "what nobody knows");
+        assert!(forgotten.may_miss(9, |_, _| false), "up to there nobody knows");
         assert!(
             forgotten.may_miss(12, |_, event| event == "ci") && !forgotten.may_miss(12, |_, event| event == "message")
         );

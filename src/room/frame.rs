@@ -55,9 +55,9 @@ impl Letter {
     }
 }
 
-/// `payload` as it goes onto the wire: if `chunked`, as one chunk, its length in hexadecimal and a line break before it
-/// and a line break behind it (RFC 9112 section 7.1); else as it is. Empty stays empty, because a chunk without a
-/// payload is the last one.
+/// `payload` as it goes onto the wire: as it is, or as one chunk if `chunked`. A chunk has its length in hexadecimal
+/// and a line break before it, and a line break behind it (RFC 9112 section 7.1). Empty stays empty, because a chunk
+/// without a payload is the last one.
 pub fn framed(payload: Vec<u8>, chunked: bool) -> Vec<u8> {
     if !chunked || payload.is_empty() {
         return payload;
@@ -186,8 +186,14 @@ fn write_data(into: &mut Vec<u8>, message: &Message) {
 /// Writes a JSON object: the members that are `always` there, then those that are not empty, then the fields, if there
 /// are any. Every line break is escaped.
 fn write_object(into: &mut Vec<u8>, always: &[(&str, &str)], if_any: &[(&str, &str)], fields: &[(String, String)]) {
+    into.push(b'{');
     let if_any = if_any.iter().filter(|(_, value)| !value.is_empty());
-    write_members(into, always.iter().chain(if_any).copied());
+    for (place, (key, value)) in always.iter().chain(if_any).enumerate() {
+        into.extend_from_slice(if place > 0 { b"," } else { b"" });
+        json_text(into, key);
+        into.push(b':');
+        json_text(into, value);
+    }
     if !fields.is_empty() {
         into.extend_from_slice(b",\"fields\":");
         write_fields(into, fields);
@@ -197,19 +203,8 @@ fn write_object(into: &mut Vec<u8>, always: &[(&str, &str)], if_any: &[(&str, &s
 
 /// Writes the further fields of a message as a JSON object.
 pub fn write_fields(into: &mut Vec<u8>, fields: &[(String, String)]) {
-    write_members(into, fields.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-    into.push(b'}');
-}
-
-/// Writes the brace that opens a JSON object, and its members.
-fn write_members<'a>(into: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, &'a str)>) {
-    into.push(b'{');
-    for (place, (key, value)) in members.enumerate() {
-        into.extend_from_slice(if place > 0 { b"," } else { b"" });
-        json_text(into, key);
-        into.push(b':');
-        json_text(into, value);
-    }
+    let members: Vec<_> = fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    write_object(into, &members, &[], &[]);
 }
 
 /// Writes `text` as a JSON string (RFC 8259 section 7). U+0085, U+2028 and U+2029 are escaped: some readers end a line

@@ -42,10 +42,11 @@ pub struct History {
     /// The ids of messages that are not kept though older ones are: they were only passed on, or superseded. `None` if
     /// ids that were given elsewhere have to be taken as they are. Else such ids count as from before a restart.
     pub(super) passed: Option<VecDeque<u64>>,
-    /// The ids of kept messages that a newer word on their thing has superseded. They go first, from the older half.
+    /// The ids of kept messages that a newer word on their thing has superseded. If they lie in the older half, they go
+    /// first.
     superseded: BTreeSet<u64>,
-    /// The ids of messages that went since they were last [taken](History::take_dropped), for a store that deletes them;
-    /// `None` if nobody takes them.
+    /// The ids of messages that went since they were last [taken](History::take_dropped), for a store that deletes
+    /// them; `None` if nobody takes them.
     pub(super) dropped: Option<Vec<u64>>,
     bytes: usize,
     most_messages: usize,

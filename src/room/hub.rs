@@ -194,8 +194,8 @@ impl Hub {
     /// queue, waits there until the message is kept. The caller answers its client, then calls
     /// [`lend_a_hand`](Self::lend_a_hand).
     ///
-    /// A message that has a digest is said `once`: where several servers are one conversation they know it of each
-    /// other. A repeat reaches nobody and has a receipt without an id. The caller sees to repeats at this server.
+    /// A message that has a digest is said `once`: servers that are one conversation know it of each other. A repeat
+    /// reaches nobody and has a receipt without an id. The caller itself finds repeats at this server.
     ///
     /// # Errors
     /// [`Refused::Stopping`] if the server stops, or the committer's refusal. The message then reaches nobody.
@@ -231,13 +231,13 @@ impl Hub {
         }
     }
 
-    /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has to
-    /// be larger than the [last one](Self::last_id).
+    /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has
+    /// to be larger than the [last one](Self::last_id).
     pub fn post(&self, message: Arc<Message>) -> Receipt {
         self.post_in(lock(&self.room), message, now_micros())
     }
 
-    /// Posts `message` under the lock, then does what is not done under it.
+    /// Posts `message` under the lock. Then, without the lock, hangs up on slow listeners and tells the follower.
     fn post_in(&self, mut guard: MutexGuard<'_, Room>, message: Arc<Message>, said_at: u64) -> Receipt {
         let room = &mut *guard;
         room.last_id = message.id;
@@ -288,9 +288,9 @@ impl Hub {
         receipt
     }
 
-    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. For a committer
-    /// that knows that messages up to that id were said and are lost here. The listeners come back with the id they
-    /// heard last and are told of the gap.
+    /// Forgets messages that are older than the id `missing`, and ends the streams of all listeners. A committer calls
+    /// it when messages up to that id were said and are lost here. The listeners come back with the id they heard last
+    /// and are told of the gap.
     pub fn skip(&self, missing: u64) {
         lock(&self.room).history.forget(missing);
         self.end();
@@ -301,8 +301,8 @@ impl Hub {
         lock(&self.room).history.knows(id)
     }
 
-    /// Takes in the newest word on each thing, and since when it stands so, as they are kept elsewhere. For a reader
-    /// that has missed messages.
+    /// Takes in the newest word on each thing, and since when it stands so, as they are kept elsewhere. A reader calls
+    /// it when it has missed messages.
     pub fn renew(&self, things: &[(Arc<Message>, u64)]) {
         lock(&self.room).things.renew(things);
     }
@@ -322,8 +322,8 @@ impl Hub {
         lock(&self.room).last_id
     }
 
-    /// Tells a store what it can delete: the ids of the messages that went since the last call, and the newest id of the
-    /// things that went because there were too many. All things with smaller ids went too.
+    /// Tells a store what it can delete: the ids of the messages that went since the last call, and the newest id of
+    /// the things that went because there were too many. All things with smaller ids went too.
     pub fn take_dropped(&self) -> (Vec<u64>, u64) {
         let mut room = lock(&self.room);
         (room.history.take_dropped(), room.things.evicted())
@@ -336,8 +336,8 @@ impl Hub {
         (room.last_id, room.things.all().filter(|thing| wants.takes(&thing.message)).cloned().collect())
     }
 
-    /// Carries when the listeners are far behind, so that a batch fills no letterbox. For a thread that posts many
-    /// messages.
+    /// Carries when the listeners are far behind, so that a batch fills no letterbox. A thread that posts many messages
+    /// calls it after each.
     pub fn catch_up(&self, reached: usize) {
         if self.carriers.are_far_behind() {
             self.lend_a_hand(reached);

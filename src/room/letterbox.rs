@@ -76,9 +76,9 @@ struct Pen {
     past: Replay,
     /// Whether something has gone out.
     begun: bool,
-    /// Why the last write has not written all. `WouldBlock`: the socket is full and the bell is rung; the listener's own
-    /// thread waits, then writes all that lies there. Any other reason: the connection is over. The kernel says that
-    /// once, to the thread that happened to send; the listener's own thread learns it from here.
+    /// Why the last write has not written all. `WouldBlock`: the socket is full and the bell is rung; the listener's
+    /// own thread waits, then writes all that lies there. Any other reason: the connection is over. The kernel says
+    /// that once, to the thread that happened to send; the listener's own thread learns it from here.
     stuck: Option<ErrorKind>,
     /// When the last byte went out, for the heartbeat.
     last_sent: Instant,
@@ -337,7 +337,8 @@ impl Pen {
     /// Writes what lies there as far as the socket takes it, and remembers why it did not take all.
     ///
     /// # Errors
-    /// `WouldBlock` if the socket is full; the rest stays with the pen. Anything else means that the connection is over.
+    /// `WouldBlock` if the socket is full; the rest stays with the pen. Anything else means that the connection is
+    /// over.
     fn write(&mut self, letterbox: &Letterbox) -> io::Result<()> {
         if let Some(kind) = self.stuck.filter(|kind| *kind != ErrorKind::WouldBlock) {
             return Err(kind.into());

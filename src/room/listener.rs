@@ -23,8 +23,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener that has joined the hub; `peer` is its name in the log, `claim` the memory that it
-    /// needs for earlier messages. From now on its thread is told when the client leaves.
+    /// A listener that has joined the hub. `peer` is its name in the log, and `claim` is the memory that it needs for
+    /// earlier messages. From now on its thread is told when the client leaves.
     pub fn new(recipient: Recipient, wire: Arc<dyn Wire>, peer: String, claim: Option<Claim>) -> Listener {
         wire.watch(Some(recipient.letterbox().clone()));
         Listener { recipient, wire, peer, claim }

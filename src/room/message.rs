@@ -20,7 +20,7 @@ pub const HOST_STATES: [&str; 4] = ["up", "late", "failed", "down"];
 /// The field of a beat and of a change of a host that says how the host stands. The server says it.
 pub const STATE: &str = "state";
 
-/// The field of a change of a host that is said together with others in one line: how many it is among.
+/// The field of a change of a host that is said together with others in one line: how many changes the line is about.
 pub const AMONG: &str = "among";
 
 /// The field of a change that is not worth a line, because its host flaps: how often it has changed lately.
@@ -97,7 +97,8 @@ impl Message {
         self.event != HOST_EVENT && self.event != NUMBER_EVENT && !self.is_unsaid()
     }
 
-    /// Whether it is a change of a host that is not worth a line of its own. Only those hear it who ask for such changes.
+    /// Whether it is a change of a host that is not worth a line of its own. Only those hear it who ask for such
+    /// changes.
     pub fn is_unsaid(&self) -> bool {
         self.event == HOST_STATE_EVENT && [AMONG, FLAPS].iter().any(|field| self.field(field).is_some())
     }

@@ -123,7 +123,7 @@ fn who_joins_hears_everything_said_afterwards() {
         hub.join(everything(), None, recipient.letterbox()).unwrap();
         let reached: Vec<_> = speaker.join().unwrap().iter().map(|receipt| receipt.listeners).collect();
         assert!(reached[0] <= reached[1], "once joined, it is reached");
-        assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "what it was reached with, it heard");
+        assert_eq!(wire.text(), "x\r\n".repeat(reached.iter().sum()), "it heard all that reached it");
     });
 }
 

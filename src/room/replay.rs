@@ -102,7 +102,7 @@ mod tests {
         };
         assert_eq!(said(Since::OLDEST), (None, vec!["said".to_owned()]));
         let after_the_beat = Since { point: Point::After(beat.id), most: usize::MAX };
-        assert_eq!(said(after_the_beat), (None, vec![]), "who heard a beat last has missed nothing");
+        assert_eq!(said(after_the_beat), (None, vec![]), "a listener that heard a beat last has missed nothing");
     }
 
     #[test]

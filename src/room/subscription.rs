@@ -37,8 +37,8 @@ impl Subscription {
             && (self.statuses.is_empty() || self.statuses.iter().any(is_wanted))
     }
 
-    /// The sign of the channels that are heard. If it has no bit in common with the [sign of a channel](sign_of), nothing
-    /// that is said there is wanted.
+    /// The sign of the channels that are heard. If it has no bit in common with the [sign of a channel](sign_of),
+    /// nothing that is said there is wanted.
     pub fn sign(&self) -> u64 {
         if self.channels.is_empty() {
             u64::MAX
@@ -47,7 +47,7 @@ impl Subscription {
         }
     }
 
-    /// Whether a message on `channel` with this `event` is wanted, if its status is.
+    /// Whether messages on `channel` with this `event` are wanted, apart from their status.
     pub fn takes_kind(&self, channel: &str, event: &str) -> bool {
         (self.channels.is_empty() || self.channels.split(',').any(|top| is_within(channel, top)))
             && match &self.events {

@@ -5,8 +5,10 @@
 //! the lock under which it posts, so a message and what it changes are one. The things of some moment, with all
 //! messages after that moment noted one by one ([`Things::note`]), are the things of now.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use hashlink::LinkedHashMap;
 
 use crate::room::message::{HOST_STATE_EVENT, HOST_STATES, Message, NUMBER_EVENT, STATE};
 use crate::room::standing::{GONE, standing};
@@ -17,7 +19,7 @@ pub const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// How many values of a number are known.
 const MOST_VALUES: usize = 240;
 
-/// How many numbers have values known but the newest.
+/// The most numbers of which more than the newest value is known.
 pub const MOST_NUMBERS: usize = 200;
 
 /// How many words on any other thing are known in brief.
@@ -30,7 +32,8 @@ const HOST_FIELDS: [&str; 7] = [STATE, "every", "grace", "silent", "reason", SAI
 /// microseconds since 1970.
 pub const SAID: &str = "said";
 
-/// The field of such a word: since when the host stands so.
+/// The field of a word that somebody else said with the key of a host: since when the host stands so, in microseconds
+/// since 1970.
 pub const SINCE: &str = "since";
 
 /// A thing, and how it stands.
@@ -55,14 +58,13 @@ pub struct Brief {
     pub status: Box<str>,
 }
 
-/// All things.
+/// All things of which the newest word is known.
 pub struct Things {
-    /// By the id of the newest message about each.
-    newest: BTreeMap<u64, Thing>,
-    ids: HashMap<String, u64>,
+    /// By their names; the one that is longest without a word first.
+    known: LinkedHashMap<String, Thing>,
     bytes: usize,
     most: usize,
-    /// How many numbers have values known but the newest.
+    /// The numbers of which more than the newest value is known.
     numbers: usize,
     /// The newest id that went because there were too many things.
     evicted: u64,
@@ -78,7 +80,7 @@ impl Brief {
     }
 }
 
-/// The name of the thing that `message` is about: unlike that of any other thing.
+/// The name of the thing that `message` is about. No other thing has it.
 pub fn name(message: &Message) -> String {
     [&message.event, message.channel.as_str(), &message.key].join("\0")
 }
@@ -86,11 +88,11 @@ pub fn name(message: &Message) -> String {
 impl Things {
     /// No things yet, and at most so many.
     pub fn new(most: usize) -> Things {
-        Things { newest: BTreeMap::new(), ids: HashMap::new(), bytes: 0, most, numbers: 0, evicted: 0 }
+        Things { known: LinkedHashMap::new(), bytes: 0, most, numbers: 0, evicted: 0 }
     }
 
-    /// Takes in all things as they are kept elsewhere, or were kept from before the process began, the longest silent
-    /// first, in the place of those known here. Only what is known in brief stays.
+    /// Takes in all things as they are kept elsewhere, or were kept before the process began, the longest silent first.
+    /// They take the place of those known here, of which only the words in brief stay.
     pub fn renew(&mut self, kept: &[(Arc<Message>, u64)]) {
         let mut before = std::mem::replace(self, Things { evicted: self.evicted, ..Things::new(self.most) });
         for (message, since) in kept {
@@ -104,10 +106,11 @@ impl Things {
         }
     }
 
-    /// Takes in a `message` that was said before a restart, the oldest first, for what is known in brief.
+    /// Takes in a `message` that was said before a restart, as a word in brief. The oldest comes first.
     pub fn recall(&mut self, message: &Message) {
-        let newest = if message.key.is_empty() { None } else { self.ids.get(&name(message)) };
-        if let Some(thing) = newest.filter(|id| **id > message.id).and_then(|id| self.newest.get_mut(id)) {
+        if let Some(thing) = self.known.get_mut(&name(message))
+            && thing.message.id > message.id
+        {
             let recent = Arc::make_mut(&mut thing.recent);
             recent.insert(recent.len() - 1, Brief::of(message));
             bound(recent, MOST_RECENT);
@@ -121,7 +124,7 @@ impl Things {
             return (None, false);
         }
         let name = name(message);
-        if self.ids.get(&name).is_some_and(|known| *known >= message.id) {
+        if self.known.get(&name).is_some_and(|known| known.message.id >= message.id) {
             return (None, false); // a newer word is known already
         }
         let before = self.take(&name);
@@ -142,8 +145,8 @@ impl Things {
         (superseded, self.evict())
     }
 
-    /// Adds to a word that somebody says with the key of a host how the host itself stands, as the word before it tells.
-    /// So a host is not forgotten because somebody has acknowledged that it is down.
+    /// Adds to a word that somebody says with the key of a host how the host itself stands, as the word before it
+    /// tells. So a host is not forgotten because somebody has acknowledged that it is down.
     pub fn complete(&self, message: &mut Message) {
         let tells = |word: &Message| word.field(STATE).is_some_and(|state| HOST_STATES.contains(&state));
         if message.event != HOST_STATE_EVENT || message.status == GONE {
@@ -152,8 +155,8 @@ impl Things {
         if tells(message) && message.field(STATE) == Some(&message.status) {
             return message.fields.retain(|(key, _)| key != SAID); // it takes back the word that had this field
         }
-        let before = self.ids.get(&name(message)).and_then(|id| self.newest.get(id));
-        let Some(Thing { message: before, since, .. }) = before.filter(|thing| tells(&thing.message)) else { return };
+        let before = self.known.get(&name(message)).filter(|thing| tells(&thing.message));
+        let Some(Thing { message: before, since, .. }) = before else { return };
         let own = |key: &str| HOST_FIELDS.contains(&key);
         message.fields.retain(|(key, _)| !own(key));
         message.fields.extend(before.fields.iter().filter(|(key, _)| own(key)).cloned());
@@ -164,12 +167,11 @@ impl Things {
     fn insert(&mut self, name: String, thing: Thing) {
         self.bytes += thing.message.weight();
         self.numbers += usize::from(has_values(&thing));
-        self.ids.insert(name, thing.message.id);
-        self.newest.insert(thing.message.id, thing);
+        self.known.insert(name, thing);
     }
 
     fn take(&mut self, name: &str) -> Option<Thing> {
-        let thing = self.newest.remove(&self.ids.remove(name)?)?;
+        let thing = self.known.remove(name)?;
         self.bytes -= thing.message.weight();
         self.numbers -= usize::from(has_values(&thing));
         Some(thing)
@@ -178,24 +180,24 @@ impl Things {
     /// Lets go of what was longest without a word until all bounds hold. Returns whether a thing had to go.
     fn evict(&mut self) -> bool {
         if self.numbers > MOST_NUMBERS
-            && let Some(oldest) = self.newest.values_mut().find(|thing| has_values(thing))
+            && let Some(oldest) = self.known.values_mut().find(|thing| has_values(thing))
         {
             let recent = Arc::make_mut(&mut oldest.recent);
             recent.drain(..recent.len() - 1);
             self.numbers -= 1;
         }
         let before = self.evicted;
-        while self.newest.len() > self.most || self.bytes > MOST_BYTES {
-            let Some((id, oldest)) = self.newest.first_key_value() else { break };
-            self.evicted = *id;
-            self.take(&name(&oldest.message));
+        while self.known.len() > self.most || self.bytes > MOST_BYTES {
+            let Some((_, Thing { message: oldest, .. })) = self.known.front() else { break };
+            self.evicted = oldest.id;
+            self.take(&name(oldest));
         }
         self.evicted > before
     }
 
     /// All things, the one that is longest without a word first.
     pub fn all(&self) -> impl Iterator<Item = &Thing> {
-        self.newest.values()
+        self.known.values()
     }
 
     /// The newest id that went because there were too many things; 0 if none did. All with smaller ids went too.
@@ -298,8 +300,8 @@ mod tests {
         things.renew(&[(word(20, "b", "ok"), 20), (word(40, "a", "failed"), 35), (word(50, "d", "ok"), 50)]);
         assert_eq!(all(&things), [(20, "b", "ok", 20), (40, "a", "failed", 35), (50, "d", "ok", 50)]);
         let recent: Vec<_> = things.all().map(|thing| thing.recent.len()).collect();
-        assert_eq!(recent, [1, 2, 1], "in brief, what was known stays");
-        assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "read again later than what followed it");
+        assert_eq!(recent, [1, 2, 1], "the words that were known in brief stay");
+        assert_eq!(things.note(&word(39, "a", "ok")), (None, false), "a word that is read again after a newer one");
         assert_eq!(things.note(&word(60, "a", "failed")), (Some(40), false));
         assert_eq!(all(&things)[2], (60, "a", "failed", 35));
     }

@@ -102,7 +102,7 @@ fn the_room_has_a_bound_and_an_end() {
     assert_eq!(hub.join(everything(), None, other.letterbox()), Err(Refused::Stopping));
     assert_eq!(recipient.state(), crate::room::letterbox::StreamState::Closing);
     recipient.finish().unwrap();
-    assert_eq!(wire.text(), "last\r\n", "what was accepted is delivered");
+    assert_eq!(wire.text(), "last\r\n", "all that was accepted is delivered");
 }
 
 #[test]
