@@ -1,11 +1,13 @@
 //! Tells the binary which sources it is made from, for `aloud --version`: the commit and its date, with a `+` after a
-//! commit that was changed; `unknown` where git does not know, as in an unpacked archive.
+//! commit that was changed; `unknown` where git does not know, as in an unpacked archive. Makes the files of the page.
+
+mod page;
 
 use std::path::Path;
 use std::process::Command;
 
 /// All that a binary is made from.
-const SOURCES: [&str; 5] = ["src", "scripts/build.rs", "Cargo.toml", "Cargo.lock", ".cargo"];
+const SOURCES: [&str; 6] = ["src", "scripts/build.rs", "scripts/page.rs", "Cargo.toml", "Cargo.lock", ".cargo"];
 
 fn main() {
     // Git is asked again when one of these changes, and not at every build. A commit, a branch and a checkout each write
@@ -14,6 +16,9 @@ fn main() {
     let files = ["HEAD", "logs/HEAD"].iter().filter_map(|file| git(&["rev-parse", "--git-path", file]));
     files.filter(|file| Path::new(file).exists()).for_each(|file| println!("cargo::rerun-if-changed={file}"));
     println!("cargo::rustc-env=ALOUD_BUILD={}", build().as_deref().unwrap_or("unknown"));
+    if let Some(folder) = std::env::var_os("OUT_DIR") {
+        page::write_into(Path::new(&folder));
+    }
 }
 
 fn build() -> Option<String> {

@@ -1,7 +1,5 @@
-//! The dashboard: a page and its few files, part of the binary, served to browsers only. There is nothing to build. Its
-//! script is written in modules, and served as one: a page that is asked for over a slow network takes three requests.
-//! The page is a client like any other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by
-//! `/say`.
+//! The dashboard: a page and its few files, part of the binary, served to browsers only. The page is a client like any
+//! other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
@@ -22,49 +20,26 @@ pub struct File {
     /// The last part of its path; empty for the page itself.
     name: &'static str,
     content_type: &'static str,
-    text: String,
+    text: &'static str,
 }
 
-/// The modules of the script, in an order that compresses well. `aloud.js` is the last, because it begins at once.
-const MODULES: [&str; 14] = [
-    include_str!("model.js"),
-    include_str!("rows.js"),
-    include_str!("details.js"),
-    include_str!("text.js"),
-    include_str!("plot.js"),
-    include_str!("headline.js"),
-    include_str!("talk.js"),
-    include_str!("screen.js"),
-    include_str!("view.js"),
-    include_str!("wall.js"),
-    include_str!("stream.js"),
-    include_str!("tell.js"),
-    include_str!("door.js"),
-    include_str!("aloud.js"),
+/// The text of a file that the build script has made (`scripts/page.rs`).
+macro_rules! made {
+    ($name:literal) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
+/// The page, its style and its script.
+static FILES: [File; 3] = [
+    File { name: "", content_type: "text/html; charset=utf-8", text: made!("index.html") },
+    File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: made!("aloud.css") },
+    File { name: "aloud.js", content_type: "text/javascript; charset=utf-8", text: made!("aloud.js") },
 ];
-
-const COMMENT: &str = " // ";
-
-/// Signs of the script that stand in none of its texts, with the blanks around them that it does without.
-const SIGNS: [&str; 20] = [
-    " => ", " === ", " !== ", " >= ", " <= ", " += ", " = ", " && ", " || ", " ?? ", " ? ", " : ", " + ", " - ", " * ",
-    " < ", " > ", ") {", "{ ", " }",
-];
-
-static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
-    let page = lean(include_str!("index.html"));
-    // Our style has no text in it that this could change.
-    let style = tight(lean(include_str!("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
-    [
-        File { name: "", content_type: "text/html; charset=utf-8", text: page },
-        File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: style },
-        File { name: "aloud.js", content_type: "text/javascript; charset=utf-8", text: script() },
-    ]
-});
 
 /// The entity tag of every file. It changes with any of them, so a page that asks for one tells whether it is an old
 /// page.
-static TAG: LazyLock<String> = LazyLock::new(|| tag(&FILES.each_ref().map(|file| file.text.as_str()).concat()));
+static TAG: LazyLock<String> = LazyLock::new(|| tag(&FILES.each_ref().map(|file| file.text).concat()));
 
 /// The page itself, for `/`.
 pub fn page() -> &'static File {
@@ -81,29 +56,10 @@ pub fn is_wanted(exchange: &Exchange<'_>) -> bool {
     exchange.preferred(&["text/plain", "text/html"]) == Some(1)
 }
 
-/// One script out of all modules. They share one scope, so what a module imports is there, and what it exports too.
-fn script() -> String {
-    let text = lean(&MODULES.concat());
-    let lines = text.lines().filter(|line| !line.starts_with("import "));
-    tight(lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect(), &SIGNS)
-}
-
-/// `text` without the blanks around `signs`.
-fn tight(text: String, signs: &[&str]) -> String {
-    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace(' ', "")))
-}
-
-/// The lines of `text`, without their indentation and their comments, ` // like this`.
-fn lean(text: &str) -> String {
-    let lines = text.lines().map(|line| line.find(COMMENT).map_or(line, |comment| &line[..comment]));
-    let lines = lines.map(str::trim).filter(|line| !["//", "/*"].iter().any(|comment| line.starts_with(comment)));
-    lines.filter(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect()
-}
-
 /// Answers with `file`, or with 304 if the browser has it already (RFC 9110 section 13.1.2).
 pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
     let known = has(exchange.header("If-None-Match").unwrap_or(""), &TAG);
-    let answer = if known { Answer::empty(304) } else { Answer::new(200, file.content_type, file.text.as_str()) };
+    let answer = if known { Answer::empty(304) } else { Answer::new(200, file.content_type, file.text) };
     let answer = Answer { caching: "no-cache", ..answer } // asked again each time, answered with 304
         .with("ETag", &*TAG)
         .with("Content-Security-Policy", POLICY)
@@ -125,12 +81,18 @@ fn has(tags: &str, tag: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(dead_code)] // only the build script writes files
+#[path = "../../scripts/page.rs"]
+mod bundle;
+
+#[cfg(test)]
 mod tests {
+    use super::bundle::{COMMENT, MODULES, SIGNS, lean, script, source};
     use super::*;
 
     #[test]
     fn the_page_asks_nobody_else_and_makes_no_markup() {
-        for file in &*FILES {
+        for file in &FILES {
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
             assert!(!foreign.contains("src=\"http") && !foreign.contains("url(http"), "{}", file.name);
             for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
@@ -145,7 +107,7 @@ mod tests {
     #[test]
     fn one_script_is_made_of_modules_that_can_be_taken_line_by_line() {
         assert_eq!(lean("// no\na {\n  // no\n\n  b; // no\n}\n"), "a {\nb;\n}\n");
-        for line in MODULES.iter().flat_map(|module| module.lines()) {
+        for line in MODULES.map(source).iter().flat_map(|module| module.lines()) {
             let text = line.split(COMMENT).next().unwrap_or(line);
             let is_whole = |quote: char| text.starts_with("//") || text.matches(quote).count() % 2 == 0;
             assert!(is_whole('`'), "a text of several lines would lose its indentation: {line}");
