@@ -12,32 +12,6 @@ pub const STATUSES: [u16; 16] = [400, 401, 403, 404, 405, 408, 413, 414, 415, 41
 /// The number that stands for every other status.
 const OTHER: u16 = 0;
 
-/// A number that goes up, and for some of them down.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Counts one more.
-    pub fn one_more(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    /// Counts one less. Call it once for each call of [`one_more`](Self::one_more).
-    pub fn one_less(&self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// Sets the number. Only one thread at a time may change this count.
-    fn set(&self, number: u64) {
-        self.0.store(number, Relaxed);
-    }
-}
-
 /// The words for why a stream ended, in the order of [`Ended`].
 const ENDS: [&str; 4] = ["queue_full", "stalled", "left", "stopped"];
 
@@ -58,50 +32,50 @@ pub enum Ended {
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Messages said.
-    pub messages: Count,
+    pub messages: AtomicU64,
     /// Messages put into listeners' queues, each once for every queue.
-    pub deliveries: Count,
+    pub deliveries: AtomicU64,
     /// The most messages that ever waited for one listener.
-    pub fullest_queue: Count,
+    pub fullest_queue: AtomicU64,
     /// In the order of [`Ended`].
-    ended: [Count; ENDS.len()],
+    ended: [AtomicU64; ENDS.len()],
     /// In the order of [`STATUSES`].
-    refusals: [Count; STATUSES.len()],
+    refusals: [AtomicU64; STATUSES.len()],
     /// Connections that are open.
-    pub connections: Count,
+    pub connections: AtomicU64,
     /// Threads that run.
-    pub threads: Count,
+    pub threads: AtomicU64,
 }
 
 impl Counters {
     /// Counts a message that was put into the queues of `listeners` listeners. So many letters wait in the `fullest` of
-    /// them. Called under the hub's lock, and only there.
+    /// them.
     pub fn published(&self, listeners: u64, fullest: u64) {
-        self.messages.set(self.messages.get() + 1);
-        self.deliveries.set(self.deliveries.get() + listeners);
-        self.fullest_queue.set(self.fullest_queue.get().max(fullest));
+        self.messages.fetch_add(1, Relaxed);
+        self.deliveries.fetch_add(listeners, Relaxed);
+        self.fullest_queue.fetch_max(fullest, Relaxed);
     }
 
     /// Counts a listener whose stream has ended.
     pub fn ended(&self, why: Ended) {
-        self.ended[why as usize].one_more();
+        self.ended[why as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts a refusal with `status`, of a request or of bytes that should have become one.
     pub fn refused(&self, status: u16) {
         let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
-        self.refusals[place].one_more();
+        self.refusals[place].fetch_add(1, Relaxed);
     }
 
     /// Streams that ended, by the word for why.
     pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        ENDS.into_iter().zip(self.ended.iter().map(Count::get))
+        ENDS.into_iter().zip(self.ended.iter().map(|count| count.load(Relaxed)))
     }
 
     /// Refusals by status, as text; `other` for those that are not among [`STATUSES`].
     pub fn refusals(&self) -> impl Iterator<Item = (String, u64)> {
         let name = |status: u16| if status == OTHER { "other".to_owned() } else { status.to_string() };
-        STATUSES.into_iter().map(name).zip(self.refusals.iter().map(Count::get))
+        STATUSES.into_iter().map(name).zip(self.refusals.iter().map(|count| count.load(Relaxed)))
     }
 }
 
@@ -121,9 +95,7 @@ mod tests {
     fn the_fullest_queue_is_remembered() {
         let counters = Counters::default();
         [(2, 3), (0, 0), (5, 1)].into_iter().for_each(|(listeners, fullest)| counters.published(listeners, fullest));
-        assert_eq!(
-            [counters.messages, counters.deliveries, counters.fullest_queue].map(|count| count.get()),
-            [3, 7, 3]
-        );
+        let counts = [counters.messages, counters.deliveries, counters.fullest_queue].map(AtomicU64::into_inner);
+        assert_eq!(counts, [3, 7, 3]);
     }
 }

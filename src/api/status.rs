@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::iter;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::api::now;
@@ -54,17 +55,18 @@ type Family = (&'static str, &'static str, Vec<(String, String)>);
 
 fn exposition(hub: &Hub, uptime: Duration) -> String {
     let counters = hub.counters();
+    let counted = |count: &AtomicU64| one(count.load(Relaxed));
     let (kept, bytes) = hub.kept();
     let uptime = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
     let (_, things) = hub.now(&Subscription { events: Events::All, ..Subscription::default() });
     let mut families: Vec<Family> = vec![
         ("aloud_listeners", "Listeners now.", one(hub.listeners())),
-        ("aloud_connections", CONNECTIONS, one(counters.connections.get())),
-        ("aloud_threads", "Threads now.", one(counters.threads.get())),
+        ("aloud_connections", CONNECTIONS, counted(&counters.connections)),
+        ("aloud_threads", "Threads now.", counted(&counters.threads)),
         ("aloud_uptime_seconds", "Seconds since the start.", one(uptime)),
-        ("aloud_messages_total", "Messages said.", one(counters.messages.get())),
-        ("aloud_deliveries_total", DELIVERIES, one(counters.deliveries.get())),
-        ("aloud_queue_high_water", HIGH_WATER, one(counters.fullest_queue.get())),
+        ("aloud_messages_total", "Messages said.", counted(&counters.messages)),
+        ("aloud_deliveries_total", DELIVERIES, counted(&counters.deliveries)),
+        ("aloud_queue_high_water", HIGH_WATER, counted(&counters.fullest_queue)),
         ("aloud_history_messages", "Messages kept for replay.", one(kept)),
         ("aloud_history_bytes", "Bytes of the messages kept for replay.", one(bytes)),
         ("aloud_things", "Things by how they stand, see /now.", each("status", now::counts(&things))),

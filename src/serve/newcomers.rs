@@ -71,7 +71,7 @@ impl Server {
         }
         let slot = Arc::new(Slot::new(socket.clone()));
         self.connections().insert(slot.clone());
-        self.counters().connections.one_more();
+        self.counters().connections.fetch_add(1, Ordering::Relaxed);
         let connection = Connection { server: self.clone(), gate: Gate::default(), found };
         let taken_in = match self.check_share(&slot) {
             Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),

@@ -72,7 +72,7 @@ impl Drop for Connection {
         let server = &self.server;
         server.connections().remove(self.found.socket.key());
         server.descriptors().close(&mut self.found);
-        server.counters().connections.one_less();
+        server.counters().connections.fetch_sub(1, Ordering::Relaxed);
         server.look_for_newcomers_again();
     }
 }

@@ -46,9 +46,9 @@ impl Server {
         let alive = lock(&self.alive).clone();
         let counted = self.clone();
         let life = move || {
-            counted.counters().threads.one_more();
+            counted.counters().threads.fetch_add(1, Ordering::Relaxed);
             survives(life);
-            counted.counters().threads.one_less();
+            counted.counters().threads.fetch_sub(1, Ordering::Relaxed);
             drop((counted, alive));
         };
         thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(life).map(drop)
