@@ -1,6 +1,4 @@
-//! Calls of the C library that no crate makes safely. Five lines of `unsafe`.
-
-use std::time::Duration;
+//! Calls of the C library that no crate makes safely. Four lines of `unsafe`.
 
 /// Makes all threads share one heap if address space is limited (`ulimit -v`). Otherwise glibc makes up to eight heaps
 /// for each core and reserves 64 MiB for each (mallopt(3), `M_ARENA_MAX`). Call it before threads are started.
@@ -33,21 +31,6 @@ pub fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// The time since boot, the machine's sleep included; on a kernel before 2.6.39, the time that it was awake.
-/// (clock_gettime(2). rustix finds the call by itself, and fails where a process runs under valgrind.)
-pub fn since_boot() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    for clock in [libc::CLOCK_BOOTTIME, libc::CLOCK_MONOTONIC] {
-        // SAFETY: the call writes to `time`, which lives as long as the call.
-        #[allow(unsafe_code)]
-        let result = unsafe { libc::clock_gettime(clock, &mut time) };
-        if result == 0 {
-            break;
-        }
-    }
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The system's error with which SQLite has failed last in `database`.
