@@ -8,7 +8,6 @@ use crate::http::refusal::Refusal;
 use crate::journal;
 use crate::os::limits::{self, Claim};
 use crate::room::frame::{self, Format};
-use crate::room::hub::Hub;
 use crate::room::letterbox::{PIECE_BYTES, Recipient};
 use crate::room::listener::Listener;
 use crate::room::message::Refused;
@@ -18,26 +17,26 @@ const TURNED_AWAY_RETRY_MS: u32 = 5000;
 
 /// Lets a listener join on `channel`. It first gets the earlier messages that it asks for. New messages reach its
 /// letterbox from now on; its stream begins when [`Listener::listen`] is called.
-pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+pub fn listen(exchange: Exchange<'_>, channel: &str) -> After {
     let (exchange, ask) = match Ask::receive(exchange, channel) {
         Ok(received) => received,
         Err(answered) => return answered,
     };
     let mut head = exchange.endless_head(&ask.headers());
-    head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.chunked()));
+    head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.request.http11));
     let socket = exchange.socket.clone();
-    let recipient = Recipient::new(socket.clone(), ask.format, exchange.chunked(), head, exchange.config.queue);
+    let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);
     let claim = ask.since.and_then(|_| claim_replay());
     if claim.is_none() && ask.since.is_some() {
-        return turn_away(exchange, &no_memory(), "full", ask.format, hub);
+        return turn_away(exchange, &no_memory(), "full", ask.format);
     }
-    match hub.join(ask.wants, ask.since, recipient.letterbox()) {
+    match exchange.hub.join(ask.wants, ask.since, recipient.letterbox()) {
         Ok(()) => {}
         Err(Refused::Full) => {
             journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
-            return turn_away(exchange, &Refusal::from(Refused::Full), "full", ask.format, hub);
+            return turn_away(exchange, &Refusal::from(Refused::Full), "full", ask.format);
         }
-        Err(refused) => return turn_away(exchange, &Refusal::from(refused), "stopping", ask.format, hub),
+        Err(refused) => return turn_away(exchange, &Refusal::from(refused), "stopping", ask.format),
     }
     let peer = exchange.peer();
     log::debug!("{peer} listens");
@@ -47,11 +46,12 @@ pub fn listen(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
 
 /// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it
 /// to come back later; everyone else gets a 503.
-fn turn_away(exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format, hub: &Hub) -> After {
+fn turn_away(mut exchange: Exchange<'_>, refusal: &Refusal, why: &str, format: Format) -> After {
     if format == Format::Sse {
-        hub.counters().refused(503); // also if an EventSource gets a 200
+        exchange.hub.counters().refused(503); // also if an EventSource gets a 200
         let body = format!(": {why}\nretry: {}\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
-        return exchange.answer_last(Answer::new(200, EVENT_STREAM, body));
+        exchange.request.closes = true;
+        return exchange.answer(Answer::new(200, EVENT_STREAM, body));
     }
     exchange.refuse(refusal)
 }

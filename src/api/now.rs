@@ -39,11 +39,11 @@ const MOST_NAMED: usize = 3;
 /// Answers with the things on `channel`, the worst first: a table to read, or a JSON array. The header `Aloud-Id` is
 /// the newest id that is known, so a client that listens from there misses nothing. Waits for a client that reads
 /// slowly, so it needs a thread of its own.
-pub fn now(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+pub fn now(exchange: Exchange<'_>, channel: &str) -> After {
     let mut claim = None; // until the answer is sent
     exchange.conclude(|exchange| {
         let ask = read(exchange, channel)?;
-        let (id, things) = worst_first(hub, &ask.wants);
+        let (id, things) = worst_first(exchange.hub, &ask.wants);
         let answer = match ask.format {
             Format::Json => Answer::new(200, "application/json", array(&things)),
             _ => Answer::new(200, TEXT, table(&things, now_micros())),
@@ -54,16 +54,16 @@ pub fn now(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
 }
 
 /// Answers `ok`, or 503 and one line of what is bad.
-pub fn status(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
-    let bad = bad(exchange, hub)?;
+pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
+    let bad = bad(exchange)?;
     let (status, word) = if bad.is_empty() { (200, OK) } else { (503, BAD) };
     let line = if bad.is_empty() { OK.to_owned() } else { bad_line(&bad) };
     Ok(exchange.text_or_json(status, format!("{line}\n"), || json!({ "status": word, "message": line })))
 }
 
 /// Answers with a badge: `ok`, or how many things are bad.
-pub fn badge(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
-    let bad = bad(exchange, hub)?.len();
+pub fn badge(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
+    let bad = bad(exchange)?.len();
     let (word, colour) = if bad == 0 { (OK.to_owned(), "#2e7d32") } else { (format!("{bad} {BAD}"), "#c62828") };
     let width = (62 + 7 * word.len()).to_string();
     let body = BADGE.replace("{width}", &width).replace("{colour}", colour).replace("{word}", &word);
@@ -71,12 +71,12 @@ pub fn badge(exchange: &Exchange<'_>, hub: &Hub) -> Result<Answer, Refusal> {
 }
 
 /// Forgets the thing on `channel` that the query names by event and key, and tells everyone.
-pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
+pub fn forget(exchange: Exchange<'_>, channel: &str) -> Outcome {
     let value = |key: &str| exchange.query_value(key).map(|value| value.into_owned());
     let (event, key) = (value("event").unwrap_or(DEFAULT_EVENT.to_owned()), value("key").unwrap_or_default());
     let events = Events::Only(vec![event.clone()]);
     let wants = Subscription { channels: channel.to_owned(), events, ..Subscription::default() };
-    let (_, things) = hub.now(&wants);
+    let (_, things) = exchange.hub.now(&wants);
     if !things.iter().any(|thing| thing.message.channel == channel && thing.message.key == key) {
         let line = format!("no thing {} is known here; send event=E&key=K of one that GET /now lists", shown(&key));
         return exchange.refuse(&Refusal::new(404, line)).into();
@@ -84,7 +84,7 @@ pub fn forget(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
     let (name, message, status) = (key.clone(), "is forgotten".to_owned(), GONE.to_owned());
     let channel = channel.to_owned();
     let message = Message { event: event.into(), channel, name, message, key, status, ..Message::default() };
-    exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::ok())))
+    exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok())))
 }
 
 /// Reads the request: which things it asks for, by default those of every event, and in which format.
@@ -104,9 +104,9 @@ fn worst_first(hub: &Hub, wants: &Subscription) -> (u64, Vec<Thing>) {
 }
 
 /// The things that are bad. A query that asks for what is well hides none of them.
-fn bad(exchange: &Exchange<'_>, hub: &Hub) -> Result<Vec<Thing>, Refusal> {
+fn bad(exchange: &Exchange<'_>) -> Result<Vec<Thing>, Refusal> {
     let statuses = vec![BAD.to_owned()];
-    Ok(worst_first(hub, &Subscription { statuses, ..read(exchange, "")?.wants }).1)
+    Ok(worst_first(exchange.hub, &Subscription { statuses, ..read(exchange, "")?.wants }).1)
 }
 
 /// One line about all that is bad: the newest by their messages, and how many more there are.

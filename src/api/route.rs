@@ -8,7 +8,7 @@ use crate::hosts::beat::Report;
 use crate::hosts::handlers;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
-use crate::http::exchange::{Exchange, Outcome};
+use crate::http::exchange::{After, Exchange, Outcome};
 use crate::http::head::BodyLimit;
 use crate::http::refusal::Refusal;
 use crate::names::{CHANNEL_DEPTH, PLAIN_NAME, is_channel, is_plain_name};
@@ -114,7 +114,7 @@ impl Route<'_> {
 
     /// Checks that the method does something here, and that whoever asks may.
     fn admit(&self, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-        let (method, (allow, door, channel)) = (exchange.method(), self.rule());
+        let (method, (allow, door, channel)) = (&*exchange.request.method, self.rule());
         if !allow.split(", ").any(|allowed| allowed == method) {
             let line = format!("{} does nothing here; send {allow}", shown(method));
             return Err(Refusal::new(405, line).with("Allow", allow));
@@ -136,18 +136,18 @@ impl Route<'_> {
 impl Service {
     /// Answers one request.
     pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
-        let path = exchange.path().to_owned();
+        let path = exchange.request.url.split('?').next().unwrap_or("").to_owned();
         let route = Route::of(&path);
         // A long answer may have to wait for its client.
-        if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.is_patient() {
-            return exchange.leave().into();
+        if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.patient {
+            return After::AnswerAtLength(Box::new(exchange.request)).into();
         }
         let shown_path = path.split('&').next().unwrap_or(""); // a query may hold a token, also behind a typing error
-        log::debug!("{} asks {} {}", exchange.peer(), shown(exchange.method()), shown(shown_path));
+        log::debug!("{} asks {} {}", exchange.peer(), shown(&exchange.request.method), shown(shown_path));
         if path == "*" {
             return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS for the server as a whole
         }
-        if exchange.method() == "OPTIONS"
+        if exchange.request.method == "OPTIONS"
             && let Ok(route) = &route
         {
             let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
@@ -163,20 +163,20 @@ impl Service {
                 let help = self.help(exchange.header("Host"));
                 exchange.answer(Answer::new(200, TEXT, help)).into()
             }
-            Route::Say(channel) => say::say(exchange, channel, &self.hub),
-            Route::Listen(channel) => listen::listen(exchange, channel, &self.hub).into(),
+            Route::Say(channel) => say::say(exchange, channel),
+            Route::Listen(channel) => listen::listen(exchange, channel).into(),
             Route::Health => exchange.answer(status::health(&self.hub, self.started)).into(),
             Route::Metrics => exchange.answer(status::metrics(&self.hub, self.started)).into(),
-            Route::Said(channel) => said::said(exchange, channel, &self.hub).into(),
-            Route::Now(channel) if exchange.method() == "DELETE" => now::forget(exchange, channel, &self.hub),
-            Route::Now(channel) => now::now(exchange, channel, &self.hub).into(),
-            Route::Status => exchange.conclude(|exchange| now::status(exchange, &self.hub)).into(),
-            Route::Badge => exchange.conclude(|exchange| now::badge(exchange, &self.hub)).into(),
-            Route::Hook(sender, channel) => hook::hook(exchange, sender, channel, &self.hub, &self.hooks),
-            Route::Beat(host, _) if exchange.method() == "DELETE" => {
-                handlers::forget(exchange, host, &self.hosts, &self.hub)
+            Route::Said(channel) => said::said(exchange, channel).into(),
+            Route::Now(channel) if exchange.request.method == "DELETE" => now::forget(exchange, channel),
+            Route::Now(channel) => now::now(exchange, channel).into(),
+            Route::Status => exchange.conclude(now::status).into(),
+            Route::Badge => exchange.conclude(now::badge).into(),
+            Route::Hook(sender, channel) => hook::hook(exchange, sender, channel, &self.hooks),
+            Route::Beat(host, _) if exchange.request.method == "DELETE" => {
+                handlers::forget(exchange, host, &self.hosts)
             }
-            Route::Beat(host, report) => handlers::beat(exchange, host, report, &self.hosts, &self.hub),
+            Route::Beat(host, report) => handlers::beat(exchange, host, report, &self.hosts),
             Route::Hosts => exchange.conclude(|exchange| handlers::list(exchange, &self.hosts)).into(),
             Route::Page(file) => page::serve(exchange, file).into(),
         }

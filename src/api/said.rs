@@ -7,20 +7,19 @@ use crate::api::listen;
 use crate::http::exchange::{After, Exchange};
 use crate::http::listen_query::Ask;
 use crate::room::frame::{self, LAST_CHUNK};
-use crate::room::hub::Hub;
 use crate::room::letterbox::PIECE_BYTES;
 use crate::room::replay::Since;
 
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.
-pub fn said(exchange: Exchange<'_>, channel: &str, hub: &Hub) -> After {
+pub fn said(exchange: Exchange<'_>, channel: &str) -> After {
     let (exchange, ask) = match Ask::receive(exchange, channel) {
         Ok(received) => received,
         Err(answered) => return answered,
     };
     let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };
-    let (format, chunked) = (ask.format, exchange.chunked());
-    let mut replay = hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
+    let (format, chunked) = (ask.format, exchange.request.http11);
+    let mut replay = exchange.hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
     let opening = frame::framed(frame::opening(format), chunked);
     let messages = iter::from_fn(|| {
         let some_left = !replay.is_empty();

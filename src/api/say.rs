@@ -9,12 +9,11 @@ use serde_json::json;
 use crate::http::answer::Answer;
 use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
-use crate::room::hub::Hub;
 use crate::room::message::Receipt;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.
-pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
+pub fn say(mut exchange: Exchange<'_>, channel: &str) -> Outcome {
     let read = exchange
         .body()
         .and_then(|body| form::message(exchange.query(), exchange.header("Content-Type"), &body, channel));
@@ -22,7 +21,7 @@ pub fn say(mut exchange: Exchange<'_>, channel: &str, hub: &Hub) -> Outcome {
         Ok(message) => message,
         Err(refusal) => return exchange.refuse(&refusal).into(),
     };
-    exchange.publish(hub, message, None, Box::new(|exchange, said| said.map(|receipt| answer(exchange, receipt))))
+    exchange.publish(message, None, Box::new(|exchange, said| said.map(|receipt| answer(exchange, receipt))))
 }
 
 /// The answer to a message that was said.

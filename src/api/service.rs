@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::hook::Memory;
 use crate::hosts::known::Hosts;
 use crate::http::exchange::Exchange;
-use crate::http::framing::Arrived;
+use crate::http::request::Request;
 use crate::net::socket::Socket;
 use crate::room::hub::Hub;
 use crate::room::message::HOST_STATE_EVENT;
@@ -40,7 +40,7 @@ impl Service {
     }
 
     /// A request that came on `socket`, on its way to its answer.
-    pub fn exchange<'a>(&'a self, arrived: Arrived, socket: &'a Arc<Socket>) -> Exchange<'a> {
-        Exchange::new(arrived, socket, &self.config, self.hub.counters())
+    pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>) -> Exchange<'a> {
+        Exchange::new(request, socket, &self.config, &self.hub)
     }
 }

@@ -35,7 +35,6 @@ use crate::http::exchange::{Exchange, Outcome};
 use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
-use crate::room::hub::Hub;
 use crate::room::message::{CI_UPDATE_EVENT, Message, Receipt, Refused, digest_of};
 use crate::text::shown;
 
@@ -69,7 +68,8 @@ type Received = (Option<State>, Vec<News>);
 type News = (Message, Option<State>);
 
 /// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes what it says, and answers with an empty 200.
-pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &Hub, memory: &Arc<Memory>) -> Outcome {
+pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, memory: &Arc<Memory>) -> Outcome {
+    let hub = exchange.hub;
     let (delivery, mut news) = match receive(&mut exchange, expected, channel, memory) {
         Ok(received) => received,
         Err(refusal) => return exchange.refuse(&refusal).into(),
@@ -95,7 +95,7 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, hub: &H
         said.map(|()| Answer::new(200, TEXT, ""))
             .inspect_err(|_| [delivery, news_of_last].into_iter().for_each(|state| memory.take_back(state)))
     };
-    exchange.publish(hub, last, delivery.map(|(digest, _)| digest), Box::new(answering))
+    exchange.publish(last, delivery.map(|(digest, _)| digest), Box::new(answering))
 }
 
 /// Takes a delivery in.
@@ -104,7 +104,7 @@ fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory:
     let header = |name: &str| exchange.header(name);
     let sender = Sender::of(&header, expected);
     let event = sender.event_in(&header).unwrap_or_default();
-    let is_cut = exchange.has_cut_body();
+    let is_cut = exchange.request.is_cut;
     match prove(sender, channel, exchange, &body) {
         Err(_) if is_cut => return Ok((None, vec![])), // a signature of the whole body cannot be checked
         proven => proven?,

@@ -24,13 +24,13 @@ use crate::text::{columns, shown, spoken};
 const NOTE_WIDTH: usize = 60;
 
 /// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`
-pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>, hub: &Hub) -> Outcome {
+pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>) -> Outcome {
     let read = exchange.body().and_then(|body| {
         let is_form = |sent: &&str| report != Report::Fail || beat::is_form(sent, &body);
         let sent = exchange.header("Content-Type").filter(is_form);
         Beat::read(form::pairs(exchange.query(), sent, &body)?, report)
     });
-    let heard = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, hub)?)));
+    let heard = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, exchange.hub)?)));
     let (complaint, message) = match heard {
         Ok(heard) => heard,
         Err(refusal) => return exchange.refuse(&refusal).into(),
@@ -41,13 +41,13 @@ pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<
     let answer = |exchange: &Exchange<'_>, said: Result<Receipt, Refused>| {
         said.map(|_| exchange.text_or_json(200, text, || body))
     };
-    exchange.publish(hub, message, None, Box::new(answer))
+    exchange.publish(message, None, Box::new(answer))
 }
 
 /// Forgets `host` and tells those who follow the beats.
-pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts, hub: &Hub) -> Outcome {
+pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts) -> Outcome {
     match hosts.forget(host) {
-        Some(message) => exchange.publish(hub, message, None, Box::new(|_, said| said.map(|_| Answer::ok()))),
+        Some(message) => exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok()))),
         None => {
             let line = format!("no host {} is known; GET /hosts lists them", shown(host));
             exchange.refuse(&Refusal::new(404, line)).into()

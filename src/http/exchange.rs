@@ -12,12 +12,11 @@ use tiny_http::StatusCode;
 
 use crate::clock;
 use crate::config::Config;
-use crate::counters::Counters;
 use crate::http::accept;
 use crate::http::answer::{Answer, TEXT};
-use crate::http::framing::Arrived;
 use crate::http::head::is_passed_on;
 use crate::http::refusal::Refusal;
+use crate::http::request::Request;
 use crate::net::socket::Socket;
 use crate::room::hub::Hub;
 use crate::room::listener::Listener;
@@ -34,7 +33,7 @@ pub enum After {
     /// It becomes a listener's, and needs a thread of its own.
     Listen(Box<Listener>),
     /// Its request has a long answer, and needs a thread of its own, which may wait for the client.
-    AnswerAtLength(Box<Arrived>),
+    AnswerAtLength(Box<Request>),
     /// It waits for its answer until the message is kept.
     HandIn(Box<HandIn>),
 }
@@ -46,7 +45,7 @@ pub struct HandIn {
     /// Its digest, if it is to be said once.
     pub once: Option<Digest>,
     /// The request that waits for its answer.
-    pub arrived: Arrived,
+    pub request: Request,
     /// Makes the answer.
     pub answering: Answering,
 }
@@ -70,21 +69,24 @@ impl From<After> for Outcome {
 
 /// A request on its way to an answer.
 pub struct Exchange<'a> {
-    arrived: Arrived,
+    /// The request; its body until that is taken.
+    pub request: Request,
     /// The connection's socket.
     pub socket: &'a Arc<Socket>,
     /// The configuration of the server.
     pub config: &'a Config,
-    counters: &'a Counters,
-    patient: bool,
+    /// The listeners and the messages.
+    pub hub: &'a Hub,
+    /// Whether it has a thread of its own, which may wait for the client.
+    pub patient: bool,
     /// Whether the answer depends on the header `Accept`.
     varies: Cell<bool>,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes over a request that came on `socket`. Refusals are counted in `counters`.
-    pub fn new(arrived: Arrived, socket: &'a Arc<Socket>, config: &'a Config, counters: &'a Counters) -> Exchange<'a> {
-        Exchange { arrived, socket, config, counters, patient: false, varies: Cell::new(false) }
+    /// Takes over a request that came on `socket`.
+    pub fn new(request: Request, socket: &'a Arc<Socket>, config: &'a Config, hub: &'a Hub) -> Exchange<'a> {
+        Exchange { request, socket, config, hub, patient: false, varies: Cell::new(false) }
     }
 
     /// Gives the exchange a thread of its own, which may wait for the client to take the answer.
@@ -92,41 +94,16 @@ impl<'a> Exchange<'a> {
         Exchange { patient: true, ..self }
     }
 
-    /// Whether the exchange has a thread of its own.
-    pub fn is_patient(&self) -> bool {
-        self.patient
-    }
-
-    /// Asks for a thread of its own, which will answer the request.
-    pub fn leave(self) -> After {
-        After::AnswerAtLength(Box::new(self.arrived))
-    }
-
-    /// The method.
-    pub fn method(&self) -> &str {
-        &self.arrived.request.method
-    }
-
-    /// Path and query, also if the request names a whole URL.
-    pub fn url(&self) -> &str {
-        &self.arrived.request.url
-    }
-
-    /// The path, without the query.
-    pub fn path(&self) -> &str {
-        self.url().split_once('?').map_or(self.url(), |(path, _)| path)
-    }
-
     /// The query, without the question mark; may be empty.
     pub fn query(&self) -> &str {
-        self.url().split_once('?').map_or("", |(_, query)| query)
+        self.request.url.split_once('?').map_or("", |(_, query)| query)
     }
 
     /// The value of the header `name`, whatever its case. For a list header, all its lines make one list; for others,
     /// the first line counts. Bytes beyond ASCII are percent-encoded.
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_passed_on(name), "{name} is not passed on");
-        self.arrived.request.header(name)
+        self.request.header(name)
     }
 
     /// The first value of `key` in the query, decoded.
@@ -146,11 +123,6 @@ impl<'a> Exchange<'a> {
         self.preferred(&["text/plain", "application/json"]) == Some(1)
     }
 
-    /// Whether the client speaks HTTP/1.1, which knows chunks.
-    pub fn chunked(&self) -> bool {
-        self.arrived.request.http11
-    }
-
     /// The client's name for the log.
     pub fn peer(&self) -> String {
         self.socket.peer()
@@ -161,23 +133,13 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// 415 if the body is compressed (RFC 9110 section 8.4).
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let body = std::mem::take(&mut self.arrived.body);
+        let body = std::mem::take(&mut self.request.body);
         let coding = self.header("Content-Encoding").unwrap_or("");
         if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
             return Ok(body);
         }
         let line = format!("the content encoding is {}; send the body as it is, without one", shown(coding));
         Err(Refusal::new(415, line))
-    }
-
-    /// Whether the body was longer than what is kept of it.
-    pub fn has_cut_body(&self) -> bool {
-        self.arrived.is_cut
-    }
-
-    /// Whether the request has a body that was not taken.
-    pub fn has_body(&self) -> bool {
-        !self.arrived.body.is_empty()
     }
 
     fn vary(&self) -> &'static str {
@@ -188,9 +150,10 @@ impl<'a> Exchange<'a> {
     /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After the hub is
     /// closed the message is refused at once. If it were handed in, it would be answered on this stack, and on top of
     /// it the next request that was sent ahead, and so on.
-    pub fn publish(self, hub: &Hub, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
+    pub fn publish(self, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
+        let hub = self.hub;
         if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
-            return After::HandIn(Box::new(HandIn { message, once, arrived: self.arrived, answering })).into();
+            return After::HandIn(Box::new(HandIn { message, once, request: self.request, answering })).into();
         }
         let said = hub.publish_once(message, once);
         self.tell(said, answering)
@@ -216,28 +179,22 @@ impl<'a> Exchange<'a> {
         if self.wants_json() { Answer::json(status, &json()) } else { Answer::new(status, TEXT, text) }
     }
 
-    /// Sends `answer`, and the connection ends after it.
-    pub fn answer_last(mut self, answer: Answer) -> After {
-        self.arrived.request.closes = true;
-        self.answer(answer)
-    }
-
     /// Sends `answer`.
     pub fn answer(self, answer: Answer) -> After {
-        let closes = self.arrived.request.closes;
-        let connection = match (closes, self.chunked()) {
+        let closes = self.request.closes;
+        let connection = match (closes, self.request.http11) {
             (true, _) => "Connection: close\r\n",
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
-        let head_only = self.method() == "HEAD";
+        let head_only = self.request.method == "HEAD";
         let bytes = whole(self.config, self.header("Origin"), &answer, [self.vary(), connection], head_only);
-        self.after(self.send_all(&bytes), closes)
+        after(self.send_all(&bytes), closes)
     }
 
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(self, refusal: &Refusal) -> After {
-        self.counters.refused(refusal.status);
+        self.hub.counters().refused(refusal.status);
         let json = self.wants_json();
         self.answer(refusal.answer(json))
     }
@@ -245,11 +202,11 @@ impl<'a> Exchange<'a> {
     /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already
     /// sent more behind this request, that will not be answered, so the head then says that the connection ends.
     pub fn endless_head(&self, headers: &str) -> Vec<u8> {
-        self.stream_head(headers, self.arrived.request.closes || self.arrived.more_behind)
+        self.stream_head(headers, self.request.closes || self.request.more_behind)
     }
 
     fn stream_head(&self, headers: &str, closes: bool) -> Vec<u8> {
-        let framing = match (self.chunked(), closes) {
+        let framing = match (self.request.http11, closes) {
             (true, false) => "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
             (true, true) => "Connection: close\r\nTransfer-Encoding: chunked\r\n",
             (false, _) => "Connection: close\r\n",
@@ -260,10 +217,10 @@ impl<'a> Exchange<'a> {
     /// Sends the head of a stream and then `pieces`. Each is made when the client has taken those before it. The caller
     /// frames them: for HTTP/1.1 as chunks, of which the last ends the answer.
     pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
-        let closes = self.arrived.request.closes;
+        let closes = self.request.closes;
         let head = self.stream_head(headers, closes);
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
-        self.after(all_sent, closes || !self.chunked())
+        after(all_sent, closes || !self.request.http11)
     }
 
     /// Sends `bytes`. Waits for a slow client only if that holds up nobody else. False if the client has not taken all.
@@ -281,10 +238,10 @@ impl<'a> Exchange<'a> {
         }
         true
     }
+}
 
-    fn after(&self, all_sent: bool, closes: bool) -> After {
-        if all_sent && !closes { After::KeepAlive } else { After::Close }
-    }
+fn after(all_sent: bool, closes: bool) -> After {
+    if all_sent && !closes { After::KeepAlive } else { After::Close }
 }
 
 /// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in

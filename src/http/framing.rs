@@ -1,24 +1,11 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
-use crate::http::head::{BodyLimit, HEADERS_LIMIT, Head, Part, body_too_long};
+use crate::http::head::{BodyLimit, HEADERS_LIMIT, Part, Pending, body_too_long};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 
 /// The longest line with a chunk's length, in bytes.
 const CHUNK_LINE_LIMIT: usize = 256;
-
-/// A whole request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrived {
-    /// Its head.
-    pub request: Request,
-    /// Its body, without chunk framing.
-    pub body: Vec<u8>,
-    /// Whether the body was longer than what is kept of it.
-    pub is_cut: bool,
-    /// Whether the client has already sent more behind it. The gate notes that.
-    pub more_behind: bool,
-}
 
 /// How much of the next request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +22,7 @@ pub enum Stage {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A whole request.
-    Whole(Arrived),
+    Whole(Request),
     /// Only a part of a request.
     NotYet(Stage),
 }
@@ -43,28 +30,15 @@ pub enum Progress {
 /// Bytes of one connection on their way to requests.
 #[derive(Default)]
 pub struct Intake {
-    /// Bytes that have come and are not read yet.
-    received: Vec<u8>,
+    /// Bytes that have come and are not read yet. Arriving bytes are appended.
+    pub received: Vec<u8>,
     /// Whether the empty line that may come before a request has come.
     skipped: bool,
     /// A request whose head was read.
     pending: Option<Box<Pending>>,
 }
 
-struct Pending {
-    head: Head,
-    /// How many bytes of the body have come, without chunk framing.
-    came: usize,
-    /// The bytes of the body that are kept: its beginning.
-    content: Vec<u8>,
-}
-
 impl Intake {
-    /// The buffer to append arriving bytes to.
-    pub fn received(&mut self) -> &mut Vec<u8> {
-        &mut self.received
-    }
-
     /// Whether every byte that has come belonged to a request that was given out.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty() && self.pending.is_none()
@@ -72,13 +46,13 @@ impl Intake {
 
     /// How many bytes of an incomplete request are held.
     pub fn held(&self) -> usize {
-        self.received.len() + self.pending.as_ref().map_or(0, |pending| pending.content.capacity())
+        self.received.len() + self.pending.as_ref().map_or(0, |pending| pending.request.body.capacity())
     }
 
     /// True once for each request whose client waits to be asked for the body, if none of the body has come.
     pub fn is_to_be_asked(&mut self) -> bool {
         let nothing_came = self.received.is_empty();
-        self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.head.expects) && nothing_came)
+        self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.expects) && nothing_came)
     }
 
     /// The next request, as far as it has come. `most_body` is the limit of a body for a path.
@@ -89,7 +63,7 @@ impl Intake {
         let mut pending = match self.pending.take() {
             Some(pending) => *pending,
             None => match self.next_head(most_body)? {
-                Some(head) => Pending { head, came: 0, content: vec![] },
+                Some(pending) => pending,
                 None if self.received.is_empty() => return Ok(Progress::NotYet(Stage::Idle)),
                 None => return Ok(Progress::NotYet(Stage::Head)),
             },
@@ -99,15 +73,13 @@ impl Intake {
         let taken = self.received.len() - rest.len();
         self.received.drain(..taken);
         if whole {
-            let Pending { head: Head { request, .. }, came, content: body, .. } = pending;
-            let is_cut = came > body.len();
-            return Ok(Progress::Whole(Arrived { request, body, is_cut, more_behind: false }));
+            return Ok(Progress::Whole(pending.request));
         }
         self.pending = Some(Box::new(pending));
         Ok(Progress::NotYet(Stage::Body))
     }
 
-    fn next_head(&mut self, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
+    fn next_head(&mut self, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Pending>, Refusal> {
         if !self.skipped && self.received.starts_with(b"\r\n") {
             self.received.drain(..2); // RFC 9112 section 2.2: some clients end a body with one too many
             self.skipped = true;
@@ -116,9 +88,9 @@ impl Intake {
         if self.received.is_empty() || may_be_first_break {
             return Ok(None);
         }
-        let head = Head::take(&mut self.received, most_body)?;
-        self.skipped &= head.is_none();
-        Ok(head)
+        let pending = Pending::take_head(&mut self.received, most_body)?;
+        self.skipped &= pending.is_none();
+        Ok(pending)
     }
 }
 
@@ -126,8 +98,9 @@ impl Pending {
     /// Takes up to `most` bytes of the body from `rest`, and keeps those within the limit. Returns how many it took.
     fn keep(&mut self, rest: &mut &[u8], most: usize) -> usize {
         let (content, behind) = rest.split_at(rest.len().min(most));
-        let room = self.head.limit.kept - self.content.len();
-        self.content.extend_from_slice(&content[..content.len().min(room)]);
+        let room = self.limit.kept - self.request.body.len();
+        self.request.body.extend_from_slice(&content[..content.len().min(room)]);
+        self.request.is_cut |= content.len() > room;
         self.came += content.len();
         *rest = behind;
         content.len()
@@ -135,9 +108,9 @@ impl Pending {
 
     /// Takes the part of the body that has come from `rest`. Returns whether the body is whole.
     fn take_body(&mut self, rest: &mut &[u8]) -> Result<bool, Refusal> {
-        let most = self.head.limit.most;
+        let most = self.limit.most;
         loop {
-            self.head.next = match self.head.next {
+            self.next = match self.next {
                 Part::Sized(0) => return Ok(true),
                 Part::Sized(_) | Part::Chunk(1..) if rest.is_empty() => return Ok(false),
                 Part::Sized(left) => Part::Sized(left - self.keep(rest, left)),

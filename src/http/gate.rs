@@ -6,9 +6,10 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::http::framing::{Arrived, Intake, Progress, Stage};
+use crate::http::framing::{Intake, Progress, Stage};
 use crate::http::head::BodyLimit;
 use crate::http::refusal::Refusal;
+use crate::http::request::Request;
 use crate::net::socket::Socket;
 use crate::os::limits::Claim;
 use crate::room::wire::Wire;
@@ -18,7 +19,7 @@ pub enum Polled {
     /// No whole request yet.
     NotYet(Stage),
     /// A whole request.
-    Whole(Arrived),
+    Whole(Request),
     /// A request to be answered with this refusal, and the connection to be closed. The answer has no body if the flag
     /// is set.
     Refused(Refusal, bool),
@@ -41,19 +42,19 @@ impl Gate {
     /// Looks for the next request on `socket`. Never waits. `most_body` is the limit of a body for a path.
     pub fn poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> BodyLimit) -> Polled {
         let polled = self.try_poll(socket, most_body).unwrap_or(Polled::Ended); // the connection is broken
-        self.intake.received().shrink_to_fit(); // it may wait for long
+        self.intake.received.shrink_to_fit(); // it may wait for long
         polled
     }
 
     fn try_poll(&mut self, socket: &Socket, most_body: &dyn Fn(&str) -> BodyLimit) -> io::Result<Polled> {
         let mut received = None;
         loop {
-            let is_head = self.intake.received().starts_with(b"HEAD ");
+            let is_head = self.intake.received.starts_with(b"HEAD ");
             let stage = match self.intake.next(most_body) {
-                Ok(Progress::Whole(mut arrived)) => {
+                Ok(Progress::Whole(mut request)) => {
                     self.claim = Claim::default();
-                    arrived.more_behind = self.holds_more();
-                    return Ok(Polled::Whole(arrived));
+                    request.more_behind = self.holds_more();
+                    return Ok(Polled::Whole(request));
                 }
                 Ok(Progress::NotYet(Stage::Body)) if !self.claim.grow_to(self.intake.held()) => {
                     return Ok(Polled::Refused(Refusal::busy("no memory is left for this body"), is_head));
@@ -68,7 +69,7 @@ impl Gate {
                 Some(_) if self.drained && !socket.has_peer_left() => return Ok(self.not_yet(socket, stage)),
                 _ => {}
             }
-            received = match socket.receive(self.intake.received()) {
+            received = match socket.receive(&mut self.intake.received) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.drained = true;
                     return Ok(self.not_yet(socket, stage));

@@ -61,26 +61,28 @@ impl BodyLimit {
     }
 }
 
-/// A whole, well-formed head.
-pub struct Head {
-    /// The part of it that a handler reads.
+/// A request whose head is whole and well formed. Its body may still come.
+pub struct Pending {
+    /// The request, as far as it has come.
     pub request: Request,
     /// The part of its body that comes next.
     pub next: Part,
     /// How long its body may be.
     pub limit: BodyLimit,
+    /// How many bytes of the body have come, without chunk framing.
+    pub came: usize,
     /// Whether the client waits to be asked for the body (`Expect: 100-continue`).
     pub expects: bool,
 }
 
-impl Head {
+impl Pending {
     /// Takes the head from the beginning of `bytes`; `None` while it is not whole. `most_body` is the limit of a body for
     /// a path. Changes `bytes` in place: an unknown minor version of HTTP becomes 1.1 (RFC 9110 section 2.5),
     /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
     /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
-    pub fn take(bytes: &mut Vec<u8>, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Head>, Refusal> {
+    pub fn take_head(bytes: &mut Vec<u8>, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Pending>, Refusal> {
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         take_for_http11(&mut bytes[..end]);
         make_controls_opaque(&mut bytes[..end]);
@@ -111,7 +113,7 @@ impl Head {
         let mut request = Request::new(method, path, http11, closes);
         add_headers(headers, &mut request);
         bytes.drain(..length);
-        Ok(Some(Head { request, next, limit, expects }))
+        Ok(Some(Pending { request, next, limit, came: 0, expects }))
     }
 }
 

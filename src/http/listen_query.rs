@@ -58,7 +58,9 @@ impl Ask {
     /// The next step of its connection, if it is answered already: a request for the head alone, or a bad one.
     pub fn receive<'a>(exchange: Exchange<'a>, channel: &str) -> Result<(Exchange<'a>, Ask), After> {
         match Ask::read(&exchange, channel) {
-            Ok(ask) if exchange.method() == "HEAD" => Err(exchange.answer_in_pieces(&ask.headers(), iter::empty())),
+            Ok(ask) if exchange.request.method == "HEAD" => {
+                Err(exchange.answer_in_pieces(&ask.headers(), iter::empty()))
+            }
             Ok(ask) => Ok((exchange, ask)),
             Err(refusal) => Err(exchange.refuse(&refusal)),
         }
@@ -69,7 +71,7 @@ impl Ask {
     /// # Errors
     /// 400 if a value of the query is unknown, 413 if the request has a body.
     pub fn read(exchange: &Exchange<'_>, channel: &str) -> Result<Ask, Refusal> {
-        if exchange.has_body() {
+        if !exchange.request.body.is_empty() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }
         let (_, _, format, content_type) = match exchange.query_value("as") {

@@ -1,9 +1,9 @@
-//! The head of a request in plain form, as handlers read it.
+//! A whole request in plain form, as handlers read it.
 
 use percent_encoding::{CONTROLS, percent_encode};
 
-/// Method, path and query, and the headers that a handler may read. All of it is visible ASCII, one line each, and
-/// could be sent again: every reader reads it alike.
+/// A request: method, path and query, the headers that a handler may read, and the body. The head is visible ASCII, one
+/// line each, and could be sent again: every reader reads it alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method, in capitals.
@@ -17,13 +17,20 @@ pub struct Request {
     /// Whether the connection ends after the answer (RFC 9112 section 9.3): the client says `close`, or speaks HTTP/1.0
     /// and does not say `keep-alive`.
     pub closes: bool,
+    /// The body, without chunk framing.
+    pub body: Vec<u8>,
+    /// Whether the body was longer than what is kept of it.
+    pub is_cut: bool,
+    /// Whether the client has already sent more behind it. The gate notes that.
+    pub more_behind: bool,
 }
 
 impl Request {
-    /// Makes a request without headers. All but visible ASCII in `url` is percent-encoded.
+    /// Makes a request without headers and body. All but visible ASCII in `url` is percent-encoded.
     pub fn new(method: &str, url: &str, http11: bool, closes: bool) -> Request {
         let url = percent_encode(url.as_bytes(), CONTROLS).to_string();
-        Request { method: method.to_owned(), url, headers: String::with_capacity(192), http11, closes }
+        let (method, headers) = (method.to_owned(), String::with_capacity(192));
+        Request { method, url, headers, http11, closes, body: vec![], is_cut: false, more_behind: false }
     }
 
     /// Adds a header; a list may have been sent in several `values`. All but visible ASCII and spaces is

@@ -58,20 +58,20 @@ impl Server {
         let most_body = |path: &str| route::most_body(path, &self.service.config);
         let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
-            let arrived = match connection.gate.poll(&slot.socket, &most_body) {
+            let request = match connection.gate.poll(&slot.socket, &most_body) {
                 Polled::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Polled::Ended => return None,
                 Polled::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
-                Polled::Whole(arrived) => arrived,
+                Polled::Whole(request) => request,
             };
-            if let Err(refusal) = self.note_client(slot, &arrived.request) {
-                return self.refuse(connection, &refusal, arrived.request.method == "HEAD");
+            if let Err(refusal) = self.note_client(slot, &request) {
+                return self.refuse(connection, &refusal, request.method == "HEAD");
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
             let after = if begun && !slot.socket.takes_more() {
-                After::AnswerAtLength(Box::new(arrived))
+                After::AnswerAtLength(Box::new(request))
             } else {
-                self.answer(self.service.exchange(arrived, &slot.socket))
+                self.answer(self.service.exchange(request, &slot.socket))
             };
             begun = true;
             // The end of a connection is told once. The thread that has heard of it has to look again.
@@ -106,11 +106,11 @@ impl Server {
     /// keep. When the hub is closed, it does: no new messages come then, and the waiting threads may have ended.
     fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
         let (server, slot) = (self.clone(), slot.clone());
-        let HandIn { message, once, arrived, answering } = hand_in;
+        let HandIn { message, once, request, answering } = hand_in;
         let then = move |said| {
             let of_thread = server.clone();
             let mut kept = lock(&server.kept);
-            kept.push(Kept { slot, connection, arrived, answering, said });
+            kept.push(Kept { slot, connection, request, answering, said });
             let is_first = kept.len() == 1;
             drop(kept);
             if of_thread.service.hub.is_closed() {
@@ -134,8 +134,8 @@ impl Server {
     }
 
     fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
-        let Kept { slot, connection, arrived, answering, said } = kept;
-        let after = self.service.exchange(arrived, &slot.socket).tell(said, answering).after;
+        let Kept { slot, connection, request, answering, said } = kept;
+        let after = self.service.exchange(request, &slot.socket).tell(said, answering).after;
         self.go_on(&slot, connection, after);
     }
 
@@ -184,8 +184,8 @@ impl Server {
 
     /// The life of a thread that serves one conversation.
     fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, mut after: After) {
-        if let After::AnswerAtLength(arrived) = after {
-            after = self.answer(self.service.exchange(*arrived, &slot.socket).patient());
+        if let After::AnswerAtLength(request) = after {
+            after = self.answer(self.service.exchange(*request, &slot.socket).patient());
         }
         if let After::Listen(mut listener) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);

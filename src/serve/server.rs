@@ -10,8 +10,8 @@ use tiny_http::SslContextWrap;
 use crate::api::service::Service;
 use crate::counters::Counters;
 use crate::http::exchange::Answering;
-use crate::http::framing::Arrived;
 use crate::http::gate::Gate;
+use crate::http::request::Request;
 use crate::net::descriptors::{Descriptors, Found};
 use crate::net::listening::Listening;
 use crate::net::socket::Socket;
@@ -62,7 +62,7 @@ pub struct Connection {
 pub(super) struct Kept {
     pub(super) slot: Arc<Slot>,
     pub(super) connection: Connection,
-    pub(super) arrived: Arrived,
+    pub(super) request: Request,
     pub(super) answering: Answering,
     pub(super) said: Result<Receipt, Refused>,
 }

@@ -5,14 +5,14 @@ const LIMIT: usize = 1000;
 /// The result of reading `bytes`: how much of the first request has come, or its refusal.
 fn progress(bytes: impl AsRef<[u8]>) -> Result<Progress, Refusal> {
     let mut intake = Intake::default();
-    intake.received().extend_from_slice(bytes.as_ref());
+    intake.received.extend_from_slice(bytes.as_ref());
     intake.next(&|_| BodyLimit::whole(LIMIT))
 }
 
 /// The first request: its head and its body.
 fn first(bytes: impl AsRef<[u8]>) -> (String, String) {
     match progress(bytes.as_ref()) {
-        Ok(Progress::Whole(Arrived { request: Request { method, url, headers, .. }, body, .. })) => {
+        Ok(Progress::Whole(Request { method, url, headers, body, .. })) => {
             (format!("{method} {url} HTTP/1.1\r\n{headers}"), String::from_utf8(body).unwrap())
         }
         other => panic!("{other:?} of {:?}", String::from_utf8_lossy(bytes.as_ref())),
@@ -82,8 +82,8 @@ fn all_lines_of_a_list_are_one_list() {
     check(&with("Accept: a\r\nX-B: 1\r\naccept: b\r\nAccept:\r\n\r\n"), &with("Accept: a, b, \r\nX-B: 1\r\n"), "");
     let closes = |line: &str, headers: &str| {
         let request = format!("GET / {line}\r\nHost: x\r\n{headers}\r\n");
-        let Ok(Progress::Whole(arrived)) = progress(request) else { panic!("{headers:?}") };
-        arrived.request.closes
+        let Ok(Progress::Whole(request)) = progress(request) else { panic!("{headers:?}") };
+        request.closes
     };
     for (headers, expected) in [
         ("", false),
@@ -108,9 +108,9 @@ fn bytes_one_by_one_make_the_same_requests() {
         format!("{head}Content-Length: 3\r\n\r\nabc\r\n{head}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
     let (mut intake, mut found, mut asked) = (Intake::default(), vec![], 0);
     for byte in bytes.bytes() {
-        intake.received().push(byte);
+        intake.received.push(byte);
         match intake.next(&|_| BodyLimit::whole(LIMIT)) {
-            Ok(Progress::Whole(arrived)) => found.push(arrived.body),
+            Ok(Progress::Whole(request)) => found.push(request.body),
             progress => assert!(progress.is_ok(), "{progress:?}"),
         }
         asked += usize::from(intake.is_to_be_asked());
@@ -129,9 +129,9 @@ fn of_a_body_that_may_be_cut_the_beginning_is_kept_and_the_next_request_is_found
         for piece in [1, 2, 7, bytes.len()] {
             let (mut intake, mut found) = (Intake::default(), vec![]);
             for bytes in bytes.as_bytes().chunks(piece) {
-                intake.received().extend_from_slice(bytes);
-                while let Progress::Whole(arrived) = intake.next(&|_| BodyLimit { most: 9, kept: 4 }).unwrap() {
-                    found.push((arrived.body, arrived.is_cut));
+                intake.received.extend_from_slice(bytes);
+                while let Progress::Whole(request) = intake.next(&|_| BodyLimit { most: 9, kept: 4 }).unwrap() {
+                    found.push((request.body, request.is_cut));
                 }
             }
             assert_eq!(found, [(b"1234".to_vec(), true), (b"1234".to_vec(), true)], "{piece}");
@@ -145,7 +145,7 @@ fn the_limit_is_that_of_the_path() {
     let check = |target: &str| {
         let mut intake = Intake::default();
         let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n123456789012345");
-        intake.received().extend_from_slice(request.as_bytes());
+        intake.received.extend_from_slice(request.as_bytes());
         intake.next(&most_body).is_ok()
     };
     assert!(check("/hook/gitlab") && check("http://x/hook"));

@@ -8,9 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aloud::http::framing::{Arrived, Intake, Progress, Stage};
+use aloud::http::framing::{Intake, Progress, Stage};
 use aloud::http::head::BodyLimit;
-use tiny_http::{Listener, Request, Server, SslContextWrap};
+use aloud::http::request::Request;
+use tiny_http::{Listener, Server, SslContextWrap};
 
 /// The longest body in these trials, in bytes: the server's own default.
 pub const MOST_BODY: usize = 65536;
@@ -26,7 +27,7 @@ const SOCKET_BYTES: usize = 100_000;
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
     /// Each with the bytes that made it.
-    pub requests: Vec<(Vec<u8>, Arrived)>,
+    pub requests: Vec<(Vec<u8>, Request)>,
     /// How it ends.
     pub end: Result<Stage, u16>,
 }
@@ -36,13 +37,13 @@ pub fn verdict<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Verdict {
     let (mut intake, mut raw, mut requests) = (Intake::default(), vec![], vec![]);
     let mut end = Ok(Stage::Idle);
     for part in parts {
-        intake.received().extend_from_slice(part);
+        intake.received.extend_from_slice(part);
         raw.extend_from_slice(part);
         loop {
             match intake.next(&|_| BodyLimit::whole(MOST_BODY)) {
-                Ok(Progress::Whole(arrived)) => {
-                    let rest = raw.split_off(raw.len() - intake.received().len());
-                    requests.push((std::mem::replace(&mut raw, rest), arrived));
+                Ok(Progress::Whole(request)) => {
+                    let rest = raw.split_off(raw.len() - intake.received.len());
+                    requests.push((std::mem::replace(&mut raw, rest), request));
                 }
                 Ok(Progress::NotYet(stage)) => {
                     end = Ok(stage);
@@ -80,7 +81,7 @@ pub fn check_cuts(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
 /// Returns how many those were.
 pub fn check_requests(reader: &Reader, bytes: &[u8], most: usize) -> usize {
     let requests = verdict([bytes]).requests;
-    requests.iter().take(most).for_each(|(raw, arrived)| reader.check(raw, arrived));
+    requests.iter().take(most).for_each(|(raw, request)| reader.check(raw, request));
     requests.len().min(most)
 }
 
@@ -102,11 +103,10 @@ impl Reader {
         Reader { listener, path, tls: SslContextWrap::build_ssl_capabilities(None).expect("no TLS is asked for") }
     }
 
-    fn check(&self, raw: &[u8], arrived: &Arrived) {
+    fn check(&self, raw: &[u8], request: &Request) {
         let meant = Meant::read(raw);
-        assert_eq!(arrived.body, meant.content, "the body");
-        assert_eq!(arrived.request.closes, meant.closes, "the end of the connection");
-        let request = &arrived.request;
+        assert_eq!(request.body, meant.content, "the body");
+        assert_eq!(request.closes, meant.closes, "the end of the connection");
         let text = format!("{} {} HTTP/1.1\r\n{}\r\n", request.method, request.url, request.headers);
         self.read(text.as_bytes(), |given| {
             let given = given.unwrap_or_else(|error| panic!("tiny_http refuses what it is given: {error}"));
@@ -134,7 +134,7 @@ impl Reader {
     }
 
     /// Has tiny_http read `request`, and then the one behind it.
-    fn read(&self, request: &[u8], judge: impl FnOnce(Result<Request, String>)) {
+    fn read(&self, request: &[u8], judge: impl FnOnce(Result<tiny_http::Request, String>)) {
         let mut client = UnixStream::connect(&self.path).expect("the socket file is there");
         client.write_all(&[request, NEXT.as_bytes()].concat()).expect("it fits into the socket");
         client.shutdown(Shutdown::Write).expect("the socket is open");
