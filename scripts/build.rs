@@ -1,13 +1,45 @@
 //! Tells the binary which sources it is made from, for `aloud --version`: the commit and its date, with a `+` after a
-//! commit that was changed; `unknown` where git does not know, as in an unpacked archive. Makes the files of the page.
+//! commit that was changed; `unknown` where git does not know, as in an unpacked archive.
+//!
+//! Makes the files of the dashboard out of those in `src/page`. Its script is written in modules, and made one file: a
+//! page that is asked for over a slow network takes three requests.
 
-mod page;
-
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// All that a binary is made from.
-const SOURCES: [&str; 6] = ["src", "scripts/build.rs", "scripts/page.rs", "Cargo.toml", "Cargo.lock", ".cargo"];
+const SOURCES: [&str; 5] = ["src", "scripts/build.rs", "Cargo.toml", "Cargo.lock", ".cargo"];
+
+/// The folder of the page.
+const PAGE: &str = "src/page";
+
+/// The modules of the script, in an order that compresses well. `aloud.js` is the last, because it begins at once.
+pub const MODULES: [&str; 14] = [
+    "model.js",
+    "rows.js",
+    "details.js",
+    "text.js",
+    "plot.js",
+    "headline.js",
+    "talk.js",
+    "screen.js",
+    "view.js",
+    "wall.js",
+    "stream.js",
+    "tell.js",
+    "door.js",
+    "aloud.js",
+];
+
+/// The beginning of a comment behind code.
+pub const COMMENT: &str = " // ";
+
+/// Signs of the script that stand in none of its texts, with the blanks around them that it does without.
+pub const SIGNS: [&str; 20] = [
+    " => ", " === ", " !== ", " >= ", " <= ", " += ", " = ", " && ", " || ", " ?? ", " ? ", " : ", " + ", " - ", " * ",
+    " < ", " > ", ") {", "{ ", " }",
+];
 
 fn main() {
     // Git is asked again when one of these changes, and not at every build. A commit, a branch and a checkout each write
@@ -16,8 +48,8 @@ fn main() {
     let files = ["HEAD", "logs/HEAD"].iter().filter_map(|file| git(&["rev-parse", "--git-path", file]));
     files.filter(|file| Path::new(file).exists()).for_each(|file| println!("cargo::rerun-if-changed={file}"));
     println!("cargo::rustc-env=ALOUD_BUILD={}", build().as_deref().unwrap_or("unknown"));
-    if let Some(folder) = std::env::var_os("OUT_DIR") {
-        page::write_into(Path::new(&folder));
+    if let Some(folder) = std::env::var_os("OUT_DIR").filter(|_| Path::new(PAGE).exists()) {
+        write_page(Path::new(&folder));
     }
 }
 
@@ -33,4 +65,37 @@ fn build() -> Option<String> {
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Writes the page, its style and its script into `folder`.
+fn write_page(folder: &Path) {
+    // Our style has no text in it that this could change.
+    let style = tight(lean(&source("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
+    for (name, text) in [("index.html", lean(&source("index.html"))), ("aloud.css", style), ("aloud.js", script())] {
+        fs::write(folder.join(name), text).expect("the folder for what is built can be written");
+    }
+}
+
+/// The text of a file in `src/page`.
+pub fn source(name: &str) -> String {
+    fs::read_to_string(Path::new(PAGE).join(name)).expect("the page's files are there")
+}
+
+/// One script out of all modules. They share one scope, so what a module imports is there, and what it exports too.
+pub fn script() -> String {
+    let text = lean(&MODULES.map(source).concat());
+    let lines = text.lines().filter(|line| !line.starts_with("import "));
+    tight(lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect(), &SIGNS)
+}
+
+/// `text` without the blanks around `signs`.
+fn tight(text: String, signs: &[&str]) -> String {
+    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace(' ', "")))
+}
+
+/// The lines of `text`, without their indentation and their comments, ` // like this`.
+pub fn lean(text: &str) -> String {
+    let lines = text.lines().map(|line| line.find(COMMENT).map_or(line, |comment| &line[..comment]));
+    let lines = lines.map(str::trim).filter(|line| !["//", "/*"].iter().any(|comment| line.starts_with(comment)));
+    lines.filter(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect()
 }

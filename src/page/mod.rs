@@ -23,7 +23,7 @@ pub struct File {
     text: &'static str,
 }
 
-/// The text of a file that the build script has made (`scripts/page.rs`).
+/// The text of a file that the build script has made (`scripts/build.rs`).
 macro_rules! made {
     ($name:literal) => {
         include_str!(concat!(env!("OUT_DIR"), "/", $name))
@@ -81,13 +81,13 @@ fn has(tags: &str, tag: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(dead_code)] // only the build script writes files
-#[path = "../../scripts/page.rs"]
-mod bundle;
+#[allow(dead_code)] // only cargo runs it
+#[path = "../../scripts/build.rs"]
+mod build;
 
 #[cfg(test)]
 mod tests {
-    use super::bundle::{COMMENT, MODULES, SIGNS, lean, script, source};
+    use super::build::{COMMENT, MODULES, SIGNS, lean, script, source};
     use super::*;
 
     #[test]
