@@ -5,6 +5,7 @@
 //! page that is asked for over a slow network takes three requests.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::process::Command;
 
@@ -49,7 +50,7 @@ fn main() {
     files.filter(|file| Path::new(file).exists()).for_each(|file| println!("cargo::rerun-if-changed={file}"));
     println!("cargo::rustc-env=ALOUD_BUILD={}", build().as_deref().unwrap_or("unknown"));
     if let Some(folder) = std::env::var_os("OUT_DIR").filter(|_| Path::new(PAGE).exists()) {
-        write_page(Path::new(&folder));
+        println!("cargo::rustc-env=ALOUD_PAGE_TAG={}", write_page(Path::new(&folder)));
     }
 }
 
@@ -67,13 +68,22 @@ fn git(arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Writes the page, its style and its script into `folder`.
-fn write_page(folder: &Path) {
+/// Writes the page, its style and its script into `folder`. Returns a tag that changes with each of them.
+fn write_page(folder: &Path) -> String {
     // Our style has no text in it that this could change.
     let style = tight(lean(&source("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
-    for (name, text) in [("index.html", lean(&source("index.html"))), ("aloud.css", style), ("aloud.js", script())] {
+    let files = [("index.html", lean(&source("index.html"))), ("aloud.css", style), ("aloud.js", script())];
+    for (name, text) in &files {
         fs::write(folder.join(name), text).expect("the folder for what is built can be written");
     }
+    tag(&files.map(|(_, text)| text).concat())
+}
+
+/// A tag for `text`. It changes with the text and with nothing else: the hasher's keys are fixed.
+pub fn tag(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    format!("{:016x}", hasher.finish())
 }
 
 /// The text of a file in `src/page`.

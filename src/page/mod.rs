@@ -1,9 +1,6 @@
 //! The dashboard: a page and its few files, part of the binary, served to browsers only. The page is a client like any
 //! other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
 
-use std::hash::{DefaultHasher, Hasher};
-use std::sync::LazyLock;
-
 use crate::http::answer::Answer;
 use crate::http::exchange::{After, Exchange};
 
@@ -39,7 +36,7 @@ static FILES: [File; 3] = [
 
 /// The entity tag of every file. It changes with any of them, so a page that asks for one tells whether it is an old
 /// page.
-static TAG: LazyLock<String> = LazyLock::new(|| tag(&FILES.each_ref().map(|file| file.text).concat()));
+const TAG: &str = concat!("\"", env!("ALOUD_PAGE_TAG"), "\"");
 
 /// The page itself, for `/`.
 pub fn page() -> &'static File {
@@ -58,21 +55,14 @@ pub fn is_wanted(exchange: &Exchange<'_>) -> bool {
 
 /// Answers with `file`, or with 304 if the browser has it already (RFC 9110 section 13.1.2).
 pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
-    let known = has(exchange.header("If-None-Match").unwrap_or(""), &TAG);
+    let known = has(exchange.header("If-None-Match").unwrap_or(""), TAG);
     let answer = if known { Answer::empty(304) } else { Answer::new(200, file.content_type, file.text) };
     let answer = Answer { caching: "no-cache", ..answer } // asked again each time, answered with 304
-        .with("ETag", &*TAG)
+        .with("ETag", TAG)
         .with("Content-Security-Policy", POLICY)
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "no-referrer");
     exchange.answer(answer)
-}
-
-/// An entity tag for `text`. It changes with the text and with nothing else: the hasher's keys are fixed.
-fn tag(text: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    format!("\"{:016x}\"", hasher.finish())
 }
 
 /// Whether the list `tags` of `If-None-Match` holds `tag`, by weak comparison.
@@ -87,7 +77,7 @@ mod build;
 
 #[cfg(test)]
 mod tests {
-    use super::build::{COMMENT, MODULES, SIGNS, lean, script, source};
+    use super::build::{COMMENT, MODULES, SIGNS, lean, script, source, tag};
     use super::*;
 
     #[test]
@@ -126,13 +116,13 @@ mod tests {
 
     #[test]
     fn tags_are_compared_as_lists() {
-        let tag = tag("x");
+        let tag = format!("\"{}\"", tag("x"));
         let check = |tags: String, expected: bool| assert_eq!(has(&tags, &tag), expected, "{tags}");
         check(tag.clone(), true);
         check(format!("\"other\", W/{tag}"), true);
         check("*".to_owned(), true);
         check("\"other\"".to_owned(), false);
         check(String::new(), false);
-        assert_ne!(tag, super::tag("y"));
+        assert_ne!(super::build::tag("x"), super::build::tag("y"));
     }
 }
