@@ -7,7 +7,7 @@
 //! when there is room again.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
@@ -29,6 +29,9 @@ const SPAN: Duration = Duration::from_secs(10);
 /// The most lines that wait to be written.
 const MOST_WAITING: usize = 500;
 
+/// Room for a line that simplelog writes in pieces, in bytes.
+const LINE_BYTES: usize = 16 * 1024;
+
 /// The stack of the thread that writes.
 const STACK_BYTES: usize = 64 * 1024;
 
@@ -46,7 +49,7 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off).set_target_level(LevelFilter::Off);
     config.set_location_level(LevelFilter::Off);
     // An embedding program may have a log already.
-    let _ = WriteLogger::init(level, config.build(), Pieces { queue: &QUEUE, line: vec![] });
+    let _ = WriteLogger::init(level, config.build(), LineWriter::with_capacity(LINE_BYTES, Lines));
     // This goes past the log, because the panic may be in the middle of a log line.
     std::panic::set_hook(Box::new(|panic| {
         if log::max_level() >= LevelFilter::Error {
@@ -69,22 +72,13 @@ pub fn finish(limit: Duration) {
     let _ = told.recv_deadline(deadline);
 }
 
-/// Gathers the pieces in which simplelog writes a line, behind the time.
-struct Pieces {
-    queue: &'static Queue,
-    line: Vec<u8>,
-}
+/// Puts lines into the queue, each behind the time.
+struct Lines;
 
-impl Write for Pieces {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        if self.line.is_empty() {
-            self.line = format!("{} ", now()).into();
-        }
-        self.line.extend_from_slice(piece);
-        if piece.ends_with(b"\n") {
-            self.queue.put(std::mem::take(&mut self.line));
-        }
-        Ok(piece.len())
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        QUEUE.put([now().as_bytes(), b" ", line].concat());
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
