@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::now;
 use crate::http::answer::Answer;
+use crate::room::commit_queue::CommitQueue;
 use crate::room::hub::Hub;
 use crate::room::message::{HOST_STATE_EVENT, HOST_STATES, NUMBER_EVENT, STATE};
 use crate::room::subscription::{Events, Subscription};
@@ -20,13 +21,11 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const CONNECTIONS: &str = "Connections open now, those of the listeners among them.";
-const DELIVERIES: &str = "Messages put into the queues of listeners, each once for every queue.";
-const BACKING_UP: &str = "Whether what keeps the messages could keep the last ones.";
-const HANG_UPS: &str =
-    "Streams that ended: the queue was full, the socket took nothing, the listener left, the server stops.";
-const REFUSALS: &str = "Requests refused, by the status they were answered with.";
-const HIGH_WATER: &str = "The most messages that waited for one listener since the start.";
+/// Each metric: its name and its meaning.
+const METRICS: &str = include_str!("metrics.txt");
+
+/// The samples of a metric: of each the labels in braces, or nothing, and the value.
+type Samples = Vec<(String, String)>;
 
 /// Answers `/health`: 200 while the server takes messages and listeners, 503 once it stops. A member named after the
 /// store or Redis says whether it could keep the last messages. The status stays 200 if it could not, because listeners
@@ -50,48 +49,41 @@ pub fn metrics(hub: &Hub, started: Instant) -> Answer {
     Answer::new(200, EXPOSITION, exposition(hub, started.elapsed()))
 }
 
-/// A metric: its name, its meaning, and its samples. Each of these is its labels in braces, or nothing, and its value.
-type Family = (&'static str, &'static str, Vec<(String, String)>);
-
 fn exposition(hub: &Hub, uptime: Duration) -> String {
     let counters = hub.counters();
-    let counted = |count: &AtomicU64| one(count.load(Relaxed));
     let (kept, bytes) = hub.kept();
-    let uptime = format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis());
+    let counted = |count: &AtomicU64| one(count.load(Relaxed));
     let (_, things) = hub.now(&Subscription { events: Events::All, ..Subscription::default() });
-    let mut families: Vec<Family> = vec![
-        ("aloud_listeners", "Listeners now.", one(hub.listeners())),
-        ("aloud_connections", CONNECTIONS, counted(&counters.connections)),
-        ("aloud_threads", "Threads now.", counted(&counters.threads)),
-        ("aloud_uptime_seconds", "Seconds since the start.", one(uptime)),
-        ("aloud_messages_total", "Messages said.", counted(&counters.messages)),
-        ("aloud_deliveries_total", DELIVERIES, counted(&counters.deliveries)),
-        ("aloud_queue_high_water", HIGH_WATER, counted(&counters.fullest_queue)),
-        ("aloud_history_messages", "Messages kept for replay.", one(kept)),
-        ("aloud_history_bytes", "Bytes of the messages kept for replay.", one(bytes)),
-        ("aloud_things", "Things by how they stand, see /now.", each("status", now::counts(&things))),
-        ("aloud_hosts", "Hosts by their state, those that are among the things.", each("state", hosts(&things))),
-        ("aloud_number", "The newest value of each number.", numbers(&things)),
-    ];
-    families.extend(hub.commit_queue().into_iter().flat_map(|queue| {
-        let (kept, failed) = queue.counts();
-        let of_kind = |value: u64| each("kind", [(queue.kind, value)]);
-        [
-            ("aloud_backing_up", BACKING_UP, of_kind(queue.is_well().into())),
-            ("aloud_backing_batches_total", "Batches of messages kept together.", of_kind(kept)),
-            ("aloud_backing_failures_total", "Batches that could not be kept.", of_kind(failed)),
-        ]
-    }));
-    families.extend([
-        ("aloud_hang_ups_total", HANG_UPS, each("cause", counters.ends())),
-        ("aloud_refusals_total", REFUSALS, each("status", counters.refusals())),
-        ("aloud_build_info", "Which aloud this is; the value says nothing.", each("version", [(VERSION, 1)])),
-    ]);
-    families.into_iter().map(written).collect()
+    let of_queue =
+        |value: fn(&CommitQueue) -> u64| each("kind", hub.commit_queue().map(|queue| (queue.kind, value(queue))));
+    let samples = |name: &str| match name {
+        "aloud_listeners" => one(hub.listeners()),
+        "aloud_connections" => counted(&counters.connections),
+        "aloud_threads" => counted(&counters.threads),
+        "aloud_uptime_seconds" => one(format!("{}.{:03}", uptime.as_secs(), uptime.subsec_millis())),
+        "aloud_messages_total" => counted(&counters.messages),
+        "aloud_deliveries_total" => counted(&counters.deliveries),
+        "aloud_queue_high_water" => counted(&counters.fullest_queue),
+        "aloud_history_messages" => one(kept),
+        "aloud_history_bytes" => one(bytes),
+        "aloud_things" => each("status", now::counts(&things)),
+        "aloud_hosts" => each("state", hosts(&things)),
+        "aloud_number" => numbers(&things),
+        "aloud_backing_up" => of_queue(|queue| queue.is_well().into()),
+        "aloud_backing_batches_total" => of_queue(|queue| queue.counts().0),
+        "aloud_backing_failures_total" => of_queue(|queue| queue.counts().1),
+        "aloud_hang_ups_total" => each("cause", counters.ends()),
+        "aloud_refusals_total" => each("status", counters.refusals()),
+        "aloud_build_info" => each("version", [(VERSION, 1)]),
+        other => unreachable!("{other} has samples"),
+    };
+    let known = METRICS.lines().filter_map(|line| line.split_once(' '));
+    let there = known.filter(|(name, _)| hub.commit_queue().is_some() || !name.starts_with("aloud_backing"));
+    there.map(|(name, meaning)| written(name, meaning, samples(name))).collect()
 }
 
 /// A metric in the text format, with its type. That follows from the name: only a counter ends in `_total`.
-fn written((name, meaning, samples): Family) -> String {
+fn written(name: &str, meaning: &str, samples: Samples) -> String {
     let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
     let head = format!("# HELP {name} {meaning}\n# TYPE {name} {kind}\n");
     let lines = samples.into_iter().map(|(labels, value)| format!("{name}{labels} {value}\n"));
@@ -99,12 +91,12 @@ fn written((name, meaning, samples): Family) -> String {
 }
 
 /// The one sample of a metric.
-fn one(value: impl ToString) -> Vec<(String, String)> {
+fn one(value: impl ToString) -> Samples {
     vec![(String::new(), value.to_string())]
 }
 
 /// A sample for each value of `label`.
-fn each<L: Display, V: Display>(label: &str, samples: impl IntoIterator<Item = (L, V)>) -> Vec<(String, String)> {
+fn each<L: Display, V: Display>(label: &str, samples: impl IntoIterator<Item = (L, V)>) -> Samples {
     samples.into_iter().map(|(word, value)| (format!("{{{label}=\"{word}\"}}"), value.to_string())).collect()
 }
 
@@ -117,7 +109,7 @@ fn hosts(things: &[Thing]) -> [(&'static str, usize); HOST_STATES.len()] {
 }
 
 /// The newest value of each number of which values are known.
-fn numbers(things: &[Thing]) -> Vec<(String, String)> {
+fn numbers(things: &[Thing]) -> Samples {
     let numbers = things.iter().filter(|thing| thing.message.event == NUMBER_EVENT).rev().take(MOST_NUMBERS);
     let sample = |thing: &Thing| {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
