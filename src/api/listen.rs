@@ -1,16 +1,11 @@
 //! `/listen`: a stream of messages, until one side hangs up. Here the listener joins; `room/listener.rs` is the life of
 //! its thread.
 
-use crate::http::answer::Answer;
-use crate::http::exchange::{After, Exchange};
-use crate::http::listen_query::{Ask, EVENT_STREAM};
-use crate::http::refusal::Refusal;
+use crate::http::{After, Answer, Ask, Exchange, Refusal, listen_query::EVENT_STREAM};
 use crate::journal;
 use crate::os::limits::{self, Claim};
-use crate::room::frame::{self, Format};
 use crate::room::letterbox::{PIECE_BYTES, Recipient};
-use crate::room::listener::Listener;
-use crate::room::message::Refused;
+use crate::room::{Format, Refused, frame, listener::Listener};
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;

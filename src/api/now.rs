@@ -8,17 +8,11 @@ use serde_json::{Value, json};
 
 use crate::api::listen;
 use crate::clock::{now_micros, rfc3339};
-use crate::http::answer::{Answer, TEXT};
-use crate::http::exchange::{After, Exchange, Outcome};
-use crate::http::listen_query::Ask;
-use crate::http::refusal::Refusal;
+use crate::http::{After, Answer, Ask, Exchange, Outcome, Refusal, TEXT};
 use crate::os::limits::Claim;
-use crate::room::frame::{Format, encode};
-use crate::room::hub::Hub;
-use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
+use crate::room::message::{DEFAULT_EVENT, NUMBER_EVENT};
 use crate::room::standing::{BAD, GONE, OK, WARN, rank};
-use crate::room::subscription::{Events, Subscription};
-use crate::room::things::{Brief, Thing};
+use crate::room::{Events, Format, Hub, Message, Subscription, Thing, frame::encode, things::Brief};
 use crate::text::{columns, shown, spoken};
 
 /// The badge, with places for its width, its colour and its word.

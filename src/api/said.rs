@@ -4,11 +4,9 @@
 use std::iter;
 
 use crate::api::listen;
-use crate::http::exchange::{After, Exchange};
-use crate::http::listen_query::Ask;
+use crate::http::{After, Ask, Exchange};
 use crate::room::frame::{self, LAST_CHUNK};
-use crate::room::letterbox::PIECE_BYTES;
-use crate::room::replay::Since;
+use crate::room::{Since, letterbox::PIECE_BYTES};
 
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.

@@ -6,10 +6,8 @@
 
 use serde_json::json;
 
-use crate::http::answer::Answer;
-use crate::http::exchange::{Exchange, Outcome};
-use crate::http::form;
-use crate::room::message::Receipt;
+use crate::http::{Answer, Exchange, Outcome, form};
+use crate::room::Receipt;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.

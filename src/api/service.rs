@@ -6,12 +6,9 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::hook::Memory;
 use crate::hosts::known::Hosts;
-use crate::http::exchange::Exchange;
-use crate::http::request::Request;
+use crate::http::{Exchange, Request};
 use crate::net::socket::Socket;
-use crate::room::hub::Hub;
-use crate::room::message::HOST_STATE_EVENT;
-use crate::room::subscription::{Events, Subscription};
+use crate::room::{Events, Hub, Subscription, message::HOST_STATE_EVENT};
 
 /// The things that every request can reach.
 pub struct Service {

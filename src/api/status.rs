@@ -7,12 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::api::now;
-use crate::http::answer::Answer;
-use crate::room::commit_queue::CommitQueue;
-use crate::room::hub::Hub;
+use crate::http::Answer;
 use crate::room::message::{HOST_STATE_EVENT, HOST_STATES, NUMBER_EVENT, STATE};
-use crate::room::subscription::{Events, Subscription};
-use crate::room::things::{MOST_NUMBERS, Thing};
+use crate::room::{Events, Hub, Subscription, Thing, commit_queue::CommitQueue, things::MOST_NUMBERS};
 use crate::text::decimal;
 
 /// The text format of Prometheus, version 0.0.4

@@ -18,10 +18,7 @@ use crate::http::head::is_passed_on;
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 use crate::net::socket::Socket;
-use crate::room::hub::Hub;
-use crate::room::listener::Listener;
-use crate::room::message::{Digest, Message, Receipt, Refused};
-use crate::room::wire::{STALL_LIMIT, Wire};
+use crate::room::{Digest, Hub, Message, Receipt, Refused, Wire, listener::Listener, wire::STALL_LIMIT};
 use crate::text::shown;
 
 /// The next step of a connection after an answer.

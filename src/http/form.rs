@@ -11,7 +11,8 @@ use crate::config::FIELDS_LIMIT;
 use crate::http::refusal::Refusal;
 use crate::names::{PLAIN_NAME, is_invisible, is_plain_name};
 use crate::parameters;
-use crate::room::message::{DEFAULT_EVENT, Message, NUMBER_EVENT};
+use crate::room::Message;
+use crate::room::message::{DEFAULT_EVENT, NUMBER_EVENT};
 use crate::room::standing::{OK, WARN};
 use crate::text::shown;
 

@@ -12,7 +12,7 @@ use crate::http::refusal::Refusal;
 use crate::http::request::Request;
 use crate::net::socket::Socket;
 use crate::os::limits::Claim;
-use crate::room::wire::Wire;
+use crate::room::Wire;
 
 /// The state of a connection at the gate.
 pub enum Polled {

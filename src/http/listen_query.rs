@@ -9,9 +9,7 @@ use crate::http::answer::TEXT;
 use crate::http::exchange::{After, Exchange};
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
-use crate::room::frame::Format;
-use crate::room::replay::{Point, Since};
-use crate::room::subscription::{Events, Subscription};
+use crate::room::{Events, Format, Since, Subscription, replay::Point};
 
 /// The type of server-sent events. Without the charset, some readers take it for Latin-1.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";

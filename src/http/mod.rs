@@ -14,3 +14,9 @@ pub mod head;
 pub mod listen_query;
 pub mod refusal;
 pub mod request;
+
+pub use answer::{Answer, TEXT};
+pub use exchange::{After, Exchange, Outcome};
+pub use listen_query::Ask;
+pub use refusal::Refusal;
+pub use request::Request;

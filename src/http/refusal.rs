@@ -1,7 +1,7 @@
 //! Why a request is refused, in one line.
 
 use crate::http::answer::{Answer, TEXT};
-use crate::room::message::Refused;
+use crate::room::Refused;
 use crate::text::shown;
 
 /// Seconds after which a client that found no room is asked to come back.

@@ -1,8 +1,7 @@
 //! The dashboard: a page and its few files, part of the binary, served to browsers only. The page is a client like any
 //! other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
 
-use crate::http::answer::Answer;
-use crate::http::exchange::{After, Exchange};
+use crate::http::{After, Answer, Exchange};
 
 /// The page's content security policy: it may load its own files and talk to its own server, nothing else. No inline
 /// script or style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no

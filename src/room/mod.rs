@@ -24,3 +24,11 @@ pub mod standing;
 pub mod subscription;
 pub mod things;
 pub mod wire;
+
+pub use frame::Format;
+pub use hub::Hub;
+pub use message::{Digest, Message, Receipt, Refused};
+pub use replay::Since;
+pub use subscription::{Events, Subscription};
+pub use things::Thing;
+pub use wire::Wire;
