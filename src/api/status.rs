@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::api::now;
 use crate::http::Answer;
@@ -43,11 +43,7 @@ pub fn health(hub: &Hub, started: Instant) -> Answer {
 
 /// Answers `/metrics`.
 pub fn metrics(hub: &Hub, started: Instant) -> Answer {
-    Answer::new(200, EXPOSITION, exposition(hub, started.elapsed()))
-}
-
-fn exposition(hub: &Hub, uptime: Duration) -> String {
-    let counters = hub.counters();
+    let (counters, uptime) = (hub.counters(), started.elapsed());
     let (kept, bytes) = hub.kept();
     let counted = |count: &AtomicU64| one(count.load(Relaxed));
     let (_, things) = hub.now(&Subscription { events: Events::All, ..Subscription::default() });
@@ -76,7 +72,8 @@ fn exposition(hub: &Hub, uptime: Duration) -> String {
     };
     let known = METRICS.lines().filter_map(|line| line.split_once(' '));
     let there = known.filter(|(name, _)| hub.commit_queue().is_some() || !name.starts_with("aloud_backing"));
-    there.map(|(name, meaning)| written(name, meaning, samples(name))).collect()
+    let exposition: String = there.map(|(name, meaning)| written(name, meaning, samples(name))).collect();
+    Answer::new(200, EXPOSITION, exposition)
 }
 
 /// A metric in the text format, with its type. That follows from the name: only a counter ends in `_total`.
@@ -157,11 +154,8 @@ mod tests {
             hub.publish(message("x")).unwrap();
         }
         let check = |line: &str| {
-            assert!(
-                exposition(&hub, Duration::ZERO).contains(&format!("\n{line}\n")),
-                "{line}: {}",
-                exposition(&hub, Duration::ZERO)
-            )
+            let metrics = metrics(&hub, Instant::now()).body;
+            assert!(metrics.contains(&format!("\n{line}\n")), "{line}: {metrics}");
         };
         check("aloud_listeners 2");
         check("aloud_messages_total 3");

@@ -109,7 +109,8 @@ fn short_text(what: &str, text: String) -> Result<String, Refusal> {
 /// 400 if the body is not what its type says; 415 for an unknown type of body.
 pub fn pairs(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refusal> {
     // A token in the query opens the door; it is no field of the message.
-    let in_query: Pairs = urlencoded(query.as_bytes()).into_iter().filter(|(key, _)| key != "token").collect();
+    let in_query = form_urlencoded::parse(query.as_bytes()).into_owned();
+    let in_query: Pairs = in_query.filter(|(key, _)| key != "token").collect();
     let says =
         |(key, value): &(String, String)| matches!(key.as_str(), "name" | "message" | "value") && !value.is_empty();
     let in_body = match body_pairs(content_type, body) {
@@ -172,7 +173,7 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
         {
             Err(Refusal::bad("the body is JSON and called a form; send the header Content-Type: application/json"))
         }
-        "application/x-www-form-urlencoded" => Ok(urlencoded(body)),
+        "application/x-www-form-urlencoded" => Ok(form_urlencoded::parse(body).into_owned().collect()),
         "multipart/form-data" => {
             let boundary = parameters::value(parameters, "boundary").filter(|boundary| !boundary.is_empty());
             let none = "the form has no boundary; send multipart/form-data; boundary=..., as curl -F does";
@@ -185,11 +186,6 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
             Err(Refusal::new(415, format!("the body is {}; send {send}", shown(other))))
         }
     }
-}
-
-/// Decodes a form as `curl -d` and browsers send it (WHATWG URL section 5.1).
-fn urlencoded(text: &[u8]) -> Pairs {
-    form_urlencoded::parse(text).into_owned().collect()
 }
 
 /// Reads one JSON object. Strings are read; numbers and booleans become text as they were written; null, objects and
