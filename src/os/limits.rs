@@ -4,7 +4,7 @@
 //! clients hold together.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,23 +21,21 @@ const SPARE_PART: u64 = 8;
 /// half-received bodies.
 const BUDGET_PART: u64 = 4;
 
-/// A limit on this process: tells the limit in bytes and how many count; `None` if there is no limit, or it cannot be
-/// known.
-type Limit = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
-
-/// The limits on this process at the first look.
-static LIMITS: LazyLock<Vec<Limit>> = LazyLock::new(limits);
+/// The control groups of this process that have a limit at the first look.
+static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
+    let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups(Path::new("/sys/fs/cgroup"), &memberships)
+});
 
 /// The smallest limit at the first look, in bytes. A machine's own limit is its memory.
 static SMALLEST: LazyLock<u64> = LazyLock::new(|| {
-    let of_limits = LIMITS.iter().filter_map(|limit| Some(limit()?.0));
+    let of_limits = limits().map(|(limit, _)| limit);
     of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
 });
 
 /// Whether there is memory for one more thread or one more long body, as far as can be known.
 pub fn is_left() -> bool {
-    let mut known = LIMITS.iter().filter_map(|limit| limit());
-    known.all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
+    limits().all(|(limit, held)| held + SPARE.min(limit / SPARE_PART) <= limit)
 }
 
 /// How many unsent bytes the kernel may hold for one client: more on a machine that has more memory.
@@ -87,19 +85,20 @@ impl Drop for Claim {
     }
 }
 
-fn limits() -> Vec<Limit> {
+/// The limits on this process that are known, each in bytes, and how many bytes count.
+fn limits() -> impl Iterator<Item = (u64, u64)> {
     // All of the address space, and private memory that can be written, by their names in proc_pid_status(5).
     let of_process = [(Resource::As, "VmSize:"), (Resource::Data, "VmData:")].into_iter();
-    let of_process = of_process.filter_map(|(resource, name)| {
-        let limit = getrlimit(resource).current?;
-        Some(Box::new(move || Some((limit, field("/proc/self/status", name)?))) as Limit)
-    });
-    let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    of_process.chain(groups(Path::new("/sys/fs/cgroup"), &memberships)).collect()
+    let of_process = of_process
+        .filter_map(|(resource, name)| Some((getrlimit(resource).current?, field("/proc/self/status", name)?)));
+    of_process.chain(GROUPS.iter().filter_map(of_group))
 }
 
-/// The limits of the control groups that `memberships` lists (cgroups(7)), and of those above them.
-fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
+/// The folder of a control group, and the names of its files.
+type Group = (PathBuf, [&'static str; 4]);
+
+/// The control groups that `memberships` lists (cgroups(7)), and those above them, as far as they have a limit.
+fn groups(root: &Path, memberships: &str) -> Vec<Group> {
     let of_line = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         let (root, names) = match controllers {
@@ -109,9 +108,9 @@ fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
         };
         // In a container the path may be the host's; the container's own group is at the root.
         let above = Path::new(path.trim_start_matches('/')).ancestors().map(|path| root.join(path));
-        Some(above.map(|folder| Box::new(move || of_group(&folder, names)) as Limit).collect::<Vec<_>>())
+        Some(above.map(|folder| (folder, names)).collect::<Vec<_>>())
     };
-    memberships.lines().filter_map(of_line).flatten().filter(|limit| limit().is_some()).collect()
+    memberships.lines().filter_map(of_line).flatten().filter(|group| of_group(group).is_some()).collect()
 }
 
 /// The names in a control group of its limit, of the bytes that it holds, and of the pages of files among these, which
@@ -119,10 +118,9 @@ fn groups(root: &Path, memberships: &str) -> Vec<Limit> {
 const V1: [&str; 4] = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file"];
 const V2: [&str; 4] = ["memory.max", "memory.current", "inactive_file", "active_file"];
 
-/// The limit of the control group with that `folder`, and the bytes that it holds, by these `names`.
-fn of_group(folder: &Path, names: [&str; 4]) -> Option<(u64, u64)> {
+/// The limit of a control group, and the bytes that it holds.
+fn of_group((folder, [limit, held, files @ ..]): &Group) -> Option<(u64, u64)> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    let [limit, held, files @ ..] = names;
     let limit: u64 = read(limit)?.trim().parse().ok().filter(|limit| *limit < 1 << 62)?; // `max`, or nearly 2^63
     let stat = read("memory.stat")?;
     let pairs = stat.lines().filter_map(|line| line.split_once(' ')).filter(|(name, _)| files.contains(name));
@@ -169,7 +167,7 @@ mod tests {
             std::fs::write(file, text).unwrap();
         };
         let found = |memberships: &str| -> Vec<(u64, u64)> {
-            super::groups(&root, memberships).iter().filter_map(|limit| limit()).collect()
+            super::groups(&root, memberships).iter().filter_map(super::of_group).collect()
         };
         assert_eq!(found("0::/a/b\n"), []);
         for (folder, limit) in [("a", "1000\n"), ("a/b", "max\n")] {
