@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::listen;
 use crate::clock::{now_micros, rfc3339};
-use crate::http::{After, Answer, Ask, Exchange, Outcome, Refusal, TEXT};
+use crate::http::{After, Answer, Ask, Exchange, Refusal, TEXT};
 use crate::os::limits::Claim;
 use crate::room::message::{DEFAULT_EVENT, NUMBER_EVENT};
 use crate::room::standing::{BAD, GONE, OK, WARN, rank};
@@ -33,18 +33,18 @@ const MOST_NAMED: usize = 3;
 /// Answers with the things on `channel`, the worst first: a table to read, or a JSON array. The header `Aloud-Id` is
 /// the newest id that is known, so a client that listens from there misses nothing. Waits for a client that reads
 /// slowly, so it needs a thread of its own.
-pub fn now(exchange: Exchange<'_>, channel: &str) -> After {
-    let mut claim = None; // until the answer is sent
-    exchange.conclude(|exchange| {
-        let ask = read(exchange, channel)?;
-        let (id, things) = worst_first(exchange.hub, &ask.wants);
-        let answer = match ask.format {
-            Format::Json => Answer::new(200, "application/json", array(&things)),
-            _ => Answer::new(200, TEXT, table(&things, now_micros())),
-        };
-        claim = Some(Claim::of(answer.body.len()).ok_or_else(listen::no_memory)?);
-        Ok(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id"))
-    })
+///
+/// # Errors
+/// The refusal of a bad request, or of one for which no memory is left.
+pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
+    let ask = read(exchange, channel)?;
+    let (id, things) = worst_first(exchange.hub, &ask.wants);
+    let answer = match ask.format {
+        Format::Json => Answer::new(200, "application/json", array(&things)),
+        _ => Answer::new(200, TEXT, table(&things, now_micros())),
+    };
+    let _claim = Claim::of(answer.body.len()).ok_or_else(listen::no_memory)?; // until the answer is sent
+    Ok(exchange.answer(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id")))
 }
 
 /// Answers `ok`, or 503 and one line of what is bad.
@@ -65,7 +65,10 @@ pub fn badge(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
 }
 
 /// Forgets the thing on `channel` that the query names by event and key, and tells everyone.
-pub fn forget(exchange: Exchange<'_>, channel: &str) -> Outcome {
+///
+/// # Errors
+/// 404 if there is no such thing.
+pub fn forget(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let value = |key: &str| exchange.query_value(key).map(|value| value.into_owned());
     let (event, key) = (value("event").unwrap_or(DEFAULT_EVENT.to_owned()), value("key").unwrap_or_default());
     let events = Events::Only(vec![event.clone()]);
@@ -73,12 +76,12 @@ pub fn forget(exchange: Exchange<'_>, channel: &str) -> Outcome {
     let (_, things) = exchange.hub.now(&wants);
     if !things.iter().any(|thing| thing.message.channel == channel && thing.message.key == key) {
         let line = format!("no thing {} is known here; send event=E&key=K of one that GET /now lists", shown(&key));
-        return exchange.refuse(&Refusal::new(404, line)).into();
+        return Err(Refusal::new(404, line));
     }
     let (name, message, status) = (key.clone(), "is forgotten".to_owned(), GONE.to_owned());
     let channel = channel.to_owned();
     let message = Message { event: event.into(), channel, name, message, key, status, ..Message::default() };
-    exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok())))
+    Ok(exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok()))))
 }
 
 /// Reads the request: which things it asks for, by default those of every event, and in which format.

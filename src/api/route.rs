@@ -1,5 +1,7 @@
 //! Routes: from a request to the one function that answers it. If there is none, the refusal says what would work.
 
+use std::mem;
+
 use crate::api::service::Service;
 use crate::api::{listen, now, said, say, status};
 use crate::config::{Bind, Config};
@@ -7,7 +9,7 @@ use crate::hook::{self, Sender};
 use crate::hosts::beat::Report;
 use crate::hosts::handlers;
 use crate::http::auth::{self, Door};
-use crate::http::{After, Answer, Exchange, Outcome, Refusal, TEXT, head::BodyLimit};
+use crate::http::{After, Answer, Exchange, Refusal, TEXT, head::BodyLimit};
 use crate::names::{CHANNEL_DEPTH, PLAIN_NAME, is_channel, is_plain_name};
 use crate::page;
 use crate::text::shown;
@@ -132,51 +134,48 @@ impl Route<'_> {
 
 impl Service {
     /// Answers one request.
-    pub fn answer(&self, exchange: Exchange<'_>) -> Outcome {
+    pub fn answer(&self, exchange: &mut Exchange<'_>) -> After {
+        self.take(exchange).unwrap_or_else(|refusal| exchange.refuse(&refusal))
+    }
+
+    fn take(&self, exchange: &mut Exchange<'_>) -> Result<After, Refusal> {
         let path = exchange.request.url.split('?').next().unwrap_or("").to_owned();
         let route = Route::of(&path);
         // A long answer may have to wait for its client.
         if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.patient {
-            return After::AnswerAtLength(Box::new(exchange.request)).into();
+            return Ok(After::AnswerAtLength(Box::new(mem::take(&mut exchange.request))));
         }
         let shown_path = path.split('&').next().unwrap_or(""); // a query may hold a token, also behind a typing error
         log::debug!("{} asks {} {}", exchange.peer(), shown(&exchange.request.method), shown(shown_path));
         if path == "*" {
-            return exchange.answer(preflight(ANY_METHOD, "")).into(); // OPTIONS for the server as a whole
+            return Ok(exchange.answer(preflight(ANY_METHOD, ""))); // OPTIONS for the server as a whole
         }
-        if exchange.request.method == "OPTIONS"
-            && let Ok(route) = &route
-        {
-            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
-            return exchange.answer(preflight(route.rule().0, &asked)).into();
+        let route = route?;
+        if exchange.request.method == "OPTIONS" {
+            let asked = exchange.header("Access-Control-Request-Headers").unwrap_or("");
+            return Ok(exchange.answer(preflight(route.rule().0, asked)));
         }
-        let route = match route.and_then(|route| route.admit(&exchange).map(|()| route)) {
-            Ok(route) => route,
-            Err(refusal) => return exchange.refuse(&refusal).into(),
+        route.admit(exchange)?;
+        let deletes = exchange.request.method == "DELETE";
+        let answer = match route {
+            Route::Help if page::is_wanted(exchange) => page::answer(exchange, page::page()),
+            Route::Help => Answer::new(200, TEXT, self.help(exchange.header("Host"))),
+            Route::Say(channel) => return say::say(exchange, channel),
+            Route::Listen(channel) => return listen::listen(exchange, channel),
+            Route::Health => status::health(&self.hub, self.started),
+            Route::Metrics => status::metrics(&self.hub, self.started),
+            Route::Said(channel) => return said::said(exchange, channel),
+            Route::Now(channel) if deletes => return now::forget(exchange, channel),
+            Route::Now(channel) => return now::now(exchange, channel),
+            Route::Status => now::status(exchange)?,
+            Route::Badge => now::badge(exchange)?,
+            Route::Hook(sender, channel) => return hook::hook(exchange, sender, channel, &self.hooks),
+            Route::Beat(host, _) if deletes => return handlers::forget(exchange, host, &self.hosts),
+            Route::Beat(host, report) => return handlers::beat(exchange, host, report, &self.hosts),
+            Route::Hosts => handlers::list(exchange, &self.hosts)?,
+            Route::Page(file) => page::answer(exchange, file),
         };
-        match route {
-            Route::Help if page::is_wanted(&exchange) => page::serve(exchange, page::page()).into(),
-            Route::Help => {
-                let help = self.help(exchange.header("Host"));
-                exchange.answer(Answer::new(200, TEXT, help)).into()
-            }
-            Route::Say(channel) => say::say(exchange, channel),
-            Route::Listen(channel) => listen::listen(exchange, channel).into(),
-            Route::Health => exchange.answer(status::health(&self.hub, self.started)).into(),
-            Route::Metrics => exchange.answer(status::metrics(&self.hub, self.started)).into(),
-            Route::Said(channel) => said::said(exchange, channel).into(),
-            Route::Now(channel) if exchange.request.method == "DELETE" => now::forget(exchange, channel),
-            Route::Now(channel) => now::now(exchange, channel).into(),
-            Route::Status => exchange.conclude(now::status).into(),
-            Route::Badge => exchange.conclude(now::badge).into(),
-            Route::Hook(sender, channel) => hook::hook(exchange, sender, channel, &self.hooks),
-            Route::Beat(host, _) if exchange.request.method == "DELETE" => {
-                handlers::forget(exchange, host, &self.hosts)
-            }
-            Route::Beat(host, report) => handlers::beat(exchange, host, report, &self.hosts),
-            Route::Hosts => exchange.conclude(|exchange| handlers::list(exchange, &self.hosts)).into(),
-            Route::Page(file) => page::serve(exchange, file).into(),
-        }
+        Ok(exchange.answer(answer))
     }
 
     /// The help that curl gets at `/`: commands that work as they stand, with the `host` that was asked.

@@ -4,18 +4,21 @@
 use std::iter;
 
 use crate::api::listen;
-use crate::http::{After, Ask, Exchange};
+use crate::http::{After, Ask, Exchange, Refusal};
 use crate::room::frame::{self, LAST_CHUNK};
 use crate::room::{Since, letterbox::PIECE_BYTES};
 
 /// Answers with the kept messages of `channel`: all, or as far as the query asks. Waits for a client that reads slowly,
 /// so it needs a thread of its own.
-pub fn said(exchange: Exchange<'_>, channel: &str) -> After {
-    let (exchange, ask) = match Ask::receive(exchange, channel) {
-        Ok(received) => received,
-        Err(answered) => return answered,
-    };
-    let Some(_claim) = listen::claim_replay() else { return exchange.refuse(&listen::no_memory()) };
+///
+/// # Errors
+/// The refusal of a bad request, or of one for which no memory is left.
+pub fn said(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
+    let ask = Ask::read(exchange, channel)?;
+    if exchange.request.method == "HEAD" {
+        return Ok(exchange.answer_in_pieces(&ask.headers(), iter::empty()));
+    }
+    let _claim = listen::claim_replay().ok_or_else(listen::no_memory)?;
     let (format, chunked) = (ask.format, exchange.request.http11);
     let mut replay = exchange.hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
     let opening = frame::framed(frame::opening(format), chunked);
@@ -25,5 +28,5 @@ pub fn said(exchange: Exchange<'_>, channel: &str) -> After {
     });
     let end = if chunked { LAST_CHUNK.to_vec() } else { vec![] };
     let pieces = iter::once(opening).chain(messages).chain([end]);
-    exchange.answer_in_pieces(&ask.headers(), pieces)
+    Ok(exchange.answer_in_pieces(&ask.headers(), pieces))
 }

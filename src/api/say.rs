@@ -6,20 +6,18 @@
 
 use serde_json::json;
 
-use crate::http::{Answer, Exchange, Outcome, form};
+use crate::http::{After, Answer, Exchange, Refusal, form};
 use crate::room::Receipt;
 
 /// Says what the request says on `channel`, and answers `ok.`. The answer waits for no listener: it is sent when the
 /// message lies in every letterbox. Carrying it to them comes after that.
-pub fn say(mut exchange: Exchange<'_>, channel: &str) -> Outcome {
-    let read = exchange
-        .body()
-        .and_then(|body| form::message(exchange.query(), exchange.header("Content-Type"), &body, channel));
-    let message = match read {
-        Ok(message) => message,
-        Err(refusal) => return exchange.refuse(&refusal).into(),
-    };
-    exchange.publish(message, None, Box::new(|exchange, said| said.map(|receipt| answer(exchange, receipt))))
+///
+/// # Errors
+/// The refusal of what cannot be read.
+pub fn say(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refusal> {
+    let body = exchange.body()?;
+    let message = form::message(exchange.query(), exchange.header("Content-Type"), &body, channel)?;
+    Ok(exchange.publish(message, None, Box::new(|exchange, said| said.map(|receipt| answer(exchange, receipt)))))
 }
 
 /// The answer to a message that was said.

@@ -31,7 +31,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
-use crate::http::exchange::{Exchange, Outcome};
+use crate::http::exchange::{After, Exchange};
 use crate::http::form;
 use crate::http::refusal::Refusal;
 use crate::journal;
@@ -68,13 +68,18 @@ type Received = (Option<State>, Vec<News>);
 type News = (Message, Option<State>);
 
 /// Takes a delivery for `/hook/EXPECTED/CHANNEL` in, publishes what it says, and answers with an empty 200.
-pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, memory: &Arc<Memory>) -> Outcome {
+///
+/// # Errors
+/// 401 for a bad secret.
+pub fn hook(
+    exchange: &mut Exchange<'_>,
+    expected: Sender,
+    channel: &str,
+    memory: &Arc<Memory>,
+) -> Result<After, Refusal> {
     let hub = exchange.hub;
-    let (delivery, mut news) = match receive(&mut exchange, expected, channel, memory) {
-        Ok(received) => received,
-        Err(refusal) => return exchange.refuse(&refusal).into(),
-    };
-    let Some((last, news_of_last)) = news.pop() else { return exchange.answer(Answer::new(200, TEXT, "")).into() };
+    let (delivery, mut news) = receive(exchange, expected, channel, memory)?;
+    let Some((last, news_of_last)) = news.pop() else { return Ok(exchange.answer(Answer::new(200, TEXT, ""))) };
     let refused = Arc::new(OnceLock::new());
     for (message, state) in news {
         let (refused, memory, carry) = (refused.clone(), memory.clone(), hub.call_of_keeper());
@@ -95,7 +100,7 @@ pub fn hook(mut exchange: Exchange<'_>, expected: Sender, channel: &str, memory:
         said.map(|()| Answer::new(200, TEXT, ""))
             .inspect_err(|_| [delivery, news_of_last].into_iter().for_each(|state| memory.take_back(state)))
     };
-    exchange.publish(last, delivery.map(|(digest, _)| digest), Box::new(answering))
+    Ok(exchange.publish(last, delivery.map(|(digest, _)| digest), Box::new(answering)))
 }
 
 /// Takes a delivery in.

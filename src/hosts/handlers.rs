@@ -9,7 +9,7 @@ use crate::hosts::beat::{self, Beat, REASON, Report, figure};
 use crate::hosts::host::{Announcement, Host};
 use crate::hosts::known::Hosts;
 use crate::http::answer::{Answer, TEXT};
-use crate::http::exchange::{Exchange, Outcome};
+use crate::http::exchange::{After, Exchange};
 use crate::http::form;
 use crate::http::listen_query::Ask;
 use crate::http::refusal::Refusal;
@@ -24,35 +24,33 @@ use crate::text::{columns, shown, spoken};
 const NOTE_WIDTH: usize = 60;
 
 /// Takes in what is reported of `host`, says what has changed by it, and answers `ok.`
-pub fn beat(mut exchange: Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>) -> Outcome {
-    let read = exchange.body().and_then(|body| {
-        let is_form = |sent: &&str| report != Report::Fail || beat::is_form(sent, &body);
-        let sent = exchange.header("Content-Type").filter(is_form);
-        Beat::read(form::pairs(exchange.query(), sent, &body)?, report)
-    });
-    let heard = read.and_then(|beat| Ok((beat.complaint.clone(), hear(host, beat, hosts, exchange.hub)?)));
-    let (complaint, message) = match heard {
-        Ok(heard) => heard,
-        Err(refusal) => return exchange.refuse(&refusal).into(),
-    };
+///
+/// # Errors
+/// The refusal of what cannot be read, or cannot be remembered.
+pub fn beat(exchange: &mut Exchange<'_>, host: &str, report: Report, hosts: &Arc<Hosts>) -> Result<After, Refusal> {
+    let body = exchange.body()?;
+    let is_form = |sent: &&str| report != Report::Fail || beat::is_form(sent, &body);
+    let sent = exchange.header("Content-Type").filter(is_form);
+    let beat = Beat::read(form::pairs(exchange.query(), sent, &body)?, report)?;
+    let complaint = beat.complaint.clone();
+    let message = hear(host, beat, hosts, exchange.hub)?;
     let mut body = json!({ "host": host, "state": message.field(STATE) });
     let text = complaint.as_ref().map_or("ok.".to_owned(), |complaint| format!("ok, but {complaint}\n"));
     complaint.into_iter().for_each(|complaint| body["complaint"] = complaint.into());
     let answer = |exchange: &Exchange<'_>, said: Result<Receipt, Refused>| {
         said.map(|_| exchange.text_or_json(200, text, || body))
     };
-    exchange.publish(message, None, Box::new(answer))
+    Ok(exchange.publish(message, None, Box::new(answer)))
 }
 
 /// Forgets `host` and tells those who follow the beats.
-pub fn forget(exchange: Exchange<'_>, host: &str, hosts: &Hosts) -> Outcome {
-    match hosts.forget(host) {
-        Some(message) => exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok()))),
-        None => {
-            let line = format!("no host {} is known; GET /hosts lists them", shown(host));
-            exchange.refuse(&Refusal::new(404, line)).into()
-        }
-    }
+///
+/// # Errors
+/// 404 if it is not known.
+pub fn forget(exchange: &mut Exchange<'_>, host: &str, hosts: &Hosts) -> Result<After, Refusal> {
+    let unknown = || Refusal::new(404, format!("no host {} is known; GET /hosts lists them", shown(host)));
+    let message = hosts.forget(host).ok_or_else(unknown)?;
+    Ok(exchange.publish(message, None, Box::new(|_, said| said.map(|_| Answer::ok()))))
 }
 
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.

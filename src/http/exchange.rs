@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};
 use std::iter;
+use std::mem;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -50,20 +51,6 @@ pub struct HandIn {
 /// Makes the answer to a request when it is known what became of its message. A refusal is passed on.
 pub type Answering = Box<dyn FnOnce(&Exchange<'_>, Result<Receipt, Refused>) -> Result<Answer, Refused> + Send>;
 
-/// The result of a request.
-pub struct Outcome {
-    /// The next step of the connection.
-    pub after: After,
-    /// How many listeners' letterboxes a message was put in: so many may have to be lent a hand.
-    pub reached: usize,
-}
-
-impl From<After> for Outcome {
-    fn from(after: After) -> Outcome {
-        Outcome { after, reached: 0 }
-    }
-}
-
 /// A request on its way to an answer.
 pub struct Exchange<'a> {
     /// The request; its body until that is taken.
@@ -84,11 +71,6 @@ impl<'a> Exchange<'a> {
     /// Takes over a request that came on `socket`.
     pub fn new(request: Request, socket: &'a Arc<Socket>, config: &'a Config, hub: &'a Hub) -> Exchange<'a> {
         Exchange { request, socket, config, hub, patient: false, varies: Cell::new(false) }
-    }
-
-    /// Gives the exchange a thread of its own, which may wait for the client to take the answer.
-    pub fn patient(self) -> Exchange<'a> {
-        Exchange { patient: true, ..self }
     }
 
     /// The query, without the question mark; may be empty.
@@ -130,7 +112,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// 415 if the body is compressed (RFC 9110 section 8.4).
     pub fn body(&mut self) -> Result<Vec<u8>, Refusal> {
-        let body = std::mem::take(&mut self.request.body);
+        let body = mem::take(&mut self.request.body);
         let coding = self.header("Content-Encoding").unwrap_or("");
         if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
             return Ok(body);
@@ -143,31 +125,26 @@ impl<'a> Exchange<'a> {
         if self.varies.get() { "Vary: Accept\r\n" } else { "" }
     }
 
-    /// Publishes `message`, with its digest if it is to be said `once`, and has the request answered. If it has to be
-    /// kept first, the caller hands it in, and no thread waits but one that serves this client alone. After the hub is
-    /// closed the message is refused at once. If it were handed in, it would be answered on this stack, and on top of
-    /// it the next request that was sent ahead, and so on.
-    pub fn publish(self, message: Message, once: Option<Digest>, answering: Answering) -> Outcome {
-        let hub = self.hub;
-        if hub.commit_queue().is_some() && !self.patient && !hub.is_closed() {
-            return After::HandIn(Box::new(HandIn { message, once, request: self.request, answering })).into();
+    /// Publishes `message`, with its digest if it is to be said `once`, has the request answered, and lends a hand to
+    /// carry the message. If it has to be kept first, the caller hands it in, and no thread waits but one that serves
+    /// this client alone. After the hub is closed the message is refused at once. If it were handed in, it would be
+    /// answered on this stack, and on top of it the next request that was sent ahead, and so on.
+    pub fn publish(&mut self, message: Message, once: Option<Digest>, answering: Answering) -> After {
+        if self.hub.commit_queue().is_some() && !self.patient && !self.hub.is_closed() {
+            let request = mem::take(&mut self.request);
+            return After::HandIn(Box::new(HandIn { message, once, request, answering }));
         }
-        let said = hub.publish_once(message, once);
-        self.tell(said, answering)
+        let said = self.hub.publish_once(message, once);
+        let after = self.tell(said, answering);
+        self.hub.lend_a_hand(said.map_or(0, |receipt| receipt.listeners));
+        after
     }
 
     /// Tells the client what became of its message.
-    pub fn tell(self, said: Result<Receipt, Refused>, answering: Answering) -> Outcome {
-        let reached = said.map_or(0, |receipt| receipt.listeners);
-        let after = self.conclude(|exchange| Ok(answering(exchange, said)?));
-        Outcome { after, reached }
-    }
-
-    /// Sends the answer that `answering` makes of the request, or its refusal.
-    pub fn conclude(self, answering: impl FnOnce(&Exchange<'_>) -> Result<Answer, Refusal>) -> After {
-        match answering(&self) {
+    pub fn tell(&self, said: Result<Receipt, Refused>, answering: Answering) -> After {
+        match answering(self, said) {
             Ok(answer) => self.answer(answer),
-            Err(refusal) => self.refuse(&refusal),
+            Err(refused) => self.refuse(&refused.into()),
         }
     }
 
@@ -177,7 +154,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends `answer`.
-    pub fn answer(self, answer: Answer) -> After {
+    pub fn answer(&self, answer: Answer) -> After {
         let closes = self.request.closes;
         let connection = match (closes, self.request.http11) {
             (true, _) => "Connection: close\r\n",
@@ -190,7 +167,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends `refusal`, as one line of text or as JSON.
-    pub fn refuse(self, refusal: &Refusal) -> After {
+    pub fn refuse(&self, refusal: &Refusal) -> After {
         self.hub.counters().refused(refusal.status);
         let json = self.wants_json();
         self.answer(refusal.answer(json))
@@ -213,7 +190,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends the head of a stream and then `pieces`. Each is made when the client has taken those before it. The caller
     /// frames them: for HTTP/1.1 as chunks, of which the last ends the answer.
-    pub fn answer_in_pieces(self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
+    pub fn answer_in_pieces(&self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
         let closes = self.request.closes;
         let head = self.stream_head(headers, closes);
         let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));

@@ -2,11 +2,10 @@
 //! from when on.
 
 use std::borrow::Cow;
-use std::iter;
 use std::time::Duration;
 
 use crate::http::answer::TEXT;
-use crate::http::exchange::{After, Exchange};
+use crate::http::exchange::Exchange;
 use crate::http::refusal::Refusal;
 use crate::names::is_plain_name;
 use crate::room::{Events, Format, Since, Subscription, replay::Point};
@@ -50,20 +49,6 @@ const OFFERS: [(&str, &str, Format, &str); 7] = [
 ];
 
 impl Ask {
-    /// Reads the wishes of a request on `channel`, and gives the request back with them.
-    ///
-    /// # Errors
-    /// The next step of its connection, if it is answered already: a request for the head alone, or a bad one.
-    pub fn receive<'a>(exchange: Exchange<'a>, channel: &str) -> Result<(Exchange<'a>, Ask), After> {
-        match Ask::read(&exchange, channel) {
-            Ok(ask) if exchange.request.method == "HEAD" => {
-                Err(exchange.answer_in_pieces(&ask.headers(), iter::empty()))
-            }
-            Ok(ask) => Ok((exchange, ask)),
-            Err(refusal) => Err(exchange.refuse(&refusal)),
-        }
-    }
-
     /// Reads the wishes of a request on `channel`.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub mod refusal;
 pub mod request;
 
 pub use answer::{Answer, TEXT};
-pub use exchange::{After, Exchange, Outcome};
+pub use exchange::{After, Exchange};
 pub use listen_query::Ask;
 pub use refusal::Refusal;
 pub use request::Request;

@@ -4,7 +4,7 @@ use percent_encoding::{CONTROLS, percent_encode};
 
 /// A request: method, path and query, the headers that a handler may read, and the body. The head is visible ASCII, one
 /// line each, and could be sent again: every reader reads it alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// The method, in capitals.
     pub method: String,

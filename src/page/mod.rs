@@ -1,7 +1,7 @@
 //! The dashboard: a page and its few files, part of the binary, served to browsers only. The page is a client like any
 //! other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
 
-use crate::http::{After, Answer, Exchange};
+use crate::http::{Answer, Exchange};
 
 /// The page's content security policy: it may load its own files and talk to its own server, nothing else. No inline
 /// script or style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no
@@ -53,15 +53,14 @@ pub fn is_wanted(exchange: &Exchange<'_>) -> bool {
 }
 
 /// Answers with `file`, or with 304 if the browser has it already (RFC 9110 section 13.1.2).
-pub fn serve(exchange: Exchange<'_>, file: &File) -> After {
+pub fn answer(exchange: &Exchange<'_>, file: &File) -> Answer {
     let known = has(exchange.header("If-None-Match").unwrap_or(""), TAG);
     let answer = if known { Answer::empty(304) } else { Answer::new(200, file.content_type, file.text) };
-    let answer = Answer { caching: "no-cache", ..answer } // asked again each time, answered with 304
+    Answer { caching: "no-cache", ..answer } // asked again each time, answered with 304
         .with("ETag", TAG)
         .with("Content-Security-Policy", POLICY)
         .with("X-Content-Type-Options", "nosniff")
-        .with("Referrer-Policy", "no-referrer");
-    exchange.answer(answer)
+        .with("Referrer-Policy", "no-referrer")
 }
 
 /// Whether the list `tags` of `If-None-Match` holds `tag`, by weak comparison.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::api::route;
-use crate::http::exchange::{After, Exchange, HandIn, Outcome, refusal_alone};
+use crate::http::exchange::{After, HandIn, refusal_alone};
 use crate::http::framing::Stage;
 use crate::http::gate::Polled;
 use crate::http::refusal::Refusal;
+use crate::http::request::Request;
 use crate::journal;
 use crate::room::wire::Wire;
 use crate::serve::connections::{Awaited, Parked, REQUEST_LIMIT};
@@ -71,7 +72,7 @@ impl Server {
             let after = if begun && !slot.socket.takes_more() {
                 After::AnswerAtLength(Box::new(request))
             } else {
-                self.answer(self.service.exchange(request, &slot.socket))
+                self.answer(slot, request, false)
             };
             begun = true;
             // The end of a connection is told once. The thread that has heard of it has to look again.
@@ -135,16 +136,16 @@ impl Server {
 
     fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
         let Kept { slot, connection, request, answering, said } = kept;
-        let after = self.service.exchange(request, &slot.socket).tell(said, answering).after;
+        let after = self.service.exchange(request, &slot.socket).tell(said, answering);
         self.go_on(&slot, connection, after);
     }
 
-    /// Answers a request. If it has said something, lends a hand to carry it.
+    /// Answers a request. A `patient` thread serves this client alone, and may wait for it.
     #[inline(never)] // for the reason given at `go_on`
-    fn answer(self: &Arc<Server>, exchange: Exchange<'_>) -> After {
-        let Outcome { after, reached } = self.service.answer(exchange);
-        self.service.hub.lend_a_hand(reached);
-        after
+    fn answer(&self, slot: &Slot, request: Request, patient: bool) -> After {
+        let mut exchange = self.service.exchange(request, &slot.socket);
+        exchange.patient = patient;
+        self.service.answer(&mut exchange)
     }
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
@@ -185,7 +186,7 @@ impl Server {
     /// The life of a thread that serves one conversation.
     fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, mut after: After) {
         if let After::AnswerAtLength(request) = after {
-            after = self.answer(self.service.exchange(*request, &slot.socket).patient());
+            after = self.answer(slot, *request, true);
         }
         if let After::Listen(mut listener) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
