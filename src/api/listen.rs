@@ -30,13 +30,12 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     if claim.is_none() && ask.since.is_some() {
         return turn_away(exchange, no_memory(), "full", ask.format);
     }
-    match exchange.hub.join(ask.wants, ask.since, recipient.letterbox()) {
-        Ok(()) => {}
-        Err(Refused::Full) => {
-            journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
-            return turn_away(exchange, Refused::Full.into(), "full", ask.format);
+    if let Err(refused) = exchange.hub.join(ask.wants, ask.since, recipient.letterbox()) {
+        if refused != Refused::Full {
+            return turn_away(exchange, refused.into(), "stopping", ask.format);
         }
-        Err(refused) => return turn_away(exchange, refused.into(), "stopping", ask.format),
+        journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
+        return turn_away(exchange, refused.into(), "full", ask.format);
     }
     let peer = exchange.peer();
     log::debug!("{peer} listens");

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::iter;
 use std::mem;
 use std::sync::Arc;
@@ -169,8 +169,7 @@ impl<'a> Exchange<'a> {
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(&self, refusal: &Refusal) -> After {
         self.hub.counters().refused(refusal.status);
-        let json = self.wants_json();
-        self.answer(refusal.answer(json))
+        self.answer(refusal.answer(self.wants_json()))
     }
 
     /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already
@@ -193,29 +192,26 @@ impl<'a> Exchange<'a> {
     pub fn answer_in_pieces(&self, headers: &str, pieces: impl Iterator<Item = Vec<u8>>) -> After {
         let closes = self.request.closes;
         let head = self.stream_head(headers, closes);
-        let all_sent = iter::once(head).chain(pieces).all(|piece| self.send_all(&piece));
-        after(all_sent, closes || !self.request.http11)
+        let sent = iter::once(head).chain(pieces).try_for_each(|piece| self.send_all(&piece));
+        after(sent, closes || !self.request.http11)
     }
 
-    /// Sends `bytes`. Waits for a slow client only if that holds up nobody else. False if the client has not taken all.
-    fn send_all(&self, mut bytes: &[u8]) -> bool {
+    /// Sends `bytes`. Waits for a slow client only if that holds up nobody else.
+    fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.socket.send_now(bytes) {
-                Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.patient => {
-                    if self.socket.wait_until_writable(STALL_LIMIT).is_err() {
-                        return false;
-                    }
+                    self.socket.wait_until_writable(STALL_LIMIT)?;
                 }
-                Err(_) => return false,
+                sent => bytes = &bytes[sent?..],
             }
         }
-        true
+        Ok(())
     }
 }
 
-fn after(all_sent: bool, closes: bool) -> After {
-    if all_sent && !closes { After::KeepAlive } else { After::Close }
+fn after(sent: io::Result<()>, closes: bool) -> After {
+    if sent.is_ok() && !closes { After::KeepAlive } else { After::Close }
 }
 
 /// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in
