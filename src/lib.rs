@@ -103,7 +103,7 @@
 //! The order is hub, then pen, never the other way, and never two pens. Beside the path there are minor locks, each
 //! described at its field. Two of them are held while these are taken: `Carriers::turn` for a walk, `Hosts::turn` while
 //! a change among the hosts is published. The others are held for moments, and nothing but
-//! `Socket::number` is taken under them.
+//! `Socket::descriptor` is taken under them.
 //!
 //! # The counters
 //!

@@ -44,8 +44,6 @@ pub struct Descriptors {
     inodes: HashSet<u64>,
     listening_inode: u64,
     listening_at: Option<SocketAddrAny>,
-    /// Counts the sockets found.
-    serial: u64,
     /// The highest number that was seen.
     highest: RawFd,
     /// Stands in for a socket that is taken over: no socket itself.
@@ -53,14 +51,6 @@ pub struct Descriptors {
     /// Whether accepted sockets may lack the options of the one that listens, because they were accepted for us before
     /// it was handed over.
     may_lack_options: bool,
-}
-
-/// A connection's socket that was found, and the descriptor that keeps it open.
-pub struct Found {
-    /// The socket.
-    pub socket: Arc<Socket>,
-    inode: u64,
-    ours: Option<OwnedFd>,
 }
 
 impl Descriptors {
@@ -74,7 +64,6 @@ impl Descriptors {
             inodes: HashSet::new(),
             listening_inode: inode(listening.listener.as_fd()).unwrap_or(0),
             listening_at: getsockname(&listening.listener).ok(),
-            serial: 0,
             highest: blank.as_raw_fd().max(listening.listener.as_raw_fd()),
             blank,
             may_lack_options: listening.handed_over && listening.address.is_some(),
@@ -95,7 +84,7 @@ impl Descriptors {
     ///
     /// # Errors
     /// `WouldBlock` if nobody wants to connect; anything else is the system's.
-    pub fn accept(&mut self, listening: &Listening, tls: &SslContextWrap) -> io::Result<Option<Found>> {
+    pub fn accept(&mut self, listening: &Listening, tls: &SslContextWrap) -> io::Result<Option<Arc<Socket>>> {
         let guesses = self.lowest_free()?;
         // tiny_http panics if it cannot make its second descriptor.
         let accepted = catch_unwind(AssertUnwindSafe(|| Server::accept_connection(&listening.listener, tls)));
@@ -107,7 +96,7 @@ impl Descriptors {
 
     /// Finds the socket that was just accepted, most likely at `guesses`, and moves it to a descriptor of our own.
     /// tiny_http's two descriptors then refer to nothing that its drop could hurt.
-    fn take_over(&mut self, guesses: [RawFd; 2]) -> Option<Found> {
+    fn take_over(&mut self, guesses: [RawFd; 2]) -> Option<Arc<Socket>> {
         let mut numbers = guesses.into_iter().chain(0..self.highest + SCAN_MARGIN);
         let (first, inode) = numbers.find_map(|number| Some((number, self.newcomer(number)?)))?;
         let mut others = guesses.into_iter().chain(0..self.highest + SCAN_MARGIN).filter(|number| *number != first);
@@ -116,19 +105,17 @@ impl Descriptors {
         put_in_place_of(first, &self.blank);
         put_in_place_of(second, &self.blank);
         self.highest = [self.highest, first, second, ours.as_raw_fd()].into_iter().max()?;
-        self.serial += 1;
         if self.may_lack_options {
             prepare(&ours);
         }
         self.inodes.insert(inode);
-        Some(Found { socket: Arc::new(Socket::new(self.serial, ours.as_raw_fd())), inode, ours: Some(ours) })
+        Some(Arc::new(Socket::new(inode, ours)))
     }
 
     /// Closes a connection.
-    pub fn close(&mut self, found: &mut Found) {
-        found.socket.let_go();
-        self.inodes.remove(&found.inode);
-        drop(found.ours.take());
+    pub fn close(&mut self, socket: &Socket) {
+        socket.let_go();
+        self.inodes.remove(&socket.key());
     }
 
     /// The inode behind `number`, if it is a connection to us that is not known yet.
@@ -171,8 +158,8 @@ mod tests {
         (listening, SslContextWrap::build_ssl_capabilities(None).unwrap(), descriptors)
     }
 
-    fn says_hello(found: &Found, client: &mut TcpStream) {
-        found.socket.send_now(b"hello").unwrap();
+    fn says_hello(found: &Socket, client: &mut TcpStream) {
+        found.send_now(b"hello").unwrap();
         let mut heard = [0; 5];
         client.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"hello", "the descriptor is the one this client is behind");
@@ -183,11 +170,11 @@ mod tests {
         let (listening, tls, mut descriptors) = listen();
         assert_eq!(descriptors.accept(&listening, &tls).err().unwrap().kind(), ErrorKind::WouldBlock);
         let mut client = TcpStream::connect(listening.address.unwrap()).unwrap();
-        let mut found = descriptors.accept(&listening, &tls).unwrap().unwrap();
+        let found = descriptors.accept(&listening, &tls).unwrap().unwrap();
         says_hello(&found, &mut client);
-        descriptors.close(&mut found);
+        descriptors.close(&found);
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "nobody else holds it open");
-        assert_eq!(found.socket.call(|_| Ok(())).unwrap_err().kind(), ErrorKind::NotConnected);
+        assert_eq!(found.call(|_| Ok(())).unwrap_err().kind(), ErrorKind::NotConnected);
     }
 
     #[test]
@@ -205,8 +192,8 @@ mod tests {
             says_hello(&found, &mut client);
             clients.push((client, found));
             if round % 2 == 0 {
-                let (_, mut found) = clients.remove(round / 4);
-                descriptors.close(&mut found);
+                let (_, found) = clients.remove(round / 4);
+                descriptors.close(&found);
             }
         }
         for (client, found) in &mut clients {

@@ -2,13 +2,12 @@
 //! lines, which borrow a descriptor by its number, and put another one in its place.
 //!
 //! **Safety of the number.** A descriptor's number is reused as soon as it is closed. [`Socket`] therefore makes its
-//! system calls under a lock of its own and refuses them once [`Socket::let_go`] was called, which is done before
-//! the descriptor is closed.
+//! system calls under a lock of its own, and refuses them once [`Socket::let_go`] has closed the descriptor.
 
 use std::io::{self, ErrorKind};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,15 +20,14 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getpeername, re
 use crate::room::wire::{Watcher, Wire};
 use crate::sync::lock;
 
-/// An accepted connection's socket, borrowed from the owner that closes it.
+/// An accepted connection's socket.
 pub struct Socket {
     key: u64,
     peer: Option<SocketAddr>,
     /// The address of the client: the peer's, or the one that a trusted proxy names.
     client: Mutex<Option<IpAddr>>,
-    /// The descriptor's number; `None` once the connection is about to be dropped. Held during each system call but the
-    /// wait.
-    number: Mutex<Option<RawFd>>,
+    /// The descriptor; `None` once it is closed. Held during each system call but the wait.
+    descriptor: Mutex<Option<OwnedFd>>,
     /// Set once the peer is known to have closed its sending side, or the connection.
     peer_left: AtomicBool,
     /// The listener's watcher, if there is one. It is told when the peer leaves.
@@ -37,28 +35,29 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The connection behind `number`, which is open.
-    pub(super) fn new(key: u64, number: RawFd) -> Socket {
-        let peer = address_of(getpeername(borrow(number)).ok().flatten());
+    /// The connection behind `descriptor`.
+    pub(super) fn new(key: u64, descriptor: OwnedFd) -> Socket {
+        let peer = address_of(getpeername(&descriptor).ok().flatten());
         Socket {
             key,
             peer,
             client: Mutex::new(peer.map(|address| address.ip())),
-            number: Mutex::new(Some(number)),
+            descriptor: Mutex::new(Some(descriptor)),
             peer_left: AtomicBool::new(false),
             watcher: Mutex::new(None),
         }
     }
 
-    /// A key that no other connection has. A descriptor's number is not enough: it is reused as soon as it was given
-    /// back, while a thread may still be about to act on an event.
+    /// A key that no other connection has: the inode. The kernel counts these on from one socket to the next. A
+    /// descriptor's number is not enough: it is reused as soon as it was given back, while a thread may still be about
+    /// to act on an event.
     pub fn key(&self) -> u64 {
         self.key
     }
 
-    /// Ends all use of the socket. The pool calls it before it drops the connection.
-    pub fn let_go(&self) {
-        *lock(&self.number) = None;
+    /// Ends all use of the socket, and closes it.
+    pub(super) fn let_go(&self) {
+        *lock(&self.descriptor) = None;
     }
 
     /// The most bytes that are received at once.
@@ -140,9 +139,9 @@ impl Socket {
     /// # Errors
     /// The call's error, or `NotConnected` after the connection was let go of.
     pub fn call<T>(&self, system_call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
-        let number = lock(&self.number);
-        let open = number.ok_or(ErrorKind::NotConnected)?;
-        Ok(system_call(borrow(open))?)
+        let descriptor = lock(&self.descriptor);
+        let open = descriptor.as_ref().ok_or(ErrorKind::NotConnected)?;
+        Ok(system_call(open.as_fd())?)
     }
 }
 
@@ -182,7 +181,7 @@ impl Wire for Socket {
     fn wait_until_writable(&self, limit: Duration) -> io::Result<()> {
         // Not under the lock, or cutting would have to wait. That is sound: the waiting thread owns the connection, and
         // lets go of it only afterwards.
-        let number = *lock(&self.number);
+        let number = lock(&self.descriptor).as_ref().map(AsRawFd::as_raw_fd);
         let open = number.ok_or(ErrorKind::NotConnected)?;
         let deadline = Instant::now() + limit;
         loop {

@@ -220,15 +220,15 @@ impl Server {
         head_only: bool,
     ) -> Option<(Connection, Awaited)> {
         self.counters().refused(refusal.status);
-        log::debug!("{} is refused: {}", connection.socket().peer(), refusal.line);
+        log::debug!("{} is refused: {}", connection.socket.peer(), refusal.line);
         let answer = refusal_alone(&self.service.config, refusal, head_only);
-        let _ = connection.socket().send_now(&answer); // a client that takes no bytes gets no refusal
+        let _ = connection.socket.send_now(&answer); // a client that takes no bytes gets no refusal
         self.close_in_stages(connection)
     }
 
     /// Closes the connection after the last answer; in stages if the client may still be sending.
     fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
-        if connection.socket().unread().ok()? == 0 && !connection.gate.holds_more() {
+        if connection.socket.unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
         }
         self.close_in_stages(connection)
@@ -237,7 +237,7 @@ impl Server {
     /// Closes our side first, and throws away for a moment what still comes (RFC 9112 section 9.6). If bytes come to a
     /// closed socket, the kernel resets the connection, and the client loses answers that it has not read.
     fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
-        connection.socket().finish_sending();
+        connection.socket.finish_sending();
         let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
         Some((connection, Awaited::Goodbye(left)))
     }
@@ -262,7 +262,7 @@ impl Server {
 fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
     let mut scrap = vec![];
     loop {
-        match connection.socket().receive(&mut scrap) {
+        match connection.socket.receive(&mut scrap) {
             Ok(0) => return None,
             Ok(length) => bytes = bytes.checked_sub(length)?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(bytes),

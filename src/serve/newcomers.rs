@@ -11,7 +11,7 @@ use crate::http::gate::Gate;
 use crate::http::refusal::{RETRY_AFTER, Refusal};
 use crate::http::request::Request;
 use crate::journal;
-use crate::net::descriptors::Found;
+use crate::net::socket::Socket;
 use crate::serve::connections::{Awaited, longest_silent};
 use crate::serve::server::{Connection, Server, Slot};
 
@@ -24,7 +24,7 @@ impl Server {
             }
             let accepted = self.descriptors().accept(&self.listening, &self.tls);
             match accepted {
-                Ok(Some(found)) => self.take_in(found),
+                Ok(Some(socket)) => self.take_in(socket),
                 Ok(None) => journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it"),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if is_passing(&error) => {}
@@ -64,15 +64,14 @@ impl Server {
     }
 
     /// Takes in a new connection: counts it, parks it and has it watched.
-    fn take_in(self: &Arc<Server>, found: Found) {
-        let socket = found.socket.clone();
+    fn take_in(self: &Arc<Server>, socket: Arc<Socket>) {
         if self.service.config.trust_proxy.trust(socket.peer_address()) {
             socket.note_client(None); // its first request names it
         }
         let slot = Arc::new(Slot::new(socket.clone()));
         self.connections().insert(slot.clone());
         self.counters().connections.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { server: self.clone(), gate: Gate::default(), found };
+        let connection = Connection { server: self.clone(), gate: Gate::default(), socket: socket.clone() };
         let taken_in = match self.check_share(&slot) {
             Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),
             Err(refusal) => self.refuse(connection, &refusal, false),

@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::http::exchange::Answering;
 use crate::http::gate::Gate;
 use crate::http::request::Request;
-use crate::net::descriptors::{Descriptors, Found};
+use crate::net::descriptors::Descriptors;
 use crate::net::listening::Listening;
 use crate::net::socket::Socket;
 use crate::net::watch::Watch;
@@ -55,7 +55,7 @@ pub struct Server {
 pub struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) gate: Gate,
-    pub(super) found: Found,
+    pub(super) socket: Arc<Socket>,
 }
 
 /// A conversation that has waited for its message to be kept. The result has come.
@@ -70,8 +70,8 @@ pub(super) struct Kept {
 impl Drop for Connection {
     fn drop(&mut self) {
         let server = &self.server;
-        server.connections().remove(self.found.socket.key());
-        server.descriptors().close(&mut self.found);
+        server.connections().remove(self.socket.key());
+        server.descriptors().close(&self.socket);
         server.counters().connections.fetch_sub(1, Ordering::Relaxed);
         server.look_for_newcomers_again();
     }
@@ -92,11 +92,5 @@ impl Server {
 
     pub(super) fn connections(&self) -> MutexGuard<'_, Connections> {
         lock(&self.connections)
-    }
-}
-
-impl Connection {
-    pub(super) fn socket(&self) -> &Socket {
-        &self.found.socket
     }
 }
