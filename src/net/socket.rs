@@ -56,7 +56,7 @@ impl Socket {
     }
 
     /// Ends all use of the socket, and closes it.
-    pub(super) fn let_go(&self) {
+    pub fn let_go(&self) {
         *lock(&self.descriptor) = None;
     }
 
