@@ -127,12 +127,12 @@ impl Relay {
                 link.insert(Link { connection, script, cuts })
             }
         };
-        let left = LIMIT.saturating_sub(begun.elapsed()).max(BLOCK); // both together in time
+        let left = LIMIT.saturating_sub(begun.elapsed()).max(BLOCK); // to connect and to ask: both in time
         link.connection.set_read_timeout(Some(left))?;
         Ok(link)
     }
 
-    /// Closes the connection after an `error`, and notes if Redis has left an answer out.
+    /// Closes the connection after an `error`. Notes it if Redis has left an answer out.
     fn drop_link(&self, link: &mut Option<Link>, error: RedisError) -> RedisError {
         *link = None;
         self.stalled.fetch_or(error.is_timeout(), Ordering::SeqCst);
