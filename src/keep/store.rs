@@ -3,7 +3,7 @@
 //! at each commit (`synchronous=FULL`, <https://sqlite.org/wal.html>). One aloud at a time has the file open.
 //!
 //! The [committer](crate::room::commit_queue) writes all that lies on the commit queue in one transaction: the
-//! messages, the newest word on each thing, and what has gone since from the history.
+//! messages and the newest word on each thing. Now and then it also deletes what has gone from the history.
 //!
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
 //! transaction back. The log may hold all of it nevertheless, so a small transaction is written over it before the
@@ -52,8 +52,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// The most kinds of message of which the file notes what has gone.
 const MOST_GONE: usize = 1000;
 
-/// Messages that the history has let go of are deleted together, at least so many, because a delete writes pages that
-/// nothing else writes.
+/// Messages that the history has let go of are deleted together, at least so many. A delete writes pages that nothing
+/// else writes.
 const DELETE_TOGETHER: usize = 256;
 
 /// How often the committer looks whether the file is still there, if nothing is said.
@@ -138,14 +138,16 @@ impl Store {
             return Ok(()); // beats
         }
         let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
-        transaction(&self.database, |database| {
-            messages.iter().try_for_each(|message| insert(database, message))?;
-            if let Some(last) = last {
-                database.execute("delete from marks where name = 'last'", [])?; // writes a page, even if it is as before
-                mark(database, "last", last)?;
-            }
-            if deletes { self.gone.delete(database) } else { Ok(()) }
-        })?;
+        let all = self.database.transaction()?; // taken back, unless it is committed
+        messages.iter().try_for_each(|message| insert(&all, message))?;
+        if let Some(last) = last {
+            all.execute("delete from marks where name = 'last'", [])?; // writes a page, even if it is as before
+            mark(&all, "last", last)?;
+        }
+        if deletes {
+            self.gone.delete(&all)?;
+        }
+        all.commit()?;
         if deletes {
             (self.gone.ids, self.gone.due) = (vec![], 0);
         }
@@ -183,12 +185,10 @@ impl Gone {
             on conflict do update set id = excluded.id, sum = excluded.sum where excluded.id > id";
         database.execute(sql, [&ids])?;
         database.execute("delete from messages where id in (select value from json_each(?1))", [&ids])?;
-        database.execute("delete from things where id <= ?1", [self.evicted as i64])?;
+        database.execute("delete from things where id <= ?1", [self.evicted])?;
         let sql = "select id from gone order by id desc limit 1 offset ?1";
-        let Some(oldest) = database.query_row(sql, [MOST_GONE as i64], |row| row.get::<_, i64>(0)).optional()? else {
-            return Ok(());
-        };
-        self.forgotten = self.forgotten.max(oldest as u64);
+        let Some(oldest) = database.query_row(sql, [MOST_GONE], |row| row.get(0)).optional()? else { return Ok(()) };
+        self.forgotten = self.forgotten.max(oldest);
         database.execute("delete from gone where id <= ?1", [oldest])?;
         mark(database, "forgotten", self.forgotten)
     }
@@ -254,13 +254,6 @@ fn post(messages: Vec<Arc<Message>>, speakers: Vec<Pending>, hub: &Hub) {
     speakers.into_iter().zip(receipts).for_each(|(speaker, receipt)| speaker.answer(Ok(receipt)));
 }
 
-/// Does `write` as a whole or not at all. Its statements are prepared once.
-fn transaction(database: &Connection, write: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let run = |sql| database.prepare_cached(sql)?.execute([]).map(drop);
-    let done = run("begin").and_then(|()| write(database)).and_then(|()| run("commit"));
-    done.inspect_err(|_| _ = run("rollback"))
-}
-
 /// A commit is on the disk when it returns.
 fn make_durable(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "journal_mode", "WAL")?;
@@ -271,12 +264,12 @@ fn make_durable(database: &Connection) -> rusqlite::Result<()> {
 fn begin(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "application_id", APPLICATION)?;
     make_durable(database)?;
-    transaction(database, |database| {
-        TABLES.iter().try_for_each(|table| database.execute_batch(&format!("create table {table}")))?;
-        database.pragma_update(None, "user_version", VERSION)?;
-        let now = now_micros();
-        ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(database, name, now))
-    })
+    let all = database.unchecked_transaction()?;
+    TABLES.iter().try_for_each(|table| all.execute_batch(&format!("create table {table}")))?;
+    all.pragma_update(None, "user_version", VERSION)?;
+    let now = now_micros();
+    ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(&all, name, now))?;
+    all.commit()
 }
 
 /// A new file is there after a power cut only if its folder was synced.
