@@ -139,7 +139,8 @@ impl Relay {
         error
     }
 
-    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader is not connected.
+    /// Notes that Redis has the message of this `number`. Its receipt comes from the reader, or from here if the reader
+    /// is not connected.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
             waiting.kept = Some((id, self.reads.load(Ordering::SeqCst)));
@@ -157,9 +158,9 @@ impl Relay {
         }
     }
 
-    /// Tells speakers whose message Redis has the result: those for whom `is_over` says so. It is given the id, how often
-    /// the reader had asked for entries before Redis had the message, and the moment at which the message was taken from
-    /// the queue. Returns how many were told.
+    /// Tells the result to speakers whose message Redis has: to those for whom `is_over` says so. It is given the id,
+    /// how often the reader had asked for entries before Redis had the message, and the moment at which the message was
+    /// taken from the queue. Returns how many were told.
     pub(super) fn answer_all(
         &self,
         is_over: impl Fn(u64, u64, Instant) -> bool,

@@ -22,7 +22,7 @@
 //!   told of the gap.
 //! * Redis has lost its newest entries, but this server has read them (it was restarted empty, or a replica that was
 //!   behind has taken over): the reader adds an entry that names the newest one it has read. So the other servers know.
-//! * An entry names one that is older than what was read: somebody spoke before that could be told. Nobody knows who has
+//! * An entry names one that is older than what was read: somebody spoke before that was told. Nobody knows who has
 //!   heard what. So the reader adds an entry that says so, and all servers tell their listeners of a gap.
 //!
 //! A message that Redis was sent but did not answer, because it went away in that moment, may be heard although it was

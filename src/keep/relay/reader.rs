@@ -182,7 +182,7 @@ impl Reader<'_> {
 }
 
 /// The entries of both streams in the order of their ids, each with whether it was said; and whether these are all. If
-/// one stream's were cut, what comes after them in the other one is left out.
+/// one stream has more, entries of the other one that come after its last one here are left out.
 fn merge(streams: Vec<(String, Vec<Told>)>) -> (Vec<(bool, Entry)>, bool) {
     let (mut all, mut end) = (vec![], u64::MAX);
     for (name, new) in streams {
