@@ -46,53 +46,46 @@ pub fn define_digest(database: &Connection) -> rusqlite::Result<()> {
 pub fn read(database: &Connection) -> Result<Restored, Fault> {
     let mark = |name: &str| -> Result<u64, Fault> {
         let sql = "select id from marks where name = ?1 and sum = digest(name, id)";
-        let id: Option<i64> = database.query_row(sql, [name], |row| row.get(0)).optional()?;
-        id.map(|id| id as u64).ok_or_else(|| damaged(format!("its mark {name} is damaged")))
+        let id = database.query_row(sql, [name], |row| row.get(0)).optional()?;
+        id.ok_or_else(|| damaged(format!("its mark {name} is damaged")))
     };
-    let mut past =
-        Restored { begun: mark("begun")?, forgotten: mark("forgotten")?, last: mark("last")?, ..Restored::default() };
-    past.messages = table(database, "message", "''")?.into_iter().map(|(message, _)| message).collect();
-    past.last = past.messages.last().map_or(past.last, |newest| newest.id.max(past.last));
-    past.things = table(database, "thing", "since")?;
-    let mut rows = database.prepare("select channel, event, id, sum = digest(channel, event, id) from gone")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (channel, event, id): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if row.get::<_, Option<bool>>(3)? != Some(true) {
-            return Err(damaged(format!("its note of what is gone of {event} in /{channel} is damaged")));
-        }
-        past.gone.push((channel, event, id as u64));
-    }
-    Ok(past)
+    let messages: Vec<_> = table(database, "message", "''")?.into_iter().map(|(message, _)| message).collect();
+    let last = messages.last().map_or(0, |newest| newest.id).max(mark("last")?);
+    let sql = "select channel, event, id, ifnull(sum = digest(channel, event, id), false) from gone";
+    let mut gone = database.prepare(sql)?;
+    let gone = gone.query_and_then([], |row| match row.try_into()? {
+        (channel, event, id, true) => Ok((channel, event, id)),
+        (channel, event, ..) => Err(damaged(format!("its note of what is gone of {event} in /{channel} is damaged"))),
+    })?;
+    let gone = gone.collect::<Result<_, _>>()?;
+    let things = table(database, "thing", "since")?;
+    Ok(Restored { begun: mark("begun")?, forgotten: mark("forgotten")?, last, messages, gone, things })
 }
 
-/// Reads the messages of a table, the oldest first, each with the time that is in its column `since`. `what` they are,
-/// for the user.
+/// Reads the messages of a table, the oldest first, each with the time that is in its column `since`. `what` names
+/// them for the user.
 fn table(database: &Connection, what: &str, since: &str) -> Result<Vec<(Arc<Message>, u64)>, Fault> {
     let columns = format!("id, {since}, time, event, channel, name, message, key, status, fields");
     let sql = format!("select {columns}, ifnull(sum = digest({columns}), true) from {what}s order by id");
     let mut rows = database.prepare(&sql)?;
-    let mut rows = rows.query([])?;
-    let mut all = vec![];
-    while let Some(row) = rows.next()? {
+    let read = |row: &Row<'_>| {
         let id: i64 = row.get(0)?;
-        let read = message(database, row).map_err(|_| damaged(format!("the {what} with the id {id} is damaged")))?;
-        all.push(read);
-    }
-    Ok(all)
+        message(database, row).map_err(|_| damaged(format!("the {what} with the id {id} is damaged")))
+    };
+    rows.query_and_then([], read)?.collect()
 }
 
 /// The message in a `row` of a [table](table()), and its time `since`.
 fn message(database: &Connection, row: &Row<'_>) -> Result<(Arc<Message>, u64), Fault> {
     let text = |place: usize| row.get::<_, String>(place);
-    let id: i64 = row.get(0)?;
-    if id < 1 || !row.get::<_, bool>(10)? {
+    let id = row.get(0)?;
+    if id == 0 || !row.get::<_, bool>(10)? {
         return Err("it is not as it was written".into());
     }
     let mut fields = database.prepare_cached("select key, value from json_each(?1)")?;
-    let fields = fields.query_map([text(9)?], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let fields = fields.query_map([text(9)?], |row| row.try_into())?.collect::<Result<_, _>>()?;
     let message = Message {
-        id: id as u64,
+        id,
         time: micros(&text(2)?).ok_or("that is no time")?,
         event: text(3)?.into(),
         channel: text(4)?,
@@ -108,7 +101,7 @@ fn message(database: &Connection, row: &Row<'_>) -> Result<(Arc<Message>, u64), 
 /// Puts `message` into the tables that it belongs to.
 pub fn insert(database: &Connection, message: &Message) -> rusqlite::Result<()> {
     let Message { id, event, channel, name, message: text, key, status, .. } = message;
-    let (id, time) = (*id as i64, rfc3339(message.time));
+    let time = rfc3339(message.time);
     let mut fields = vec![];
     write_fields(&mut fields, &message.fields);
     let fields = std::str::from_utf8(&fields)?;
@@ -139,7 +132,7 @@ pub fn insert(database: &Connection, message: &Message) -> rusqlite::Result<()> 
 /// Sets the mark of this `name` to an id.
 pub fn mark(database: &Connection, name: &str, id: u64) -> rusqlite::Result<()> {
     let sql = "insert or replace into marks values(?1, ?2, digest(?1, ?2))";
-    database.prepare_cached(sql)?.execute(params![name, id as i64]).map(drop)
+    database.prepare_cached(sql)?.execute(params![name, id]).map(drop)
 }
 
 /// The time that is written in RFC 3339, in microseconds since 1970.

@@ -3,7 +3,7 @@
 //! at each commit (`synchronous=FULL`, <https://sqlite.org/wal.html>). One aloud at a time has the file open.
 //!
 //! The [committer](crate::room::commit_queue) writes all that lies on the commit queue in one transaction: the
-//! messages, the newest word on each thing, and what has gone since from the history.
+//! messages and the newest word on each thing. Now and then it also deletes what has gone from the history.
 //!
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
 //! transaction back. The log may hold all of it nevertheless, so a small transaction is written over it before the
@@ -52,8 +52,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// The most kinds of message of which the file notes what has gone.
 const MOST_GONE: usize = 1000;
 
-/// Messages that the history has let go of are deleted together, at least so many, because a delete writes pages that
-/// nothing else writes.
+/// Messages that the history has let go of are deleted together, at least so many. A delete writes pages that nothing
+/// else writes.
 const DELETE_TOGETHER: usize = 256;
 
 /// How often the committer looks whether the file is still there, if nothing is said.
@@ -121,7 +121,7 @@ impl Store {
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let gone = Gone { ids: vec![], evicted: 0, due: 0, forgotten: past.forgotten };
         let mut store = Store { database, places: vec![], gone, _file: file };
-        store.keep(&[], Some(past.last))?; // a file that cannot be written is found now
+        store.keep([], Some(past.last))?; // a file that cannot be written is found now
         store.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
         for end in ["", "-wal", "-shm"] {
             let mut place = path.clone().into_os_string();
@@ -133,19 +133,22 @@ impl Store {
 
     /// Keeps `messages`. When this returns, they are on the disk. With `last`, the newest id, also writes what
     /// can wait: that id and the deletes.
-    fn keep(&mut self, messages: &[Arc<Message>], last: Option<u64>) -> Result<(), Fault> {
-        if last.is_none() && messages.iter().all(|message| !message.is_kept() && message.key.is_empty()) {
+    fn keep<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>, last: Option<u64>) -> Result<(), Fault> {
+        let mut rows = messages.into_iter().filter(|message| message.is_kept() || !message.key.is_empty()).peekable();
+        if last.is_none() && rows.peek().is_none() {
             return Ok(()); // beats
         }
         let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
-        transaction(&self.database, |database| {
-            messages.iter().try_for_each(|message| insert(database, message))?;
-            if let Some(last) = last {
-                database.execute("delete from marks where name = 'last'", [])?; // writes a page, even if it is as before
-                mark(database, "last", last)?;
-            }
-            if deletes { self.gone.delete(database) } else { Ok(()) }
-        })?;
+        let all = self.database.transaction()?; // taken back, unless it is committed
+        rows.try_for_each(|message| insert(&all, message))?;
+        if let Some(last) = last {
+            all.execute("delete from marks where name = 'last'", [])?; // writes a page, even if it is as before
+            mark(&all, "last", last)?;
+        }
+        if deletes {
+            self.gone.delete(&all)?;
+        }
+        all.commit()?;
         if deletes {
             (self.gone.ids, self.gone.due) = (vec![], 0);
         }
@@ -183,12 +186,10 @@ impl Gone {
             on conflict do update set id = excluded.id, sum = excluded.sum where excluded.id > id";
         database.execute(sql, [&ids])?;
         database.execute("delete from messages where id in (select value from json_each(?1))", [&ids])?;
-        database.execute("delete from things where id <= ?1", [self.evicted as i64])?;
+        database.execute("delete from things where id <= ?1", [self.evicted])?;
         let sql = "select id from gone order by id desc limit 1 offset ?1";
-        let Some(oldest) = database.query_row(sql, [MOST_GONE as i64], |row| row.get::<_, i64>(0)).optional()? else {
-            return Ok(());
-        };
-        self.forgotten = self.forgotten.max(oldest as u64);
+        let Some(oldest) = database.query_row(sql, [MOST_GONE], |row| row.get(0)).optional()? else { return Ok(()) };
+        self.forgotten = self.forgotten.max(oldest);
         database.execute("delete from gone where id <= ?1", [oldest])?;
         mark(database, "forgotten", self.forgotten)
     }
@@ -197,7 +198,7 @@ impl Gone {
 /// The committer's life: keeps what is handed in until the commit queue is closed, then notes the newest id.
 pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
     let Some(commit_queue) = hub.commit_queue() else { return };
-    while let Some(batch) = committer.take(LOOK_EVERY) {
+    while let Some(mut batch) = committer.take(LOOK_EVERY) {
         let is_lost = store.is_lost();
         if is_lost && !commit_queue.is_lost() {
             log::error!(
@@ -209,56 +210,42 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
             batch.into_iter().for_each(|speaker| speaker.answer(Err(Refused::CannotKeep)));
             continue;
         }
-        let last = hub.last_id();
-        let (messages, speakers) = number(batch, last);
+        let (last, now) = (hub.last_id(), now_micros());
+        let mut id = last;
+        for Pending { message, .. } in &mut batch {
+            id = next_id(id, now);
+            (message.id, message.time) = (id, now);
+        }
         store.gone.note(hub.take_dropped());
-        let kept = store.keep(&messages, None).map_err(|fault| store.reason(fault));
+        let kept = store.keep(batch.iter().map(|speaker| &speaker.message), None).map_err(|fault| store.reason(fault));
         commit_queue.note(kept.is_ok());
         match kept {
-            Ok(()) => post(messages, speakers, hub),
+            Ok(()) => post(batch, hub),
             Err(fault) => {
                 journal::KEEPING.warn(format_args!("cannot write to the store: {fault}; refused what was said"));
                 // The refused messages may lie in the log, whole. So something else is written over them first.
-                let _ = store.keep(&[], Some(last));
+                let _ = store.keep([], Some(last));
                 let refused = refused(&fault);
-                speakers.into_iter().for_each(|speaker| speaker.answer(Err(refused)));
+                batch.into_iter().for_each(|speaker| speaker.answer(Err(refused)));
             }
         }
     }
     drop(committer); // speakers that came too late are told at once
     if !store.is_lost() {
         store.gone.note(hub.take_dropped());
-        let _ = store.keep(&[], Some(hub.last_id())); // if this fails, it is as after a crash
+        let _ = store.keep([], Some(hub.last_id())); // if this fails, it is as after a crash
     }
 }
 
-/// Gives messages their ids and times.
-fn number(batch: Vec<Pending>, last: u64) -> (Vec<Arc<Message>>, Vec<Pending>) {
-    let (mut last, now) = (last, now_micros());
-    let numbered = batch.into_iter().map(|mut handed| {
-        last = next_id(last, now);
-        let message = Message { id: last, time: now, ..std::mem::take(&mut handed.message) };
-        (Arc::new(message), handed)
-    });
-    numbered.unzip()
-}
-
 /// Posts all, then answers all: so one call wakes the threads that send the answers.
-fn post(messages: Vec<Arc<Message>>, speakers: Vec<Pending>, hub: &Hub) {
-    let post = |message| {
-        let receipt = hub.post(message);
+fn post(batch: Vec<Pending>, hub: &Hub) {
+    let post = |mut speaker: Pending| {
+        let receipt = hub.post(Arc::new(std::mem::take(&mut speaker.message)));
         hub.catch_up(receipt.listeners);
-        receipt
+        (speaker, receipt)
     };
-    let receipts: Vec<_> = messages.into_iter().map(post).collect();
-    speakers.into_iter().zip(receipts).for_each(|(speaker, receipt)| speaker.answer(Ok(receipt)));
-}
-
-/// Does `write` as a whole or not at all. Its statements are prepared once.
-fn transaction(database: &Connection, write: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let run = |sql| database.prepare_cached(sql)?.execute([]).map(drop);
-    let done = run("begin").and_then(|()| write(database)).and_then(|()| run("commit"));
-    done.inspect_err(|_| _ = run("rollback"))
+    let posted: Vec<_> = batch.into_iter().map(post).collect();
+    posted.into_iter().for_each(|(speaker, receipt)| speaker.answer(Ok(receipt)));
 }
 
 /// A commit is on the disk when it returns.
@@ -270,13 +257,13 @@ fn make_durable(database: &Connection) -> rusqlite::Result<()> {
 /// Makes the tables of a new store. The head of the file comes first, by which [`look_at_head`] knows it.
 fn begin(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "application_id", APPLICATION)?;
-    make_durable(database)?;
-    transaction(database, |database| {
-        TABLES.iter().try_for_each(|table| database.execute_batch(&format!("create table {table}")))?;
-        database.pragma_update(None, "user_version", VERSION)?;
-        let now = now_micros();
-        ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(database, name, now))
-    })
+    make_durable(database)?; // before the tables: made without the log, they do not outlive each cut of tests/power.rs
+    let all = database.unchecked_transaction()?;
+    TABLES.iter().try_for_each(|table| all.execute_batch(&format!("create table {table}")))?;
+    all.pragma_update(None, "user_version", VERSION)?;
+    let now = now_micros();
+    ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(&all, name, now))?;
+    all.commit()
 }
 
 /// A new file is there after a power cut only if its folder was synced.

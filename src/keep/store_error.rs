@@ -12,23 +12,23 @@ use crate::room::message::Refused;
 /// A fault of the file: the system's, SQLite's, or a line for the user, in which `FILE` stands for the file's name.
 pub type Fault = Box<dyn Error>;
 
-/// Another process has it open.
+/// Another process has the file open.
 pub const IN_USE: &str = "the store FILE is in use by another process; give each server a file of its own";
 
-/// An aloud before 0.2 kept it.
+/// An aloud before 0.2 kept the file.
 pub const OLD: &str = "the store FILE was kept by aloud before 0.2; take what it holds out with that aloud \
     (curl HOST/said?as=json), then move it away, or give another file with --store";
 
-/// It is no store.
+/// The file is no store.
 pub const FOREIGN: &str = "FILE is no store of aloud's; move it away, or give another file with --store";
 
-/// A newer aloud kept it, with tables of this `version`.
+/// A newer aloud kept the file, with tables of this `version`.
 pub fn newer(version: i32) -> Fault {
     let is = format!("kept by a newer aloud (version {version} of its tables)");
     format!("the store FILE was {is}; start that aloud, or move it away, or give another file with --store").into()
 }
 
-/// It is not as it was written.
+/// The file is not as it was written; `why` says how that was found.
 pub fn damaged(why: impl Display) -> Fault {
     let line = "is left as it is: move it away, or give another file with --store";
     format!("the store FILE is damaged ({why}); it {line}").into()

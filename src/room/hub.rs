@@ -84,8 +84,7 @@ struct Listener {
 impl Hub {
     /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
-        let begun = now_micros();
-        Hub::resume(limits, Restored { begun, forgotten: begun, last: begun, ..Restored::default() }, None)
+        Hub::resume(limits, Restored::nothing(), None)
     }
 
     /// Makes a room that goes on after a restart with the kept messages, `past`. With a `commit_queue`, messages are

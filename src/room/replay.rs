@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::now_micros;
 use crate::room::message::Message;
 
 /// The earlier messages that a client asks for.
@@ -73,10 +74,18 @@ pub struct Restored {
     pub things: Vec<(Arc<Message>, u64)>,
 }
 
+impl Restored {
+    /// Nothing was kept: all begins now.
+    pub fn nothing() -> Restored {
+        let now = now_micros();
+        Restored { begun: now, forgotten: now, last: now, ..Restored::default() }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::clock::{self, now_micros};
+    use crate::clock;
     use crate::room::commit_queue::CommitQueue;
     use crate::room::frame::Format;
     use crate::room::hub::tests::{everything, hub};
@@ -171,9 +180,9 @@ mod tests {
     fn who_has_heard_more_at_another_server_hears_what_comes_after_that() {
         // Redis is asked `asked` times for everything before the first of three messages is posted.
         let check = |kind: &'static str, ahead: u64, asked: usize, expected: &str| {
-            let begun = now_micros();
             let limits = Limits { listeners: 10, queue: 8, history: 100, history_bytes: 1 << 20, things: 9 };
-            let past = Restored { begun, forgotten: begun, last: begun, ..Restored::default() };
+            let past = Restored::nothing();
+            let begun = past.begun;
             let (queue, _clerk) = CommitQueue::new(kind);
             let hub = Hub::resume(limits, past, Some(queue)).0;
             let post = |more: u64| {

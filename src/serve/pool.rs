@@ -20,11 +20,11 @@ use tiny_http::SslContextWrap;
 
 use crate::api::service::Service;
 use crate::config::{Config, MOST_LISTENERS};
-use crate::keep::storage::{self, MakeHub};
+use crate::keep::storage::{self, Storage};
 use crate::net::descriptors::{Descriptors, raise_descriptor_limit};
 use crate::net::listening::Listening;
 use crate::net::watch::Watch;
-use crate::room::hub::Limits;
+use crate::room::hub::{Hub, Limits};
 use crate::serve::server::Server;
 use crate::serve::threads::STACK_BYTES;
 use crate::sync::lock;
@@ -53,15 +53,15 @@ impl Pool {
     /// One line for the user, if the storage cannot be opened, the address cannot be listened at, or too few threads or
     /// descriptors are left.
     pub fn start(config: Config) -> Result<Pool, String> {
-        let make_hub = storage::open(&config)?;
+        let storage = storage::open(&config)?;
         let listening = Listening::open(&config.bind, config.socket_mode)
             .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
-        Pool::start_at(listening, config, make_hub).map_err(|error| {
+        Pool::start_at(listening, config, storage).map_err(|error| {
             format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
         })
     }
 
-    fn start_at(listening: Listening, config: Config, make_hub: MakeHub) -> io::Result<Pool> {
+    fn start_at(listening: Listening, config: Config, storage: Storage) -> io::Result<Pool> {
         let watch = Watch::new(&listening)?;
         let descriptors = Descriptors::new(&listening)?;
         let free = raise_descriptor_limit().saturating_sub(descriptors.lowest_free()?[0] as usize + DESCRIPTORS_SPARE);
@@ -72,7 +72,7 @@ impl Pool {
         let (next_life, lives) = bounded(0);
         let Config { queue, history, history_bytes, things, .. } = config;
         let limits = Limits { listeners, queue, history, history_bytes, things };
-        let (hub, called, threads, before) = make_hub(limits);
+        let (hub, called) = Hub::resume(limits, storage.past, storage.commit_queue);
         let server = Arc::new(Server {
             service: Service::new(config, hub),
             listening,
@@ -87,9 +87,9 @@ impl Pool {
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
-        before.iter().for_each(|message| server.service.hosts.follow(message, Instant::now));
+        storage.before.iter().for_each(|message| server.service.hosts.follow(message, Instant::now));
         server.start_keeper(called)?;
-        for (name, life) in threads {
+        for (name, life) in storage.threads {
             let of_thread = server.clone();
             server.start_thread(name, STACK_BYTES, move || {
                 let service = &of_thread.service;

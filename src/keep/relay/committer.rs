@@ -127,19 +127,20 @@ impl Relay {
                 link.insert(Link { connection, script, cuts })
             }
         };
-        let left = LIMIT.saturating_sub(begun.elapsed()).max(BLOCK); // both together in time
+        let left = LIMIT.saturating_sub(begun.elapsed()).max(BLOCK); // to connect and to ask: both in time
         link.connection.set_read_timeout(Some(left))?;
         Ok(link)
     }
 
-    /// Closes the connection after an `error`, and notes if Redis has left an answer out.
+    /// Closes the connection after an `error`. Notes it if Redis has left an answer out.
     fn drop_link(&self, link: &mut Option<Link>, error: RedisError) -> RedisError {
         *link = None;
         self.stalled.fetch_or(error.is_timeout(), Ordering::SeqCst);
         error
     }
 
-    /// Notes that Redis has the message. Its receipt comes from the reader, or from here if the reader is not connected.
+    /// Notes that Redis has the message of this `number`. Its receipt comes from the reader, or from here if the reader
+    /// is not connected.
     fn note_id(&self, number: u64, id: u64) {
         if let Some(waiting) = lock(&self.waiting).get_mut(&number) {
             waiting.kept = Some((id, self.reads.load(Ordering::SeqCst)));
@@ -157,9 +158,9 @@ impl Relay {
         }
     }
 
-    /// Tells speakers whose message Redis has the result: those for whom `is_over` says so. It is given the id, how often
-    /// the reader had asked for entries before Redis had the message, and the moment at which the message was taken from
-    /// the queue. Returns how many were told.
+    /// Tells the result to speakers whose message Redis has: to those for whom `is_over` says so. It is given the id,
+    /// how often the reader had asked for entries before Redis had the message, and the moment at which the message was
+    /// taken from the queue. Returns how many were told.
     pub(super) fn answer_all(
         &self,
         is_over: impl Fn(u64, u64, Instant) -> bool,

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use redis::Value;
-
 use crate::room::message::{Digest, Message};
 
 /// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
@@ -36,6 +34,9 @@ pub const MOST_PASSING: usize = 1000;
 /// One whose answer was lost on the way is a repeat.
 pub const ADD: &str = include_str!("add.lua");
 
+/// An entry as Redis tells of it: its id, and its fields, each name before its content.
+pub type Told = (String, Vec<Vec<u8>>);
+
 /// The id of an entry, as Redis orders them. The first part is the id of the message.
 pub type RawId = (u64, u64);
 
@@ -63,18 +64,6 @@ pub struct Entry {
     pub ours: Option<Ours>,
 }
 
-impl Entry {
-    /// The message that aloud has written into it.
-    pub fn message(&self) -> Option<&Message> {
-        self.ours.as_ref()?.message.as_ref()
-    }
-
-    /// Takes out the message that aloud has written into it.
-    pub fn into_message(self) -> Option<Message> {
-        self.ours?.message
-    }
-}
-
 /// The part of an entry that aloud has written.
 pub struct Ours {
     /// The newest entry of what was said before this one.
@@ -85,36 +74,18 @@ pub struct Ours {
     pub message: Option<Message>,
 }
 
-/// The members of an array; none of anything else.
-pub fn list(value: &Value) -> &[Value] {
-    match value {
-        Value::Array(members) => members,
-        _ => &[],
-    }
-}
-
-fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// The entries of a reply.
-pub fn entries(reply: &Value) -> Vec<Entry> {
-    let entry = |value: &Value| {
-        let [id, fields] = list(value) else { return None };
-        let (id, more) = std::str::from_utf8(bytes(id)?).ok()?.split_once('-')?;
+/// The entries of a stream; those whose ids are none of a stream are left out.
+pub fn entries(told: Vec<Told>) -> Vec<Entry> {
+    let entry = |(id, fields): Told| {
+        let (id, more) = id.split_once('-')?;
         let raw = (id.parse().ok()?, more.parse().ok()?);
-        Some(Entry { raw, ours: ours(raw.0, list(fields)) })
+        Some(Entry { raw, ours: ours(raw.0, &fields) })
     };
-    list(reply).iter().filter_map(entry).collect()
+    told.into_iter().filter_map(entry).collect()
 }
 
-fn ours(id: u64, fields: &[Value]) -> Option<Ours> {
-    let field = |name: &[u8]| {
-        fields.chunks_exact(2).find(|pair| bytes(&pair[0]) == Some(name)).and_then(|pair| bytes(&pair[1]))
-    };
+fn ours(id: u64, fields: &[Vec<u8>]) -> Option<Ours> {
+    let field = |name: &[u8]| fields.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].as_slice());
     let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
     let (server, number) = text(b"from")?.split_once(':')?;
     let before: u64 = text(b"before")?.parse().ok()?;
@@ -130,15 +101,14 @@ fn ours(id: u64, fields: &[Value]) -> Option<Ours> {
 
 /// The newest word on each thing and since when it stands so, the oldest word first, from what Redis has under
 /// [`THINGS`].
-pub fn things(kept: &[Value]) -> Vec<(Arc<Message>, u64)> {
-    let thing = |value: &Value| {
-        let value = bytes(value)?;
+pub fn things(kept: Vec<Vec<u8>>) -> Vec<(Arc<Message>, u64)> {
+    let thing = |value: Vec<u8>| {
         let (head, record) = value.split_at(value.iter().rposition(|byte| *byte == b'\n')?);
         let mut words = std::str::from_utf8(head).ok()?.splitn(3, ' ');
         let (id, since) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         Some((Arc::new(read(id, record)?), since))
     };
-    let mut all: Vec<_> = kept.iter().filter_map(thing).collect();
+    let mut all: Vec<_> = kept.into_iter().filter_map(thing).collect();
     all.sort_by_key(|(message, _)| message.id);
     all
 }
@@ -181,11 +151,9 @@ mod tests {
     #[test]
     fn what_aloud_has_not_written_is_known_by_its_id_alone() {
         let check = |id: &str, before: &str, from: &str, said: &[u8], expected: Option<(RawId, bool)>| {
-            let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-            let said = Value::BulkString(said.to_vec());
-            let fields = vec![text("before"), text(before), text("from"), text(from), text("said"), said];
-            let read = entries(&Value::Array(vec![Value::Array(vec![text(id), Value::Array(fields)])]));
-            let read = read.first().map(|entry| (entry.raw, entry.ours.is_some()));
+            let fields = ["before", before, "from", from, "said"].map(str::as_bytes);
+            let fields = fields.into_iter().chain([said]).map(<[u8]>::to_vec).collect();
+            let read = entries(vec![(id.to_owned(), fields)]).pop().map(|entry| (entry.raw, entry.ours.is_some()));
             assert_eq!(read, expected, "{id} {before} {from}");
         };
         let said = write(&message("x"));
@@ -203,8 +171,8 @@ mod tests {
     fn things_are_read_the_longest_silent_first_and_what_is_none_is_left_out() {
         let record = String::from_utf8(write(&message("x"))).unwrap();
         let kept = [format!("9 5 on two\nlines\n{record}"), format!("8 7 ok\n{record}"), "x".to_owned(), record];
-        let kept: Vec<_> = kept.map(|text| Value::BulkString(text.into_bytes())).into();
-        let read: Vec<_> = things(&kept).iter().map(|(message, since)| (message.id, *since)).collect();
+        let read: Vec<_> =
+            things(kept.map(String::into_bytes).into()).iter().map(|(message, since)| (message.id, *since)).collect();
         assert_eq!(read, [(8, 7), (9, 5)]);
     }
 }

@@ -22,7 +22,7 @@
 //!   told of the gap.
 //! * Redis has lost its newest entries, but this server has read them (it was restarted empty, or a replica that was
 //!   behind has taken over): the reader adds an entry that names the newest one it has read. So the other servers know.
-//! * An entry names one that is older than what was read: somebody spoke before that could be told. Nobody knows who has
+//! * An entry names one that is older than what was read: somebody spoke before that was told. Nobody knows who has
 //!   heard what. So the reader adds an entry that says so, and all servers tell their listeners of a gap.
 //!
 //! A message that Redis was sent but did not answer, because it went away in that moment, may be heard although it was
@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use redis::{
     Client, Cmd, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
-    RedisResult, Value, cmd,
+    RedisResult, cmd,
 };
 
 use crate::clock;
@@ -55,8 +55,8 @@ use crate::room::replay::Restored;
 use crate::room::standing::standing;
 use crate::room::things::name;
 
-/// The longest time that Redis gets for an answer, or for a connection. A Redis that is silent for longer is away.
-/// Nobody waits longer for the answer to a `/say`, which takes two seconds at most.
+/// The longest time that Redis gets for an answer, or for a connection. A Redis that is silent for longer is away. So a
+/// `/say` is answered within two seconds.
 const LIMIT: Duration = Duration::from_millis(1900);
 
 /// How long Redis is asked to wait for new messages. The reader may take so long to see that the server stops.
@@ -78,6 +78,7 @@ pub struct Relay {
     things: usize,
     /// This server's name among the others: a random number.
     server: u64,
+    /// The number of this server's next entry.
     next: AtomicU64,
     /// The speakers that wait for their receipt, by the number of their message. Held for moments.
     waiting: Mutex<HashMap<u64, Waiting>>,
@@ -97,8 +98,10 @@ pub struct Relay {
     all_sent: AtomicBool,
 }
 
+/// A speaker that waits for its receipt.
 struct Waiting {
     speaker: Pending,
+    /// When its message was taken from the commit queue.
     taken: Instant,
     /// The message's id, and how often the reader had asked for entries, once Redis has told the id.
     kept: Option<(u64, u64)>,
@@ -109,7 +112,7 @@ struct Waiting {
 struct Place {
     said: RawId,
     passing: RawId,
-    /// It was seen that nobody knows who has heard what. An entry that says so was added and comes soon.
+    /// Nobody knows who has heard what, and this server has found that out. The entry that says so comes soon.
     broken: bool,
 }
 
@@ -152,9 +155,9 @@ impl Relay {
         format!("{}/{}", info.addr(), info.redis_settings().db())
     }
 
-    /// The command that adds an entry, the one with this `number` of this server's: `how` is `EVAL` with the `script`,
-    /// or `EVALSHA` with its digest. An entry without a message only tells of what came before it; if it is added `once`,
-    /// it says that anything before it may be lost.
+    /// The command that adds an entry, which has this `number` among those of this server. `how` is `EVAL` with the
+    /// script, or `EVALSHA` with its digest. An entry without a message only tells of what came before it; if it is
+    /// added `once`, it says that anything before it may be lost.
     fn addition(
         &self,
         (how, script): (&str, &str),
@@ -200,16 +203,16 @@ fn past(client: &Client, history: usize, keep: usize) -> RedisResult<(Restored, 
     newest.cmd("XREVRANGE").arg(SAID).arg("+").arg("-").arg("COUNT").arg(READ_LIMIT).ignore();
     newest.cmd("XREVRANGE").arg(PASSING).arg("+").arg("-").arg("COUNT").arg(MOST_PASSING).ignore();
     newest.cmd("HVALS").arg(THINGS).ignore().cmd("EXEC");
-    let ((said, passing, kept),): ((Value, Value, Vec<Value>),) = newest.query(&mut connection)?;
-    let (mut said, passing) = (entries(&said), entries(&passing));
-    let is_kept = |entry: &&Entry| entry.message().is_some_and(|message| message.is_kept());
+    let ((said, passing, kept),) = newest.query(&mut connection)?;
+    let (mut said, passing) = (entries(said), entries(passing));
+    let is_kept = |entry: &&Entry| entry.ours.iter().flat_map(|ours| &ours.message).any(Message::is_kept);
     let mut is_whole = said.len() < READ_LIMIT;
     while !is_whole && said.len() < keep && said.iter().filter(is_kept).count() < history {
         let (id, more) = said.last().map_or((0, 0), |oldest| oldest.raw);
         let end = if more > 0 { (id, more - 1) } else { (id.saturating_sub(1), u64::MAX) };
         let mut page = cmd("XREVRANGE");
         page.arg(SAID).arg(format!("{}-{}", end.0, end.1)).arg("-").arg("COUNT").arg(READ_LIMIT);
-        let page = entries(&page.query(&mut connection)?);
+        let page = entries(page.query(&mut connection)?);
         is_whole = page.len() < READ_LIMIT;
         said.extend(page);
     }
@@ -222,12 +225,13 @@ fn past(client: &Client, history: usize, keep: usize) -> RedisResult<(Restored, 
         Some(newest) => newest.before,
         None => seconds * 1_000_000 + micros,
     };
-    // Ids from before are known by name: they are smaller than the oldest message.
+    // Nobody knows when a stream that has entries began. So every id counts as one of its own.
     let begun = if last == 0 { forgotten } else { forgotten.min(1) };
-    let mut messages: Vec<_> = said.into_iter().chain(passing).filter_map(Entry::into_message).map(Arc::new).collect();
+    let mut messages: Vec<_> =
+        said.into_iter().chain(passing).filter_map(|entry| entry.ours?.message).map(Arc::new).collect();
     messages.retain(|message| message.id > forgotten || !message.is_kept());
     messages.sort_by_key(|message| message.id);
-    let things = things(&kept);
+    let things = things(kept);
     Ok((Restored { begun, forgotten, last: last.max(forgotten), messages, things, ..Restored::default() }, place))
 }
 

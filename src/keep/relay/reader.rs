@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Connection, Pipeline, RedisResult, Value, cmd};
+use redis::{Connection, Pipeline, RedisResult, cmd};
 
 use crate::journal;
-use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, RawId, SAID, THINGS, entries, list, things};
+use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, SAID, THINGS, Told, entries, things};
 use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect};
 use crate::room::hub::Hub;
 use crate::room::message::{Receipt, Refused};
@@ -103,8 +103,7 @@ impl Reader<'_> {
         read.arg("COUNT").arg(READ_LIMIT).arg("STREAMS").arg(SAID).arg(PASSING);
         [self.place.said, self.place.passing].iter().for_each(|(id, more)| _ = read.arg(format!("{id}-{more}")));
         self.relay.reads.fetch_add(1, Ordering::SeqCst);
-        let read: Value = read.query(&mut self.connection)?;
-        let (new, is_all) = merge(list(&read));
+        let (new, is_all) = merge(read.query(&mut self.connection)?);
         let (count, newest) = (new.len(), new.last().map_or(0, |(_, entry)| entry.raw.0));
         let mut reached = None;
         for (is_said, Entry { raw, ours }) in new {
@@ -137,7 +136,7 @@ impl Reader<'_> {
         if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(ours.before);
-            hub.renew(&things(&cmd("HVALS").arg(THINGS).query::<Vec<Value>>(&mut self.connection)?));
+            hub.renew(&things(cmd("HVALS").arg(THINGS).query(&mut self.connection)?));
             self.place.broken = false;
         }
         let is_posted = ours.message.is_some() && id > hub.last_id();
@@ -160,9 +159,8 @@ impl Reader<'_> {
     fn look_for_loss(&mut self) -> RedisResult<()> {
         let mut tops = Pipeline::new();
         [SAID, PASSING].iter().for_each(|key| _ = tops.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1));
-        let (said, passing): (Value, Value) = tops.query(&mut self.connection)?;
-        let [said, passing]: [RawId; 2] =
-            [said, passing].map(|top| entries(&top).pop().map_or((0, 0), |newest| newest.raw));
+        let tops: [Vec<Told>; 2] = tops.query(&mut self.connection)?;
+        let [said, passing] = tops.map(|top| entries(top).pop().map_or((0, 0), |newest| newest.raw));
         self.place.passing = self.place.passing.min(passing);
         if said < self.place.said {
             journal::KEEPING.warn("Redis has lost what it had last; the other servers and their listeners are told");
@@ -184,17 +182,15 @@ impl Reader<'_> {
 }
 
 /// The entries of both streams in the order of their ids, each with whether it was said; and whether these are all. If
-/// one stream's were cut, what comes after them in the other one is left out.
-fn merge(streams: &[Value]) -> (Vec<(bool, Entry)>, bool) {
+/// one stream has more, entries of the other one that come after its last one here are left out.
+fn merge(streams: Vec<(String, Vec<Told>)>) -> (Vec<(bool, Entry)>, bool) {
     let (mut all, mut end) = (vec![], u64::MAX);
-    for stream in streams {
-        let [name, new] = list(stream) else { continue };
+    for (name, new) in streams {
         let new = entries(new);
         if new.len() >= READ_LIMIT {
             end = end.min(new[new.len() - 1].raw.0);
         }
-        let is_said = *name == Value::BulkString(SAID.into());
-        all.extend(new.into_iter().map(|entry| (is_said, entry)));
+        all.extend(new.into_iter().map(|entry| (name == SAID, entry)));
     }
     all.retain(|(_, entry)| entry.raw.0 <= end);
     all.sort_by_key(|(_, entry)| entry.raw);

@@ -97,7 +97,7 @@ fn ids_go_on_after_those_of_before_whatever_the_clock_says() {
     let place = Place::new("ids");
     let (mut store, past) = place.open();
     let ahead = now_micros() + 3_600_000_000;
-    store.keep(&[Arc::new(Message { id: ahead, time: ahead, ..message("x") })], None).unwrap();
+    store.keep([&Message { id: ahead, time: ahead, ..message("x") }], None).unwrap();
     assert!(past.last < ahead);
     drop(store);
     with_hub(&place, 9, |hub| assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 1));
@@ -148,10 +148,10 @@ fn kinds_that_have_gone_longest_are_summed_up() {
     let (mut store, past) = place.open();
     let kinds = 2 * MOST_GONE as u64 + 1;
     let ids: Vec<u64> = (past.last + 1..).take(kinds as usize).collect();
-    let batch = ids.iter().map(|id| Arc::new(Message { id: *id, time: *id, channel: id.to_string(), ..message("x") }));
+    let batch = ids.iter().map(|id| Message { id: *id, time: *id, channel: id.to_string(), ..message("x") });
     store.keep(&batch.collect::<Vec<_>>(), None).unwrap();
     store.gone.note((ids.clone(), 0));
-    store.keep(&[], Some(ids[ids.len() - 1])).unwrap();
+    store.keep([], Some(ids[ids.len() - 1])).unwrap();
     drop(store);
     let (_store, past) = place.open();
     assert_eq!((past.messages.len(), past.gone.len()), (0, MOST_GONE));
