@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use hashlink::LinkedHashMap;
 
 use crate::hook::notice::{Notice, State, is_over};
-use crate::room::message::Digest;
+use crate::room::Digest;
 use crate::sync::lock;
 
 /// Deliveries and states that are remembered. Forges send again within minutes by themselves, within days by hand. A

@@ -29,13 +29,11 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::clock;
-use crate::http::answer::{Answer, TEXT};
 use crate::http::auth::{self, Door};
-use crate::http::exchange::{After, Exchange};
-use crate::http::form;
-use crate::http::refusal::Refusal;
+use crate::http::{After, Answer, Exchange, Refusal, TEXT, form};
 use crate::journal;
-use crate::room::message::{CI_UPDATE_EVENT, Message, Receipt, Refused, digest_of};
+use crate::room::message::{CI_UPDATE_EVENT, digest_of};
+use crate::room::{Message, Receipt, Refused};
 use crate::text::shown;
 
 pub use memory::Memory;

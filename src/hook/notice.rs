@@ -2,7 +2,7 @@
 //! have these field names.
 
 use crate::http::form::KEY_LIMIT;
-use crate::room::message::{Digest, Message, digest_of};
+use crate::room::{Digest, Message, message::digest_of};
 
 /// The content of a delivery, or of one alert in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

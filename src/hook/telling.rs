@@ -32,7 +32,7 @@ use crate::hook::payload::{self, Payload, readable};
 use crate::hook::sender::Sender;
 use crate::hook::template;
 use crate::http::form::Pairs;
-use crate::room::message::{Message, digest_of};
+use crate::room::{Message, message::digest_of};
 use crate::text::spoken_in_minutes;
 
 type Table = LazyLock<Vec<Row>>;

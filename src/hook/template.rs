@@ -4,10 +4,9 @@ use serde_json::Value;
 
 use crate::hook::notice::key_of;
 use crate::hook::payload::{in_one_line, member};
-use crate::http::form;
-use crate::http::refusal::Refusal;
+use crate::http::{Refusal, form};
 use crate::names::is_invisible;
-use crate::room::message::Message;
+use crate::room::Message;
 
 /// The members that usually say something, most telling first.
 const USUAL: [&str; 8] = ["message", "text", "msg", "content", "body", "title", "summary", "description"];

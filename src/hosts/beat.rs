@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::http::Refusal;
 use crate::http::form::{Pairs, checked};
-use crate::http::refusal::Refusal;
 use crate::room::message::STATE;
 use crate::room::standing::{BAD, standing};
 use crate::text::{decimal, shown, spoken};

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::hosts::host::{Announcement, Host, State, announcement};
-use crate::room::message::{Message, STATE};
+use crate::room::{Message, message::STATE};
 
 /// More hosts than this that change in one moment are a crowd.
 pub(super) const MOST_ALONE: usize = 3;

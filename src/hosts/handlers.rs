@@ -8,15 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::hosts::beat::{self, Beat, REASON, Report, figure};
 use crate::hosts::host::{Announcement, Host};
 use crate::hosts::known::Hosts;
-use crate::http::answer::{Answer, TEXT};
-use crate::http::exchange::{After, Exchange};
-use crate::http::form;
-use crate::http::listen_query::Ask;
-use crate::http::refusal::Refusal;
+use crate::http::{After, Answer, Ask, Exchange, Refusal, TEXT, form};
 use crate::journal;
-use crate::room::frame::Format;
-use crate::room::hub::Hub;
-use crate::room::message::{Message, Receipt, Refused, STATE};
+use crate::room::{Format, Hub, Message, Receipt, Refused, message::STATE};
 use crate::sync::lock;
 use crate::text::{columns, shown, spoken};
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::clock::now_micros;
 use crate::hosts::beat::{Beat, REASON, figure, seconds};
 use crate::http::form::Pairs;
-use crate::room::message::{AMONG, Digest, FLAPS, HOST_STATE_EVENT, HOST_STATES, Message, STATE, digest_of};
+use crate::room::message::{AMONG, FLAPS, HOST_STATE_EVENT, HOST_STATES, STATE, digest_of};
 use crate::room::things::{SAID, SINCE};
+use crate::room::{Digest, Message};
 use crate::text::{decimal, spoken};
 
 /// The interval of a host that has not announced one.

@@ -19,11 +19,10 @@ use std::time::{Duration, Instant};
 use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
 use crate::hosts::crowd::{Lines, MOST_ALONE};
 use crate::hosts::host::{Announcement, Host, State, fields, message};
-use crate::http::refusal::Refusal;
+use crate::http::Refusal;
 use crate::names::is_plain_name;
-use crate::room::message::{AMONG, HOST_EVENT, HOST_STATE_EVENT, HOST_STATES, Message, STATE};
-use crate::room::standing::GONE;
-use crate::room::things::Thing;
+use crate::room::message::{AMONG, HOST_EVENT, HOST_STATE_EVENT, HOST_STATES, STATE};
+use crate::room::{Message, Thing, standing::GONE};
 use crate::sync::lock;
 
 /// The most hosts known at once. With their figures they take about 30 MB at most.

@@ -9,8 +9,8 @@ use crate::hosts::beat::{Beat, Report};
 use crate::hosts::host::{Announcement, State, message};
 use crate::hosts::known::Hosts;
 use crate::http::form::Pairs;
-use crate::room::message::{Digest, HOST_EVENT, HOST_STATE_EVENT, Message};
-use crate::room::things::Things;
+use crate::room::message::{HOST_EVENT, HOST_STATE_EVENT};
+use crate::room::{Digest, Message, things::Things};
 
 pub fn pairs(text: &str) -> Pairs {
     crate::http::form::pairs(text, None, b"").unwrap()

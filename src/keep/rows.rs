@@ -10,10 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::rfc3339;
 use crate::keep::store_error::{Fault, damaged};
-use crate::room::frame::write_fields;
-use crate::room::message::{Message, digest_of};
-use crate::room::replay::Restored;
 use crate::room::standing::{GONE, standing};
+use crate::room::{Message, frame::write_fields, message::digest_of, replay::Restored};
 
 /// The tables. A time is RFC 3339 in UTC. `sum` is the [digest](define_digest) of the other columns of a row.
 pub const TABLES: [&str; 4] = [

@@ -4,10 +4,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::room::commit_queue::CommitQueue;
-use crate::room::hub::Hub;
-use crate::room::message::Message;
-use crate::room::replay::Restored;
+use crate::room::{Hub, Message, commit_queue::CommitQueue, replay::Restored};
 
 /// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life calls the
 /// function that it is given when other servers can be heard again after a break.

@@ -30,9 +30,7 @@ use crate::keep::rows::{TABLES, define_digest, insert, mark, read};
 use crate::keep::store_error::{FOREIGN, Fault, IN_USE, OLD, damaged, line, newer, refused};
 use crate::os::raw;
 use crate::room::commit_queue::{Committer, Pending};
-use crate::room::hub::Hub;
-use crate::room::message::{Message, Refused, next_id};
-use crate::room::replay::Restored;
+use crate::room::{Hub, Message, Refused, message::next_id, replay::Restored};
 
 /// Marks the file as aloud's, in SQLite's header: "alou".
 const APPLICATION: i32 = 0x616c_6f75;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use crate::room::message::Refused;
+use crate::room::Refused;
 
 /// A fault of the file: the system's, SQLite's, or a line for the user, in which `FILE` stands for the file's name.
 pub type Fault = Box<dyn Error>;

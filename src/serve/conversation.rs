@@ -5,13 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::api::route;
-use crate::http::exchange::{After, HandIn, refusal_alone};
-use crate::http::framing::Stage;
-use crate::http::gate::Polled;
-use crate::http::refusal::Refusal;
-use crate::http::request::Request;
+use crate::http::exchange::{HandIn, refusal_alone};
+use crate::http::{After, Refusal, Request, framing::Stage, gate::Polled};
 use crate::journal;
-use crate::room::wire::Wire;
+use crate::room::Wire;
 use crate::serve::connections::{Awaited, Parked, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot};
 use crate::serve::threads::{STACK_BYTES, survives};

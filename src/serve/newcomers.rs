@@ -6,10 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::config::MOST_FROM_ONE_ADDRESS;
-use crate::http::framing::Stage;
-use crate::http::gate::Gate;
-use crate::http::refusal::{RETRY_AFTER, Refusal};
-use crate::http::request::Request;
+use crate::http::{Refusal, Request, framing::Stage, gate::Gate, refusal::RETRY_AFTER};
 use crate::journal;
 use crate::net::socket::Socket;
 use crate::serve::connections::{Awaited, longest_silent};

@@ -24,7 +24,7 @@ use crate::keep::storage::{self, Storage};
 use crate::net::descriptors::{Descriptors, raise_descriptor_limit};
 use crate::net::listening::Listening;
 use crate::net::watch::Watch;
-use crate::room::hub::{Hub, Limits};
+use crate::room::{Hub, hub::Limits};
 use crate::serve::server::Server;
 use crate::serve::threads::STACK_BYTES;
 use crate::sync::lock;

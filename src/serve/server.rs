@@ -9,14 +9,12 @@ use tiny_http::SslContextWrap;
 
 use crate::api::service::Service;
 use crate::counters::Counters;
-use crate::http::exchange::Answering;
-use crate::http::gate::Gate;
-use crate::http::request::Request;
+use crate::http::{Request, exchange::Answering, gate::Gate};
 use crate::net::descriptors::Descriptors;
 use crate::net::listening::Listening;
 use crate::net::socket::Socket;
 use crate::net::watch::Watch;
-use crate::room::message::{Receipt, Refused};
+use crate::room::{Receipt, Refused};
 use crate::serve::connections;
 use crate::sync::lock;
 

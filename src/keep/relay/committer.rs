@@ -10,8 +10,7 @@ use crate::journal;
 use crate::keep::relay::entry::{ADD, hexadecimal};
 use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting, connect};
 use crate::room::commit_queue::{Committer, Pending};
-use crate::room::hub::Hub;
-use crate::room::message::{Digest, Message, Receipt, Refused};
+use crate::room::{Digest, Hub, Message, Receipt, Refused};
 use crate::sync::lock;
 
 /// The committer's connection.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::room::message::{Digest, Message};
+use crate::room::{Digest, Message};
 
 /// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
 /// `redis://host/1`.

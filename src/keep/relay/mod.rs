@@ -48,12 +48,7 @@ use crate::clock;
 use crate::keep::relay::entry::{
     Entry, MOST_PASSING, ONCE, ONCE_SECONDS, PASSING, RawId, SAID, SILENT, THINGS, entries, things, write,
 };
-use crate::room::commit_queue::Pending;
-use crate::room::hub::Hub;
-use crate::room::message::Message;
-use crate::room::replay::Restored;
-use crate::room::standing::standing;
-use crate::room::things::name;
+use crate::room::{Hub, Message, commit_queue::Pending, replay::Restored, standing::standing, things::name};
 
 /// The longest time that Redis gets for an answer, or for a connection. A Redis that is silent for longer is away. So a
 /// `/say` is answered within two seconds.

@@ -10,8 +10,7 @@ use redis::{Connection, Pipeline, RedisResult, cmd};
 use crate::journal;
 use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, SAID, THINGS, Told, entries, things};
 use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect};
-use crate::room::hub::Hub;
-use crate::room::message::{Receipt, Refused};
+use crate::room::{Hub, Receipt, Refused};
 use crate::sync::lock;
 
 /// The pause before the next try to connect.
