@@ -45,16 +45,17 @@ const MODULES: [&str; 14] = [
 
 const COMMENT: &str = " // ";
 
-/// Signs of the script that stand in none of its texts, with the blanks around them that it does without.
-const SIGNS: [&str; 20] = [
+/// Signs of the script that stand in none of its texts, with the blanks and the ends of lines that it does without.
+const SIGNS: [&str; 33] = [
     " => ", " === ", " !== ", " >= ", " <= ", " += ", " = ", " && ", " || ", " ?? ", " ? ", " : ", " + ", " - ", " * ",
-    " < ", " > ", ") {", "{ ", " }",
+    " / ", " < ", " > ", ") {", "{ ", " }", "), ", "], ", ", (", ", [", ", {", ", ...", "if (", ";\n", ",\n", "{\n",
+    "(\n", "[\n",
 ];
 
 static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
-    let page = lean(include_str!("index.html"));
+    let page = tight(lean(include_str!("index.html")), &[">\n<"]); // no part of a sentence ends so
     // Our style has no text in it that this could change.
-    let style = tight(lean(include_str!("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
+    let style = tight(lean(include_str!("aloud.css")), &[": ", "; ", ", ", " {", "{ ", ";\n", ",\n", "{\n", "}\n"]);
     [
         File { name: "", content_type: "text/html; charset=utf-8", text: page },
         File { name: "aloud.css", content_type: "text/css; charset=utf-8", text: style },
@@ -88,9 +89,9 @@ fn script() -> String {
     tight(lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect(), &SIGNS)
 }
 
-/// `text` without the blanks around `signs`.
+/// `text` without the blanks and the ends of lines in `signs`, and without the last semicolon before a brace.
 fn tight(text: String, signs: &[&str]) -> String {
-    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace(' ', "")))
+    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace([' ', '\n'], ""))).replace(";}", "}")
 }
 
 /// The lines of `text`, without their indentation and their comments, ` // like this`.
