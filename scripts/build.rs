@@ -36,10 +36,11 @@ pub const MODULES: [&str; 14] = [
 /// The beginning of a comment behind code.
 pub const COMMENT: &str = " // ";
 
-/// Signs of the script that stand in none of its texts, with the blanks around them that it does without.
-pub const SIGNS: [&str; 20] = [
+/// Signs of the script that stand in none of its texts, with the blanks and the ends of lines that it does without.
+pub const SIGNS: [&str; 33] = [
     " => ", " === ", " !== ", " >= ", " <= ", " += ", " = ", " && ", " || ", " ?? ", " ? ", " : ", " + ", " - ", " * ",
-    " < ", " > ", ") {", "{ ", " }",
+    " / ", " < ", " > ", ") {", "{ ", " }", "), ", "], ", ", (", ", [", ", {", ", ...", "if (", ";\n", ",\n", "{\n",
+    "(\n", "[\n",
 ];
 
 fn main() {
@@ -70,9 +71,10 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 /// Writes the page, its style and its script into `folder`. Returns a tag that changes with each of them.
 fn write_page(folder: &Path) -> String {
+    let page = tight(lean(&source("index.html")), &[">\n<"]); // no part of a sentence ends so
     // Our style has no text in it that this could change.
-    let style = tight(lean(&source("aloud.css")), &[": ", "; ", ", ", " {", "{ "]);
-    let files = [("index.html", lean(&source("index.html"))), ("aloud.css", style), ("aloud.js", script())];
+    let signs = [": ", "; ", ", ", " {", "{ ", ";\n", ",\n", "{\n", "}\n"];
+    let files = [("index.html", page), ("aloud.css", tight(lean(&source("aloud.css")), &signs)), ("aloud.js", script())];
     for (name, text) in &files {
         fs::write(folder.join(name), text).expect("the folder for what is built can be written");
     }
@@ -98,9 +100,9 @@ pub fn script() -> String {
     tight(lines.flat_map(|line| [line.strip_prefix("export ").unwrap_or(line), "\n"]).collect(), &SIGNS)
 }
 
-/// `text` without the blanks around `signs`.
+/// `text` without the blanks and the ends of lines in `signs`, and without the last semicolon before a brace.
 fn tight(text: String, signs: &[&str]) -> String {
-    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace(' ', "")))
+    signs.iter().fold(text, |text, sign| text.replace(sign, &sign.replace([' ', '\n'], ""))).replace(";}", "}")
 }
 
 /// The lines of `text`, without their indentation and their comments, ` // like this`.

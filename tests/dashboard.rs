@@ -124,6 +124,11 @@ fn a_hidden_page_is_told_nothing_but_what_its_title_needs_and_catches_up() {
 }
 
 #[test]
+fn while_every_page_is_hidden_no_stream_stays_open_and_the_title_is_true() {
+    play("resting");
+}
+
+#[test]
 fn on_a_wall_the_lists_go_on_by_themselves() {
     play("wall");
 }

@@ -83,7 +83,7 @@ async function look() {
 function leave() {
   way?.postMessage({ bye: true });
   page.known = null;
-  const heard = [...page.model.hosts.values()].map(({ name, loads, hours }) => [name, { loads, hours }]);
+  const heard = [...page.model.hosts.values()].map(({ name, loads, hours, heard }) => [name, { loads, hours, heard }]);
   try {
     store.aloudBeats = JSON.stringify({ at: Date.now(), hosts: Object.fromEntries(heard) });
   } catch {} // there is no room
@@ -121,7 +121,8 @@ function begin() {
   beginToDraw();
   if (isWall) hangOnWall(talk);
   // Commands that work here, behind a proxy's path and TLS too.
-  const here = (location.protocol === 'https:' ? location.origin : location.host) + location.pathname.replace(/\/$/, '');
+  const { host, origin, pathname, protocol } = location;
+  const here = (protocol === 'https:' ? origin : host) + pathname.replace(/\/$/, '');
   findAll('code').forEach((code) => write(code, code.textContent.replace('HERE', here)));
   find('#connection').onclick = () => page.link.state === 'token' && enterToListen();
   onpagehide = leave;

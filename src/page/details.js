@@ -12,8 +12,8 @@ const figureOf = ([key, value]) => {
   return [key.replaceAll('_', ' '), value && Number.isFinite(Number(value)) ? words(value) : value];
 };
 
-// What is shown of `item`, one of `hosts`, `runs` or `things`: its title and text, plots by their names, figures, its last
-// changes with their times, the newest first, and whether it is wrong.
+// What is shown of `item`, one of `hosts`, `runs` or `things`: its title and text, plots by their names, figures, its
+// last changes with their times, the newest first, and whether it is wrong.
 export function details(kind, item) {
   const { state, text, fields, figures = fields, recent } = item;
   const hours = (place) => plot(item.hours.map((each) => [each[0], each[place]]), 900);
@@ -30,8 +30,8 @@ export function details(kind, item) {
   };
 }
 
-// What is said on the channel of `item` when somebody does this with it: `seen`, `unseen` or `gone`. It is the newest word
-// on the thing, so it carries along what was known.
+// What is said on the channel of `item` when somebody does this with it: `seen`, `unseen` or `gone`. It is the newest
+// word on the thing, so it carries along what was known.
 export function wordOn(kind, item, what, who, now) {
   const { name } = item;
   const { among, flaps, ...fields } = item.fields;
@@ -42,7 +42,8 @@ export function wordOn(kind, item, what, who, now) {
   if (fields.silent) fields.silent = Math.round((now - item.heard) / 1000);
   const about = name ? '' : `${item.key} `;
   const text = item.text.replace(/(, |^)acknowledged( by [^]*)?$/, '') || about + known;
-  const message = { seen: `${text}, acknowledged${who && ` by ${who}`}`, unseen: text, gone: `${about}is forgotten` }[what];
+  const seen = `${text}, acknowledged${who && ` by ${who}`}`;
+  const message = { seen, unseen: text, gone: `${about}is forgotten` }[what];
   return { ...fields, event: host ? 'host-state' : item.event, key: host ? name : item.key, name, status, message };
 }
 
@@ -84,7 +85,9 @@ export function showDetails(model, now) {
     draw(picture.children, [kind === 'hosts' ? '' : area, line]);
     return make('figure', {}, make('figcaption', {}, `${name}: ${range}, ${span(seconds)}`), picture);
   }));
-  figures.replaceChildren(...shown.figures.map(([key, value]) => make('div', {}, make('dt', {}, key), make('dd', { dir: 'auto' }, value))));
+  figures.replaceChildren(...shown.figures.map(([key, value]) => {
+    return make('div', {}, make('dt', {}, key), make('dd', { dir: 'auto' }, value));
+  }));
   changes.replaceChildren(...shown.changes.map(([time, word, took]) => {
     const at = make('time', {}, new Date(1000 * time).toLocaleString());
     return make('li', { className: standing(word) }, at, ` ${word}${took ? `, ${span(took)}` : ''}`);

@@ -30,7 +30,8 @@ export async function say(channel, fields, trouble, again) {
     const answer = await fetch(url, { method: 'POST', body: new URLSearchParams(fields), headers });
     if (answer.ok) return true;
     if (answer.status === 401) enter('aloudSay', 'speak', again ?? (() => say(channel, fields, trouble)));
-    write(trouble, answer.status === 401 ? 'Not said: it takes a token.' : (await answer.text()).replace(/^aloud: /, ''));
+    const why = (await answer.text()).replace(/^aloud: /, '');
+    write(trouble, answer.status === 401 ? 'Not said: it takes a token.' : why);
   } catch {
     write(trouble, 'The server cannot be reached.');
   }

@@ -25,13 +25,15 @@ function troubles(known) {
   const beyond = those(numbers, 'bad');
   return [
     ['Down', those(hosts, 'down'), host, true],
-    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], (each) => (each.project ? run : host)(each), true],
+    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], (one) => (one.project ? run : host)(one), true],
     [word('bad', 'Bad'), those(alerts, 'bad'), title, true],
     ['Disk full', full, disk, true],
     ['Out of bounds', [...beyond, ...those(numbers, 'warn')], number, beyond.length > 0],
     ['Late', those(hosts, 'late'), host, false],
     [word('warn', 'Not well'), those(alerts, 'warn'), title, false],
-  ].flatMap(([state, list, name, bad]) => (list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : []));
+  ].flatMap(([state, list, name, bad]) => {
+    return list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : [];
+  });
 }
 
 // Of all that is in `model` what a headline can be about, and whether there is anything.
@@ -49,13 +51,14 @@ function sentence([state, names], _, found) {
   return `${state}: ${shown.join(', ')}${more ? ` and ${more} more` : ''}.`;
 }
 
-// `known` is what the page knows; `link` how it is connected: its state, for how many milliseconds there was no word, and
-// how many may pass so. Returns the text, its class, and how many things are bad.
+// `known` is what the page knows; `link` how it is connected: its state, for how many milliseconds there was no word,
+// and how many may pass so. Returns the text, its class, and how many things are bad.
 export function headline(known, { state, silent, silence: most }) {
   const found = troubles(known);
   const bad = new Set(found.flatMap(([, , bad, places]) => (bad ? places : [])));
   const tell = (text, level) => ({ text, level, bad, stale: level === 'lost' });
-  if (state === 'token') return tell(known.hadToken ? 'The server takes this token no more.' : 'The server wants a token.', 'lost');
+  const token = known.hadToken ? 'takes this token no more' : 'wants a token';
+  if (state === 'token') return tell(`The server ${token}.`, 'lost');
   if (state === 'refused') return tell('The server is there, but turns us away.', 'lost');
   if (state !== 'connecting' && (silent > most || (state === 'lost' && silent > Math.min(most, 5000)))) {
     return tell(`No word from the server for ${span(silent / 1000)}.`, 'lost');

@@ -1,13 +1,14 @@
 //! The dashboard: a page and its few files, part of the binary, served to browsers only. The page is a client like any
-//! other: it hears messages through `/listen`, asks `/now` and `/hosts`, and speaks by `/say`.
+//! other: it hears messages through `/listen`, or asks `/said` while nobody looks, asks `/now` and `/hosts`, and speaks
+//! by `/say`.
 
 use crate::http::{Answer, Exchange};
 
 /// The page's content security policy: it may load its own files and talk to its own server, nothing else. No inline
 /// script or style, no markup out of text (`trusted-types`: the one policy is for the address of the shared worker), no
 /// framing. An image may be `data:`, which is how the page draws its icon with a count.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types aloud";
 
 /// A file of the page.

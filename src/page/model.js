@@ -1,9 +1,11 @@
-// What is known, and no more than fits: the newest of what was said, and the newest word on each thing: pipelines, hosts,
-// numbers, alerts. The stream keeps one for tabs that come later, and every tab keeps its own.
+// What is known, and no more than fits: the newest of what was said, and the newest word on each thing: pipelines,
+// hosts, numbers, alerts. The stream keeps one for tabs that come later, and every tab keeps its own.
 
 import { WRONG, all, isSeen, like, plain, share, standing } from './text.js';
 
-const MOST = { said: 2000, characters: 4e6, channels: 100, runs: 200, hosts: 10_000, things: 2000, values: 240, recent: 20 };
+const MOST = {
+  said: 2000, characters: 4e6, channels: 100, runs: 200, hosts: 10_000, things: 2000, values: 240, recent: 20,
+};
 const LOADS_MOST = 40;
 const HOURS_MOST = 72;
 const HOURS_STEP_S = 300; // of the last hours, one load and one share of memory is known every five minutes
@@ -33,14 +35,14 @@ export class Model {
   version = { runs: 0, hosts: 0, things: 0 }; // rises with what has to be sorted anew
 
   // Takes in one item of the stream.
-  apply({ heard, things, hosts, newest, now }) {
-    if (hosts) this.takeHosts(hosts, now);
-    if (things) this.takeThings(things, newest);
+  apply({ heard, things, hosts, newest, now, part }) {
+    if (hosts) this.takeHosts(hosts, now, part);
+    if (things) this.takeThings(things, newest, part);
     if (heard) this.take(heard);
   }
 
-  // What was heard before, as after a lost connection, changes nothing. That a pipeline is gone is heard again, because the
-  // history may have words on it that the server's list has not.
+  // What was heard before, as after a lost connection, changes nothing. That a pipeline is gone is heard again, because
+  // the history may have words on it that the server's list has not.
   take(word) {
     const { id, event, name, text, key, fields } = word;
     if (event === 'host') return this.takeBeat(word);
@@ -54,7 +56,8 @@ export class Model {
   // A word on a thing.
   takeWord(word) {
     const { event, key, fields, name, text, status } = word;
-    const bounded = { ...word, name: short(name), text: short(text), status: short(status), fields: shortFields(fields) };
+    const shorter = { name: short(name), text: short(text), status: short(status), fields: shortFields(fields) };
+    const bounded = { ...word, ...shorter };
     if (event === 'host-state') this.takeState(bounded);
     else if (CI.test(event)) this.takeRun(bounded);
     else if (key || event === 'number') this.takeThing(bounded);
@@ -80,12 +83,13 @@ export class Model {
     if (known.size > MOST[kind]) known.delete(known.keys().next().value);
   }
 
-  // The server's own list: the things there are, and no other.
-  takeThings(list, newest) {
-    this.newest = newest;
-    this.things.clear();
+  // The server's own list: the things there are, and no other; or the `part` of them that is wrong.
+  takeThings(list, newest, part) {
+    const isOver = ({ state }) => !part || WRONG.test(state);
+    if (!part) this.newest = newest;
     this.version.things += 1;
-    for (const [place, run] of this.runs) if (run.listed) this.runs.delete(place);
+    for (const [place, thing] of this.things) if (isOver(thing)) this.things.delete(place);
+    for (const [place, run] of this.runs) if (run.listed && isOver(run)) this.runs.delete(place);
     list.map(wordOf).sort((one, other) => one.id - other.id).forEach((word) => this.takeWord(word));
   }
 
@@ -109,8 +113,8 @@ export class Model {
     this.put('things', place, Object.assign(stays ? before : {}, thing));
   }
 
-  // One row for each project and ref, and each workflow or job where there are some: a retry changes it, so does the next
-  // run. They are its key, which hooks say of the end of a run only.
+  // One row for each project and ref, and each workflow or job where there are some: a retry changes it, so does the
+  // next run. They are its key, which hooks say of the end of a run only.
   takeRun(word) {
     const { fields, time, channel, name, id, recent } = word;
     const { forge = '', ref = '', workflow = '', job = '', kind = '' } = fields;
@@ -121,7 +125,8 @@ export class Model {
     const place = [channel, key].join('\n');
     const before = this.runs.get(place);
     const gone = status === 'gone';
-    if (before?.id > id || (!gone && Number(fields.id) < Number(before?.fields.id))) return; // late news of a run that is over
+    if (before?.id > id) return;
+    if (!gone && Number(fields.id) < Number(before?.fields.id)) return; // late news of a run that is over
     this.version.runs += 1;
     if (gone) return this.put('runs', place);
     const state = stateOf(status);
@@ -134,15 +139,17 @@ export class Model {
     const known = recent ?? [...(before?.recent ?? []), [time / 1000, word.status || status, took]];
     const ended = known.filter(([, word]) => !isSeen(word)).map(([at, word, took]) => [at, stateOf(word), took]);
     const runs = ended.filter(([, state]) => /passed|failed|canceled/.test(state)).slice(-MOST.recent);
-    const run = { ...word, key, place, project, ref, status, state, since, took, seen, listed: Boolean(word.key), recent: runs };
+    const listed = Boolean(word.key);
+    const run = { ...word, key, place, project, ref, status, state, since, took, seen, listed, recent: runs };
     this.put('runs', place, run);
   }
 
-  takeBeat({ name, fields, time }) {
+  takeBeat({ name, fields, time }, isKnown) {
     const host = this.change(name, fields.state);
     if (!host) return;
     const figures = shortFields(fields);
     Object.assign(host, { figures, heard: time });
+    if (isKnown) return;
     const load = Number.parseFloat(figures.load1);
     if (Number.isFinite(load)) host.loads = [...host.loads.slice(1 - LOADS_MOST), load];
     const at = HOURS_STEP_S * Math.floor(time / 1000 / HOURS_STEP_S);
@@ -158,7 +165,8 @@ export class Model {
     const called = key || name;
     if (word === 'gone') return this.forget(called);
     const known = this.hosts.get(called);
-    const host = (this.listed && time >= this.listed) || (recent && !known) || word === 'failed' ? this.change(called, word) : known;
+    const isNews = (this.listed && time >= this.listed) || (recent && !known) || word === 'failed';
+    const host = isNews ? this.change(called, word) : known;
     if (!host) return;
     const brief = [time / 1000, status || word || 'up'];
     const reason = word === 'failed' ? fields.reason || text : '';
@@ -166,13 +174,17 @@ export class Model {
     host.recent = recent ?? [...host.recent, brief].slice(-MOST.recent);
   }
 
-  // The server's own list: the hosts there are, and no other.
-  takeHosts(list, now) {
+  // The server's own list: the hosts there are, and no other. Where no more than a part is needed, the others stay as
+  // they are. The newest beat of a host may have been heard: the server's clock is not quite ours.
+  takeHosts(list, now, part) {
     this.listed = now;
     const named = new Set(list.map(({ host }) => host));
     [...this.hosts.keys()].forEach((name) => named.has(name) || this.forget(name));
-    for (const { host, state, ago, figures } of list) {
-      Object.assign(this.change(host, state) ?? {}, { figures: shortFields(figures), heard: now - 1000 * ago });
+    for (const { host: name, state, ago, figures } of list) {
+      const [known, time] = [this.hosts.get(name), now - 1000 * ago];
+      const isKnown = Math.abs(time - known?.heard) < 3000;
+      if (part && isKnown && known.state === state) continue;
+      this.takeBeat({ name, fields: { ...figures, state }, time }, isKnown);
     }
   }
 
@@ -184,7 +196,10 @@ export class Model {
     const state = HOST_STATES.includes(word) ? word : 'up';
     const known = this.hosts.get(name);
     if (known?.state === state || (!known && (!name || this.hosts.size >= MOST.hosts))) return known;
-    const host = known ?? { name, place: name, channel: '', text: '', fields: {}, figures: {}, loads: [], hours: [], recent: [], ...this.saved[name] };
+    const host = known ?? {
+      name, place: name, channel: '', text: '', fields: {}, figures: {}, loads: [], hours: [], recent: [],
+      ...this.saved[name],
+    };
     this.hosts.set(name, Object.assign(host, { state, seen: false }));
     this.version.hosts += 1;
     return host;
@@ -194,7 +209,8 @@ export class Model {
 // A message as the server writes it.
 export function wordOf({ id, time, since, message = '', ...said }) {
   const times = { time: Date.parse(time), since: Date.parse(since) };
-  return { name: '', channel: '', key: '', status: '', fields: {}, ...said, ...times, id: Number(id) || 0, text: message };
+  const usual = { name: '', channel: '', key: '', status: '', fields: {} };
+  return { ...usual, ...said, ...times, id: Number(id) || 0, text: message };
 }
 
 function stateOf(word) {

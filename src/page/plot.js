@@ -21,7 +21,8 @@ export function plot(recent, gap = Infinity) {
   let [path, before] = ['', -Infinity];
   for (const [time, value] of recent) {
     if (!Number.isFinite(value)) continue;
-    path += `${path && time - before <= gap ? 'L' : 'M'}${((100 * (time - from)) / (seconds || 1)).toFixed(2)} ${y(value).toFixed(2)}`;
+    const x = (100 * (time - from)) / (seconds || 1);
+    path += `${path && time - before <= gap ? 'L' : 'M'}${x.toFixed(2)} ${y(value).toFixed(2)}`;
     before = time;
   }
   return { line: path, area: `${path}L100 24L0 24Z`, range: `${figure(least)} – ${figure(most)}`, seconds };

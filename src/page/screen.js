@@ -10,7 +10,9 @@ import { tellOf } from './tell.js';
 import { WRONG, all, nameOf, when } from './text.js';
 import { filter, isWithin, only } from './view.js';
 
-const ORDER = ['down', 'failed', 'bad', 'warn', 'late', 'running', 'queued', 'number', 'up', 'passed', 'canceled', 'other'];
+const ORDER = [
+  'down', 'failed', 'bad', 'warn', 'late', 'running', 'queued', 'number', 'up', 'passed', 'canceled', 'other',
+];
 
 const { compare } = new Intl.Collator('en', { numeric: true });
 const rank = ({ state }) => ORDER.indexOf(state);
@@ -41,15 +43,16 @@ export function beginToDraw() {
   talk = new Talk(find('#talk'), find('#newest'));
   const open = (kind, place) => drawNow(openDetails(kind, place));
   areas = [new Pipelines('pipelines', open), new Hosts('hosts', open), new Numbers('numbers', open)];
-  setInterval(drawSoon, 1000);
+  setInterval(() => document.hidden || drawSoon(), 1000); // a hidden page is told when to
   onbeforeprint = drawNow;
   drawSoon();
 }
 
-// At most ten times a second, and less where that would take over a fortieth of the time. By a timer: a hidden page
-// gets no frames.
+// At most ten times a second, and less where that would take over a fortieth of the time, but each second. By a timer: a
+// hidden page gets no frames.
 export function drawSoon() {
-  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + (document.hidden ? 1000 : Math.max(100, 40 * lasted)) - Date.now()));
+  const pause = document.hidden ? 1000 : Math.min(1000, Math.max(100, 40 * lasted));
+  soon ??= setTimeout(drawNow, Math.max(10, drawnAt + pause - Date.now()));
 }
 
 // Draws all of it once more; of the talk only what is new, where the page was hidden.
@@ -103,9 +106,10 @@ function drawRows(now) {
 
 // How many there are of each state, and in the bar of a phone how many of them are wrong.
 function tally(area, list, states) {
-  const counts = states.map((state) => [state.replace('warn', 'not well'), list.filter((each) => each.state === state).length]);
+  const count = (wanted) => list.filter(({ state }) => state === wanted).length;
   const wrong = list.filter(({ state, seen }) => !seen && WRONG.test(state)).length;
-  write(find(`.${area} .title p`), all(...counts.map(([state, count]) => count && `${count} ${state}`)).join(' · '));
+  const words = states.map((state) => count(state) && `${count(state)} ${state.replace('warn', 'not well')}`);
+  write(find(`.${area} .title p`), all(...words).join(' · '));
   write(find(`nav [value=${area}] b`), String(wrong || ''));
 }
 

@@ -1,16 +1,19 @@
 // The one stream: in a shared worker where there is one, so that all tabs hear through one connection of the six that a
-// browser allows; else in the page. It comes back by itself, with the last id it heard.
+// browser allows; else in the page. It comes back by itself, with the last id it heard. While every page is hidden
+// there is none, because each of its pieces costs: what was said is asked for now and then, all at once.
 
 import { wrongIn } from './headline.js';
 import { Model, wordOf } from './model.js';
 
 const AGAIN_MS = 1100; // from one attempt to the next: the page is back within two seconds of the network
 const PATIENCE_MS = 5000; // for one attempt; and until a server that refuses is asked again
+const REST_MS = 12_000; // while every page is hidden, from one time to the next
 
 const model = new Model();
 const ports = new Map(); // to the pages, and whether each of them is hidden
 const attempts = new Set(); // that hang: each holds one of the browser's connections
 let stream = null; // the one attempt that is heard
+let rests = false; // whether it ends when all is heard that was said
 let state = 'connecting'; // live, lost, token, refused
 let word = Date.now(); // when the server was last heard, by our clock
 let heartbeat = 15_000;
@@ -24,8 +27,9 @@ let knownAt = 0;
 let next; // the timer of the next attempt
 
 const tell = (what, those) => ports.forEach((hidden, port) => those === !hidden || port.postMessage(what));
-const news = () => ({ state, word, silence: 2.5 * heartbeat });
+const news = () => ({ state, word, silence: 2.5 * Math.max(heartbeat, rests && REST_MS) });
 const become = (now) => tell(news((state = now)));
+const unseen = () => ![...ports.values()].includes(false);
 
 async function ask(path, query, signal) {
   const url = new URL(`../${path}?${new URLSearchParams(query)}`, import.meta.url);
@@ -44,7 +48,16 @@ function stop() {
   stream = null;
 }
 
-// Asks for the stream, and once more in a while if no answer comes: of several attempts the first that is answered wins.
+// Begins to rest when no page can be seen any more, and hears all again when one can.
+function restOrHear() {
+  if (state !== 'live') return;
+  clearTimeout(next);
+  if (unseen()) next = setTimeout(open, REST_MS);
+  else if (rests) open();
+}
+
+// Asks for the stream, and once more in a while if no answer comes: of several attempts the first that is answered
+// wins.
 async function attempt() {
   clearTimeout(next);
   next = setTimeout(attempt, AGAIN_MS * (0.8 + Math.random() * 0.2));
@@ -52,12 +65,16 @@ async function attempt() {
   const asked = token;
   attempts.add(ours);
   const patience = setTimeout(() => ours.abort(), PATIENCE_MS);
-  const answer = await ask('listen', { as: 'json', event: '*', ...(last ? { since: last } : { last: 200 }) }, ours.signal)
+  const path = unseen() ? 'said' : 'listen';
+  const answer = await ask(path, { as: 'json', event: '*', ...(last ? { since: last } : { last: 200 }) }, ours.signal)
     .catch(() => null);
   attempts.delete(ours);
   if (stream || asked !== token) return ours.abort();
   if (!answer) return become('lost');
-  if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) return hear(answer, ours, patience);
+  if (answer.ok && answer.headers.get('Content-Type')?.includes('ndjson')) {
+    rests = path === 'said';
+    return hear(answer, ours, patience);
+  }
   ours.abort();
   clearTimeout(next);
   next = setTimeout(attempt, PATIENCE_MS);
@@ -74,10 +91,12 @@ async function hear(answer, ours, patience) {
     await stands(ours.signal, answer); // what comes meanwhile waits in the stream
     clearTimeout(patience);
     become('live');
+    restOrHear();
     for await (const line of lines) {
       if (stream !== ours) return;
       if (line) heard(JSON.parse(line));
     }
+    if (rests) return tellHidden(stop());
   } catch {} // the network, or we, have ended it
   if (stream !== ours) return;
   stop();
@@ -86,14 +105,17 @@ async function hear(answer, ours, patience) {
   next = setTimeout(attempt, 200 * (1 + Math.random()));
 }
 
-// How everything stands: the things, and the hosts with their figures.
+// How everything stands: the things, and the hosts with their figures. A page that is hidden needs a part of them: what
+// is wrong.
 async function stands(signal, { headers }) {
   const date = Date.parse(headers.get('Date'));
   skew = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
-  const [now, hosts] = await Promise.all(['now', 'hosts'].map((path) => ask(path, { as: 'json' }, signal)));
+  const part = rests && model.newest;
+  const query = { as: 'json', ...(part && { status: 'bad,warn' }) };
+  const [now, hosts] = await Promise.all(['now', 'hosts'].map((path) => ask(path, query, signal)));
   if (!now.ok || !hosts.ok) throw new Error('no answer to believe');
   const newest = Number(now.headers.get('Aloud-Id')) || 0;
-  push({ things: await now.json(), hosts: await hosts.json(), newest, now: Date.now() + skew, skew });
+  push({ things: await now.json(), hosts: await hosts.json(), newest, part, now: Date.now() + skew, skew });
 }
 
 // The lines of `body`. An empty one is a heartbeat: from it one learns how long a silence may be.
@@ -154,7 +176,7 @@ export function join(port) {
     }
     ports.set(port, data.hidden);
     knownAt = 0;
-    if (data.token === token) return;
+    if (data.token === token) return restOrHear();
     token = data.token;
     become('connecting');
     open();
@@ -162,12 +184,11 @@ export function join(port) {
   port.start?.();
 }
 
-addEventListener('online', () => ports.size && state !== 'live' && open());
-
 // A frozen server, a cable that is out, a machine that slept: no end of the connection tells of them.
 setInterval(() => {
+  if (!stream) return;
   tellHidden();
-  if (!stream || Date.now() - word < 2.5 * heartbeat) return;
+  if (Date.now() - word < 2.5 * heartbeat) return;
   open();
   become('lost');
 }, 500);

@@ -1,5 +1,5 @@
-// The conversation, drawn. What was said is text, never markup: it gets onto the page through `textContent` and `append`
-// alone. There is a window of elements, however much was said.
+// The conversation, drawn. What was said is text, never markup: it gets onto the page through `textContent` and
+// `append` alone. There is a window of elements, however much was said.
 
 import { make, web, write } from './rows.js';
 import { when } from './text.js';
@@ -54,8 +54,8 @@ function row({ event, name, text, time, channel, status, fields }) {
   return item;
 }
 
-// It follows the newest while one reads there, and then a window of rows is all there is. It holds still while one reads
-// further up, where there are more rows, as far as one goes.
+// It follows the newest while one reads there, and then a window of rows is all there is. It holds still while one
+// reads further up, where there are more rows, as far as one goes.
 export class Talk {
   all = [];
   follows = true;

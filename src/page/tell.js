@@ -1,5 +1,5 @@
-// Being told: a sound and, where the page is served over https or from this machine, the browser's own notification, when
-// something turns bad. Switched on by a person: no browser lets a page be loud by itself.
+// Being told: a sound and, where the page is served over https or from this machine, the browser's own notification,
+// when something turns bad. Switched on by a person: no browser lets a page be loud by itself.
 
 import { store } from './door.js';
 import { find } from './rows.js';

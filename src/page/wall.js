@@ -1,5 +1,5 @@
-// The page on a wall, where nobody scrolls: long lists scroll on by themselves, the conversation follows the newest again,
-// and the picture moves a little, so that it does not burn in.
+// The page on a wall, where nobody scrolls: long lists scroll on by themselves, the conversation follows the newest
+// again, and the picture moves a little, so that it does not burn in.
 
 import { findAll } from './rows.js';
 
@@ -11,7 +11,8 @@ export function hangOnWall(talk) {
   onwheel = onmousemove = () => (touched = performance.now());
   setInterval(() => {
     const hour = Math.floor(Date.now() / 3_600_000);
-    document.body.style.translate = `-${(hour + 1) & 2}px -${hour & 2}px`; // up and left, where nothing can be scrolled to
+    // Up and left, where nothing can be scrolled to.
+    document.body.style.translate = `-${(hour + 1) & 2}px -${hour & 2}px`;
     if (performance.now() - touched < CALM_MS) return;
     if (!talk.follows) talk.toNewest();
     for (const scroller of findAll('.scroll[role=region]')) {

@@ -592,6 +592,70 @@ const scenarios = {
     assert.deepEqual(await page.errors(), []);
   },
 
+  // While every page is hidden no stream stays open. What is wrong is in the title nevertheless, and a silent server too; a
+  // page that is shown has all that was said, though the server keeps less than that.
+  async resting(browser) {
+    const [server, address] = await start('127.0.0.1:0', '--heartbeat', '1', '--history', '40');
+    const at = `http://${address}`;
+    const page = await live(browser, at);
+    let said = 0;
+    const speak = async () => {
+      const answer = await fetch(`${at}/say`, { method: 'POST', body: `word ${said += 1}` });
+      return answer.headers.get('Aloud-Listeners');
+    };
+    const ci = (status) => say(at, { event: 'ci', key: 'app', project: 'app', status, message: `app ${status}` });
+    const disk = (used) => beat(at, 'web1', { every: 3600, disk_used: used, disk_total: 100 });
+    const titled = (title, patience = 30_000) => page.until(`its title is ${title}`, `document.title === ${JSON.stringify(title)}`, patience);
+    await disk(50);
+    assert.equal(await speak(), '1');
+    const other = await browser.open('about:blank');
+    const hide = async () => {
+      await other.front();
+      await page.until('it is hidden', 'document.hidden');
+      for (const start = Date.now(); (await speak()) !== '0';) {
+        assert.ok(Date.now() - start < 30_000, 'the stream of a hidden page has ended');
+        await new Promise((go) => setTimeout(go, 1000)); // the pace, not a wait
+      }
+    };
+    await hide();
+    await page.evaluate('globalThis.titles = [], new MutationObserver(() => titles.push(document.title)).observe(document.querySelector("title"), { childList: true })');
+
+    await ci('failed');
+    const took = await titled('(1) Failed: app.');
+    console.log(`hidden, it has a failure in its title after ${took.toFixed(0)} ms`);
+    for (let word = 0; word < 30; word += 1) assert.equal(await speak(), '0', 'no stream stays open');
+    await disk(97);
+    await say(at, { event: 'number', name: 'temp', value: 29, above: 28 });
+    await titled('(2) Failed: app. Disk full: web1 97 %. Out of bounds: temp 29.');
+    for (let word = 0; word < 30; word += 1) assert.equal(await speak(), '0', 'no stream stays open');
+    await ci('passed');
+    await disk(51);
+    await say(at, { event: 'number', name: 'temp', value: 27, above: 28 });
+    await titled('aloud');
+    assert.ok(await page.evaluate('document.hidden && !titles.some((title) => title.includes("No word"))'), 'it was never silent');
+
+    await disk(52);
+    await speak();
+    await page.front();
+    const caught = await page.until('what was said last is there', `${LAST}?.innerText.includes("word ${said}")`);
+    console.log(`shown, it has what was said after ${caught.toFixed(0)} ms`);
+    await page.until('and the newest figure', `${ROWS('hosts')}[0].innerText.includes("52 %")`);
+    assert.equal(await page.evaluate(`${ROWS('numbers')}[0].querySelector(".value b").textContent`), '27');
+    const words = await page.evaluate('[...document.querySelectorAll("#talk li p")].map((row) => /^word (\\d+)/.exec(row.textContent)?.[1]).filter(Boolean).map(Number)');
+    assert.deepEqual(words, Array.from({ length: said }, (_, word) => word + 1), 'each word once and in order');
+    assert.ok(await page.evaluate('!document.querySelector("#talk").innerText.includes("missing")'));
+    assert.equal(await speak(), '1', 'it listens again');
+
+    await hide();
+    server.kill('SIGSTOP');
+    await page.until('it says that the server is silent', 'document.title.includes("No word from the server for ")', 45_000);
+    server.kill('SIGCONT');
+    await titled('aloud');
+    assert.ok(await page.evaluate('document.hidden'));
+    assert.deepEqual(await page.errors(), []);
+    await stop(server);
+  },
+
   // On a wall nobody scrolls.
   async wall(browser) {
     for (let host = 0; host < 20; host += 1) await beat(url, `host-${host}`, { every: 3600 });

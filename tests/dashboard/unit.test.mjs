@@ -165,6 +165,23 @@ test('a pipeline that runs and its end, which alone has a key, are one row; a di
   assert.deepEqual([...late.runs.values()].map(({ state }) => state), ['failed'], 'old news');
 });
 
+test('a hidden page takes in what is wrong and what is not any more, and the rest stays until it is shown', () => {
+  const model = new Model();
+  const time = '2026-01-01T00:00:00Z';
+  const number = (id, key, status) => ({ id: String(id), time, since: time, event: 'number', name: key, key, status, fields: { value: '1' }, recent: [] });
+  const beat = (name, state, ago, load1) => ({ host: name, state, ago, figures: { load1 } });
+  const wrong = () => wrongIn(model).things.map(({ key }) => key);
+  const known = () => [...model.things.values()].map(({ key }) => key).sort();
+  model.apply({ things: [number(1, 'a', ''), number(2, 'b', 'warn')], newest: 2, hosts: [beat('web1', 'up', 100, 1), beat('web2', 'up', 0, 1)], now: 1e6 });
+  assert.deepEqual([wrong(), known()], [['b'], ['a', 'b']]);
+  model.apply({ part: true, things: [number(3, 'c', 'warn')], newest: 4, hosts: [beat('web1', 'up', 5, 2), beat('web2', 'down', 12, 1)], now: 1_012_000 });
+  assert.deepEqual([wrong(), known()], [['c'], ['a', 'c']]);
+  const [web1, web2] = model.hosts.values();
+  assert.deepEqual([web1.loads, web1.figures.load1, web2.state, web2.loads], [[1, 2], '2', 'down', [1]], 'no beat counts twice');
+  model.apply({ things: [number(1, 'a', ''), number(3, 'c', 'warn'), number(4, 'b', '')], newest: 4 });
+  assert.deepEqual([wrong(), known()], [['c'], ['a', 'b', 'c']]);
+});
+
 test('an opened row has all that is known', () => {
   const model = new Model();
   const beat = (time, load) => model.apply({ heard: { id: 0, event: 'host', time, name: 'web1', fields: { state: 'up', load1: load, mem_used: '1', mem_total: '4', fans: 'two' } } });
