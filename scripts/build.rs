@@ -74,7 +74,8 @@ fn write_page(folder: &Path) -> String {
     let page = tight(lean(&source("index.html")), &[">\n<"]); // no part of a sentence ends so
     // Our style has no text in it that this could change.
     let signs = [": ", "; ", ", ", " {", "{ ", ";\n", ",\n", "{\n", "}\n"];
-    let files = [("index.html", page), ("aloud.css", tight(lean(&source("aloud.css")), &signs)), ("aloud.js", script())];
+    let files =
+        [("index.html", page), ("aloud.css", tight(lean(&source("aloud.css")), &signs)), ("aloud.js", script())];
     for (name, text) in &files {
         fs::write(folder.join(name), text).expect("the folder for what is built can be written");
     }

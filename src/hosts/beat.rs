@@ -32,9 +32,20 @@ const MOST: f64 = 1e18;
 /// The longest text of a figure that is carried along as it was written.
 const DIGITS: usize = 24;
 
-/// Figures that are numbers, none below zero: seconds, tasks, bytes.
-pub const NUMBERS: [&str; 10] =
-    ["every", "grace", "up", "load1", "load5", "load15", "mem_used", "mem_total", "disk_used", "disk_total"];
+/// Figures that are numbers, none below zero: seconds, tasks, bytes, percent.
+pub const NUMBERS: [&str; 11] = [
+    "every",
+    "grace",
+    "up",
+    "load1",
+    "load5",
+    "load15",
+    "mem_used",
+    "mem_total",
+    "disk_used",
+    "disk_total",
+    "disk_above",
+];
 
 /// The field of a beat that says that a run begins.
 pub const RUN: &str = "run";
@@ -247,7 +258,11 @@ mod tests {
         );
         let long = format!("load1=0.{}", "3".repeat(1900));
         check(&long, "load 0.3333333333333333", "state=up every=30 load1=0.3333333333333333", None);
-        for (sent, rule) in [("disk_total=1e308", "a number from 0 to 1e18"), ("exit=x", "a whole number")] {
+        for (sent, rule) in [
+            ("disk_above=full", "a number from 0 to 1e18"),
+            ("disk_total=1e308", "a number from 0 to 1e18"),
+            ("exit=x", "a whole number"),
+        ] {
             let (key, value) = sent.split_once('=').unwrap();
             check(sent, "", "state=up every=30", Some(&format!("{key}=\"{value}\" is left out; send {rule}")));
         }

@@ -2,10 +2,10 @@
 // words in this module; `showDetails` draws them.
 
 import { say } from './door.js';
-import { FULL } from './headline.js';
+import { isWrong } from './headline.js';
 import { plot } from './plot.js';
 import { draw, find, findAll, make, web, write } from './rows.js';
-import { ACKNOWLEDGED, WRONG, nameOf, plain, share, size, span, standing } from './text.js';
+import { ACKNOWLEDGED, nameOf, plain, size, span, standing } from './text.js';
 
 const figureOf = ([key, value]) => {
   const words = /_(used|total)$/.test(key) ? size : key === 'up' ? span : String;
@@ -15,7 +15,7 @@ const figureOf = ([key, value]) => {
 // What is shown of `item`, one of `hosts`, `runs` or `things`: its title and text, plots by their names, figures, its
 // last changes with their times, the newest first, and whether it is wrong.
 export function details(kind, item) {
-  const { state, text, fields, figures = fields, recent } = item;
+  const { text, fields, figures = fields, recent } = item;
   const hours = (place) => plot(item.hours.map((each) => [each[0], each[place]]), 900);
   const number = item.event === 'number';
   const host = kind === 'hosts';
@@ -26,7 +26,7 @@ export function details(kind, item) {
     figures: Object.entries(figures).filter(([key]) => key !== 'state').map(figureOf),
     changes: number ? [] : recent.slice(-12).reverse(),
     plots: host ? [['load', hours(1)], ['memory %', hours(2)]] : number ? [[fields.unit ?? 'value', plot(recent)]] : [],
-    wrong: WRONG.test(state) || (host && share(figures, 'disk') >= FULL),
+    wrong: isWrong(item),
   };
 }
 

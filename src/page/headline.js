@@ -3,7 +3,8 @@
 
 import { WRONG, all, figure, share, shortened, span } from './text.js';
 
-export const FULL = 95; // percent of a disk
+// Whether a disk, or the memory, is 95 % full, or as full as its host says that it may be.
+export const isFull = (figures = {}, what = 'disk') => share(figures, what) >= (figures[what + '_above'] ?? 95);
 
 // What is wrong in `known`, the worst first: [how it stands, names, whether it is bad, the places of what is named].
 // What somebody has acknowledged is not in it.
@@ -16,7 +17,7 @@ function troubles(known) {
     const words = new Set(those(alerts, wanted).map(({ status }) => status));
     return words.size === 1 ? [...words][0].replace(/^./, (letter) => letter.toUpperCase()) : usual;
   };
-  const full = hosts.filter(({ figures, state }) => state !== 'down' && share(figures, 'disk') >= FULL);
+  const full = hosts.filter(({ figures, state }) => state !== 'down' && isFull(figures));
   const title = ({ key, name, channel }) => shortened(key || name || channel);
   const host = ({ name }) => shortened(name);
   const run = ({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim();
@@ -36,10 +37,11 @@ function troubles(known) {
   });
 }
 
+export const isWrong = ({ state, figures }) => WRONG.test(state) || isFull(figures);
+
 // Of all that is in `model` what a headline can be about, and whether there is anything.
 export function wrongIn(model) {
-  const wrong = ({ state, figures = {} }) => WRONG.test(state) || share(figures, 'disk') >= FULL;
-  const list = (kind) => [...model[kind].values()].filter(wrong).map(({ loads, hours, recent, ...rest }) => rest);
+  const list = (kind) => [...model[kind].values()].filter(isWrong).map(({ loads, hours, recent, ...rest }) => rest);
   const [hosts, runs, things] = ['hosts', 'runs', 'things'].map(list);
   return { hosts, runs, things, some: model.hosts.size + model.runs.size + model.things.size };
 }

@@ -1,7 +1,7 @@
 // Pipelines, hosts and numbers, drawn: lists of rows of one height, of which those in sight and a few around them are
 // there. A click opens one (`details.js`). What was said is text, never markup.
 
-import { FULL } from './headline.js';
+import { isFull } from './headline.js';
 import { day, line, plot, runs } from './plot.js';
 import { ACKNOWLEDGED, all, figure, nameOf, share, span, when } from './text.js';
 
@@ -119,17 +119,17 @@ export class Hosts extends Rows {
     set(parts.line, 'points', line(loads));
     draw(parts, day(recent, now));
     const load = Number.parseFloat(figures.load1);
-    this.figure(parts.load, Number.isFinite(load) ? load.toFixed(load < 100 ? 2 : 0) : '', 0);
+    this.figure(parts.load, Number.isFinite(load) ? load.toFixed(load < 100 ? 2 : 0) : '');
     for (const what of ['mem', 'disk']) {
       const used = share(figures, what);
-      this.figure(parts[what], Number.isFinite(used) ? `${Math.floor(used)} %` : '', used);
+      this.figure(parts[what], Number.isFinite(used) ? `${Math.floor(used)} %` : '', used, isFull(figures, what));
     }
     return state;
   }
 
-  figure(element, text, used) {
+  figure(element, text, used, full) {
     write(element, text);
-    const name = `figure ${used >= FULL ? 'full' : used >= 85 ? 'much' : ''}`;
+    const name = `figure ${full ? 'full' : used >= 85 ? 'much' : ''}`;
     if (element.parentNode.className !== name) element.parentNode.className = name;
   }
 }

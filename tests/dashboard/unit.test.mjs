@@ -44,6 +44,8 @@ test('everything red or amber is in the headline, and it begins with how things 
   check({ things: [thing('number', 'temp', 'warn', { value: '29', unit: '°C' })] }, 'Out of bounds: temp 29 °C.', 'warn');
   check({ hosts: [host('a', 'up', { disk_used: '95', disk_total: '100' })] }, 'Disk full: a 95 %.', 'bad');
   check({ hosts: [host('a', 'up', { disk_used: '94.9', disk_total: '100' })] }, 'All is well.', '');
+  check({ hosts: [host('a', 'up', { disk_used: '80', disk_total: '100', disk_above: '80' })] }, 'Disk full: a 80 %.', 'bad');
+  check({ hosts: [host('a', 'up', { disk_used: '97', disk_total: '100', disk_above: '98' })] }, 'All is well.', '');
   check(
     { hosts: [host('a', 'down'), host('b', 'late')], runs: [run('app', 'failed')] },
     'Down: a. Failed: app main. Late: b.', 'bad',
