@@ -48,10 +48,10 @@ export function beginToDraw() {
   drawSoon();
 }
 
-// At most ten times a second, and less where that would take over a fortieth of the time, but each second. By a timer:
-// a hidden page gets no frames.
+// At most ten times a second, and less where that would take over a fortieth of the time, but each two seconds. By a
+// timer: a hidden page gets no frames.
 export function drawSoon() {
-  const pause = document.hidden ? 1000 : Math.min(1000, Math.max(100, 40 * lasted));
+  const pause = document.hidden ? 1000 : Math.min(2000, Math.max(100, 40 * lasted));
   soon ??= setTimeout(drawNow, Math.max(10, drawnAt + pause - Date.now()));
 }
 
