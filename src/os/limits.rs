@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
+use rustix::system::sysinfo;
 
 /// Memory that is kept free, in bytes: for a full history, for letters, and for thousands of connections without a
 /// thread.
@@ -29,8 +30,9 @@ static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
 
 /// The smallest limit at the first look, in bytes. A machine's own limit is its memory.
 static SMALLEST: LazyLock<u64> = LazyLock::new(|| {
+    let machine = sysinfo();
     let of_limits = limits().map(|(limit, _)| limit);
-    of_limits.chain(field("/proc/meminfo", "MemTotal:")).min().unwrap_or(u64::MAX)
+    of_limits.fold(machine.totalram as u64 * u64::from(machine.mem_unit), u64::min)
 });
 
 /// Whether there is memory for one more thread or one more long body, as far as can be known.
@@ -89,8 +91,7 @@ impl Drop for Claim {
 fn limits() -> impl Iterator<Item = (u64, u64)> {
     // All of the address space, and private memory that can be written, by their names in proc_pid_status(5).
     let of_process = [(Resource::As, "VmSize:"), (Resource::Data, "VmData:")].into_iter();
-    let of_process = of_process
-        .filter_map(|(resource, name)| Some((getrlimit(resource).current?, field("/proc/self/status", name)?)));
+    let of_process = of_process.filter_map(|(resource, name)| Some((getrlimit(resource).current?, status(name)?)));
     of_process.chain(GROUPS.iter().filter_map(of_group))
 }
 
@@ -128,9 +129,9 @@ fn of_group((folder, [limit, held, files @ ..]): &Group) -> Option<(u64, u64)> {
     Some((limit, read(held)?.trim().parse::<u64>().ok()?.saturating_sub(of_files)))
 }
 
-/// The figure after `name` in a file of the kernel's, in bytes; the file has it in kB.
-fn field(file: &str, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
+/// The figure after `name` in what the kernel tells of this process, in bytes; it tells it in kB.
+fn status(name: &str) -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
 }
@@ -150,12 +151,10 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_counted() {
-        let before = super::field("/proc/self/status", "VmSize:").unwrap();
+        let before = super::status("VmSize:").unwrap();
         let reserved = std::hint::black_box(Vec::<u8>::with_capacity(100 << 20));
-        assert!(
-            super::field("/proc/self/status", "VmSize:").unwrap() >= before + reserved.capacity() as u64 / 2,
-            "others give back meanwhile"
-        );
+        let half = reserved.capacity() as u64 / 2;
+        assert!(super::status("VmSize:").unwrap() >= before + half, "others give back meanwhile");
     }
 
     #[test]
