@@ -122,8 +122,8 @@
 //!
 //! * No async runtime, and no thread for a connection but a listener's own, or while a long answer lasts.
 //! * No I/O in `room/hub.rs`, and no waiting under its lock. No waiting in [`say`](api::say) but on a thread of its
-//!   own. No wire format outside `room/frame.rs`. No HTTP in `net/socket.rs`. No `unsafe` outside it and `os/raw.rs`,
-//!   and there six lines.
+//!   own. No wire format outside `room/frame.rs`. No HTTP in `net/socket.rs`. No `unsafe` but one attribute in
+//!   `main.rs`, and seven blocks in `os/raw.rs` and `net/socket.rs`.
 //! * No wait for a client in a thread that others need, and no byte of a client's that tiny_http reads: it accepts the
 //!   connections, and the gate reads the requests.
 //! * No queue without a bound: listeners, connections and what each of them has on the commit queue, descriptors,

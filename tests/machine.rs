@@ -2,6 +2,7 @@
 //! ignored stays ignored, a limit on memory or on a file's size is an answer, and a server that cannot start says why
 //! in one line.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,6 +35,21 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let mut server = Server::start_command(after("trap '' INT", &[]));
     server.signal("HUP");
     assert_eq!(server.wait().code(), Some(0), "another one is heard as ever");
+}
+
+#[test]
+fn a_listener_has_one_stack_and_its_overflow_ends_the_process() {
+    const LISTENERS: usize = 50;
+    let mut server = Server::start(&[]);
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", server.pid())).unwrap();
+    let mappings = || read("maps").lines().count();
+    let before = mappings();
+    let listeners: Vec<_> = (0..LISTENERS).map(|_| server.listen("/listen")).collect();
+    let each = (mappings() - before) as f64 / LISTENERS as f64;
+    assert!(each < 3.0, "its stack and the page that guards it, but {each} mappings");
+    drop(listeners);
+    server.signal("SEGV");
+    assert_eq!(server.wait().signal(), Some(11));
 }
 
 #[test]

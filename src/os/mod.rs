@@ -1,5 +1,5 @@
-//! The operating system: what it is asked for that no crate asks for safely (`raw`, with all `unsafe` but two lines),
-//! how much it allows (`limits`), and who has started us (`service_manager`).
+//! The operating system: what it is asked for that no crate asks for safely (`raw`), how much it allows (`limits`), and
+//! who has started us (`service_manager`).
 
 #[cfg(not(loom))]
 pub mod limits;

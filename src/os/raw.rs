@@ -1,4 +1,4 @@
-//! Calls of the C library that no crate makes safely. Four lines of `unsafe`.
+//! Calls of the C library that no crate makes safely.
 
 /// Makes all threads share one heap if address space is limited (`ulimit -v`). Otherwise glibc makes up to eight heaps
 /// for each core and reserves 64 MiB for each (mallopt(3), `M_ARENA_MAX`). Call it before threads are started.
@@ -15,10 +15,31 @@ pub fn spare_address_space() {
 
 /// Ignores `signal` from now on.
 pub fn ignore(signal: i32) {
-    // SAFETY: to ignore runs no code, and touches none of the process's memory.
+    handle(signal, libc::SIG_IGN);
+}
+
+/// Gives `signal` its default effect from now on (signal(7)).
+pub fn restore(signal: i32) {
+    handle(signal, libc::SIG_DFL);
+}
+
+/// Whether `signal` is ignored.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zeros are a valid action, which the call only overwrites; it changes nothing else.
+    #[allow(unsafe_code)]
+    let action = unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+fn handle(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: neither handler runs code of ours, or touches the process's memory.
     #[allow(unsafe_code)]
     unsafe {
-        libc::signal(signal, libc::SIG_IGN);
+        libc::signal(signal, handler);
     }
 }
 
