@@ -317,6 +317,8 @@ fn the_secret_of_hooks_may_be_any_text() {
     check("It's a Secret to Nobody", "/hook/github", signature, 401);
     check("Gr\u{fc}n und blau", "/hook/gitlab", "X-Gitlab-Token: Gr\u{fc}n und blau", 200);
     check("Gr\u{fc}n und blau", "/hook/gitlab", "X-Gitlab-Token: Gr\u{fc}n und rot", 401);
+    check("Gr\u{fc}n und blau", "/hook/json", "Authorization: Bearer Gr\u{fc}n und blau", 200);
+    check("Gr\u{fc}n und blau", "/hook/json", "Authorization: Bearer Gr\u{fc}n und rot", 401);
 }
 
 #[test]

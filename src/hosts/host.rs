@@ -192,10 +192,13 @@ impl Host {
         let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);
         let took = self.begun.filter(|_| !beat.begins).map(|begun| now.saturating_duration_since(begun));
-        let why = beat.failure.as_deref().filter(|why| !why.is_empty());
+        // A run that begins tells nothing of the failure before it.
+        let reason = figure(&beat.figures, REASON).or_else(|| self.reason().filter(|_| beat.begins));
+        let why = beat.failure.as_deref().or_else(|| reason?.lines().last()).filter(|why| !why.is_empty());
         let why = why.map_or(String::new(), |why| format!(": {why}"));
         let rebooted = matches!((self.up, beat.up), (Some(before), Some(after)) if after < before);
         let also = if rebooted { ": it has rebooted" } else { "" };
+        let still = if state == State::Failed { format!(", and has failed{why}") } else { String::new() };
         let (every, grace) = self.rhythm(beat);
         let line = match (state, said, took) {
             (State::Failed, _, Some(took)) => format!("failed after {}{why}", spoken(took)),
@@ -206,10 +209,10 @@ impl Host {
             }
             (State::Up, State::Late | State::Down, None) => format!("is up again after {}{also}", self.silence(now)),
             _ if self.last == 0 => "is up".to_owned(),
-            _ if rebooted => "has rebooted".to_owned(),
+            _ if rebooted => format!("has rebooted{still}"),
             _ if (every, grace) != (self.every, self.grace) => {
                 let grace = grace.map(|grace| format!(", {} of grace", spoken(grace))).unwrap_or_default();
-                format!("now beats every {}{grace}", spoken(every))
+                format!("now beats every {}{grace}{still}", spoken(every))
             }
             _ => return None,
         };
@@ -218,7 +221,7 @@ impl Host {
         }
         let mut fields = fields(state, (every, grace));
         fields.extend(took.map(|took| (SECONDS.to_owned(), took.as_secs().to_string())));
-        fields.extend(figure(&beat.figures, REASON).map(|reason| (REASON.to_owned(), reason.to_owned())));
+        fields.extend(reason.map(|reason| (REASON.to_owned(), reason.to_owned())));
         Some(self.news(state, said, line, fields, now))
     }
 
@@ -339,6 +342,24 @@ mod tests {
         );
         check(&[(0, Beats("exit=1"))], &["0: web1 has failed: exit 1"]);
         check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
+    }
+
+    #[test]
+    fn a_change_of_a_job_that_has_failed_says_so() {
+        check(
+            &[(0, Fails("reason=x")), (9, Beats("exit=1&every=60&up=9")), (20, Beats("exit=1&up=3"))],
+            &[
+                "0: web1 has failed: x",
+                "9: web1 now beats every 60 s, and has failed: exit 1",
+                "20: web1 has rebooted, and has failed: exit 1",
+            ],
+        );
+        let mut servers = Servers::new(1);
+        servers.report(0, 0, "job", Report::Fail, "message=why");
+        servers.report(0, 1, "job", Report::Start, "every=60");
+        assert_eq!(servers.said[1], "1: job now beats every 60 s, and has failed: why");
+        servers.restart(9);
+        assert_eq!(servers.each[0].list(servers.at(9))[0].reason(), Some("why"));
     }
 
     #[test]

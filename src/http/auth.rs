@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode;
 
 use crate::config::Config;
 use crate::http::exchange::Exchange;
@@ -85,9 +86,10 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
 }
 
-/// Whether a request shows `secret` where a token may stand.
+/// Whether a request shows `secret` where a token may stand. Bytes beyond ASCII in a header reach us percent-encoded.
 pub fn shows(secret: &Secret, exchange: &Exchange<'_>) -> bool {
-    offered(exchange).iter().fold(false, |found, offered| found | secret.is(offered))
+    let is_secret = |offered: &[u8]| secret.is(offered) | secret.is(&percent_decode(offered).collect::<Vec<u8>>());
+    offered(exchange).iter().fold(false, |found, offered| found | is_secret(offered))
 }
 
 /// The tokens in the header and in the query; empty if there is none. Both count: a browser may send along a password

@@ -12,25 +12,24 @@ function troubles(known) {
   const [hosts, runs, things] = [known.hosts, known.runs, known.things].map((list) => list.filter(({ seen }) => !seen));
   const those = (list, wanted) => list.filter(({ state }) => state === wanted);
   const numbers = things.filter(({ event }) => event === 'number');
-  const alerts = things.filter(({ event }) => event !== 'number');
+  const alerts = [...things.filter(({ event }) => event !== 'number'), ...those(runs, 'warn')];
   const word = (wanted, usual) => {
     const words = new Set(those(alerts, wanted).map(({ status }) => status));
     return words.size === 1 ? [...words][0].replace(/^./, (letter) => letter.toUpperCase()) : usual;
   };
   const full = hosts.filter(({ figures, state }) => state !== 'down' && isFull(figures));
-  const title = ({ key, name, channel }) => shortened(key || name || channel);
-  const host = ({ name }) => shortened(name);
-  const run = ({ project, ref }) => `${shortened(project)} ${shortened(ref, 18)}`.trim();
+  const title = ({ project, ref, key, name, channel }) =>
+    project ? `${shortened(project)} ${shortened(ref, 18)}`.trim() : shortened(key || name || channel);
   const disk = ({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`;
   const number = (thing) => all(title(thing), figure(Number(thing.fields.value)), thing.fields.unit).join(' ');
   const beyond = those(numbers, 'bad');
   return [
-    ['Down', those(hosts, 'down'), host, true],
-    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], (one) => (one.project ? run : host)(one), true],
+    ['Down', those(hosts, 'down'), title, true],
+    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], title, true],
     [word('bad', 'Bad'), those(alerts, 'bad'), title, true],
     ['Disk full', full, disk, true],
     ['Out of bounds', [...beyond, ...those(numbers, 'warn')], number, beyond.length > 0],
-    ['Late', those(hosts, 'late'), host, false],
+    ['Late', those(hosts, 'late'), title, false],
     [word('warn', 'Not well'), those(alerts, 'warn'), title, false],
   ].flatMap(([state, list, name, bad]) => {
     return list.length ? [[state, list.map(name), bad, list.map(({ place }) => place)]] : [];

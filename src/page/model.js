@@ -13,8 +13,9 @@ const CI = /^ci\b/;
 
 // What the words for a pipeline's state come to; any other waits for something.
 const STATES = {
-  passed: /^(pass|succe|ok)/,
-  failed: /^(fail|err|bad|timed_out|startup_fail)/,
+  passed: /^(pass|succe|ok|up$|resol)/,
+  failed: /^(fail|err|bad|down$|firing|crit|timed_out|startup)/,
+  warn: /^(warn|late$|degr)/,
   running: /^(run|in_progress|canceling)/,
   canceled: /^(cancel|skip)/,
 };

@@ -41,6 +41,7 @@ test('everything red or amber is in the headline, and it begins with how things 
   check({ things: [thing('alert', 'DiskFull', 'firing')] }, 'Firing: DiskFull.', 'bad');
   check({ things: [thing('alert', 'a', 'firing'), thing('deploy', 'b', 'error')] }, 'Bad: a, b.', 'bad');
   check({ things: [thing('alert', 'a', 'degraded')] }, 'Degraded: a.', 'warn');
+  check({ runs: [{ ...run('app', 'warn'), status: 'degraded' }] }, 'Degraded: app main.', 'warn');
   check({ things: [thing('number', 'temp', 'warn', { value: '29', unit: '°C' })] }, 'Out of bounds: temp 29 °C.', 'warn');
   check({ hosts: [host('a', 'up', { disk_used: '95', disk_total: '100' })] }, 'Disk full: a 95 %.', 'bad');
   check({ hosts: [host('a', 'up', { disk_used: '94.9', disk_total: '100' })] }, 'All is well.', '');
@@ -145,6 +146,19 @@ test('what is acknowledged is no headline until it changes, and its state and st
   word(7, 'ci', 'app main', 'failed', { project: 'app', ref: 'main' });
   word(8, 'alert', 'Heat', 'firing');
   assert.equal(text(known()), 'Failed: app main. Firing: Heat.');
+});
+
+test('a pipeline is as bad as its status is to the server', () => {
+  const states = {
+    failed: 'bad down failed firing error critical', warn: 'warn late degraded', queued: 'waiting queued', passed: 'ok up passed resolved success',
+  };
+  for (const [state, words] of Object.entries(states)) {
+    words.split(' ').forEach((status) => {
+      const model = new Model();
+      model.apply({ heard: { id: 1, event: 'ci', time: 1000, channel: '', name: '', key: 'shop', status, text: '', fields: {} } });
+      assert.equal([...model.runs.values()][0].state, state, status);
+    });
+  }
 });
 
 test('a pipeline that runs and its end, which alone has a key, are one row; a dismissed one stays away', () => {
