@@ -144,7 +144,11 @@ fn mode(text: &str) -> Option<u32> {
 
 /// Reads the URL of a Redis. Its error does not show it, because it may hold a password.
 fn redis(text: &str) -> Result<String, String> {
-    let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme));
+    #[cfg(feature = "redis")]
+    let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| text.starts_with(scheme))
+        && redis::IntoConnectionInfo::into_connection_info(text).is_ok();
+    #[cfg(not(feature = "redis"))]
+    let known = false;
     let wrong = "is no URL of a Redis; give redis://[:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
     if known { Ok(text.to_owned()) } else { Err(wrong.to_owned()) }
 }

@@ -561,7 +561,9 @@ fn the_password_and_the_database_come_from_the_url_and_are_shown_to_nobody() {
     cannot(&format!("redis://{}", first.address()), "what answers there is no Redis); ");
     cannot(&format!("rediss://{}", first.address()), "what answers there speaks no TLS); give redis://");
     cannot(&format!("redis://127.0.0.1:{}", free_port()), "Connection refused");
-    check(&["--redis", "http://:wrong-one@host"], 2, "aloud: --redis is no URL of a Redis; give redis://");
+    for url in ["http://:wrong-one@host", "redis://", "redis://:wrong-one@host:x", "redis://:wrong-one@host/x"] {
+        check(&["--redis", url], 2, "aloud: --redis is no URL of a Redis; give redis://");
+    }
 }
 
 #[test]

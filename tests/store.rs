@@ -303,6 +303,28 @@ fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too(
 }
 
 #[test]
+fn a_store_that_is_put_in_the_place_of_another_keeps_its_messages_and_so_does_the_other() {
+    let folder = Folder::new("swapped");
+    let (file, other) = (folder.file(), folder.file() + ".other");
+    let stop = |mut server: Server| {
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+    };
+    let texts = |file: &str| kept(&start(file)).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    let server = start(&other);
+    server.say("of the other");
+    stop(server);
+    let server = start(&file);
+    server.say("of the first");
+    fs::rename(&file, format!("{file}.away")).unwrap();
+    fs::rename(&other, &file).unwrap();
+    wait_until("it is noticed", || server.request("GET", "/health", &[], b"").status == 503);
+    stop(server);
+    assert_eq!(texts(&file), ["of the other"]);
+    assert_eq!(texts(&format!("{file}.away")), ["of the first"], "without its log");
+}
+
+#[test]
 fn the_path_of_a_store_is_a_path_and_no_url() {
     let folder = Folder::new("url");
     let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));

@@ -120,7 +120,7 @@ impl Store {
         let gone = Gone { ids: vec![], evicted: 0, due: 0, forgotten: past.forgotten };
         let mut store = Store { database, places: vec![], gone, _file: file };
         store.keep([], Some(past.last))?; // a file that cannot be written is found now
-        store.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
+        store.empty_log()?;
         for end in ["", "-wal", "-shm"] {
             let mut place = path.clone().into_os_string();
             place.push(end);
@@ -151,6 +151,11 @@ impl Store {
             (self.gone.ids, self.gone.due) = (vec![], 0);
         }
         Ok(())
+    }
+
+    /// Writes what is in the log into the file, and leaves the log empty.
+    fn empty_log(&self) -> rusqlite::Result<()> {
+        self.database.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
     }
 
     /// Whether the file, or one of SQLite's own two, was moved, replaced or deleted.
@@ -202,6 +207,8 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
             log::error!(
                 "The file of --store was moved or deleted, so all is refused; put it back, or start aloud again"
             );
+            // The log still lies beside its place. SQLite would read it into whatever is put there.
+            let _ = store.empty_log();
         }
         commit_queue.set_lost(is_lost);
         if is_lost || batch.is_empty() {
@@ -233,6 +240,7 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
         store.gone.note(hub.take_dropped());
         let _ = store.keep([], Some(hub.last_id())); // if this fails, it is as after a crash
     }
+    let _ = store.empty_log(); // again, if somebody was reading when the file was lost
 }
 
 /// Posts all, then answers all: so one call wakes the threads that send the answers.
