@@ -33,7 +33,7 @@ fn every_answer_but_the_pages_files_is_stored_by_nobody() {
     check("GET", "/said", &[], 401, "no-store", "Accept");
     check("GET", "/nowhere", &[], 404, "no-store", "Accept");
     check("DELETE", "/say", &[], 405, "no-store", "Accept");
-    check("BREW", "/say", &[], 501, "no-store", "");
+    check("BREW", "/say", &[], 501, "no-store", "Accept");
     check("GET", "no path", &[], 400, "no-store", "");
     check("GET", "/", &[html], 200, "no-cache", "Accept");
     check("GET", "/page/aloud.css", &[], 200, "no-cache", "");

@@ -1,5 +1,6 @@
 //! Promise: whoever comes without knowing the way is told it: `/`, wrong paths, wrong methods, other origins, flags.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use crate::support::{Answer, Folder, Server};
@@ -46,6 +47,37 @@ fn other_origins_may_ask_and_are_answered() {
     check(two, &["Origin: https://a.example"], "https://a.example", &["Origin"]);
     check(two, &["Origin: https://b.example"], "https://b.example", &["Origin"]);
     check(two, &[], "https://a.example", &["Origin"]);
+}
+
+#[test]
+fn a_refusal_of_what_was_not_read_to_its_end_comes_as_it_was_asked_for() {
+    let page = ["Origin: https://b.example", "Accept: application/json"];
+    let check = |server: &Server, method: &str, header: &str, status: u16| {
+        let answer = server.request(method, "/say", &[&page[..], &[header]].concat(), b"");
+        assert_eq!((answer.status, answer.header("Connection")), (status, Some("close")), "{header}");
+        assert_eq!(all(&answer, "Access-Control-Allow-Origin"), ["https://b.example"], "{header}");
+        assert_eq!(all(&answer, "Vary"), ["Origin", "Accept"], "{header}");
+        assert!(method == "HEAD" || answer.body.starts_with("{\"error\":\""), "{answer:?}");
+    };
+    let two = ["--allow-origin", "https://a.example,https://b.example"];
+    let server = Server::start(&two);
+    check(&server, "POST", "Content-Length: 99999999", 413);
+    check(&server, "POST", "Transfer-Encoding: chunked\r\n\r\nfffff", 413);
+    check(&server, "POST", "Transfer-Encoding: gzip", 501);
+    check(&server, "POST", "Expect: x", 417);
+    check(&server, "PURGE", "X: y", 501);
+    check(&server, "HEAD", "Content-Length: x", 400);
+    for head in ["HEAD / HTTP/1.1\r\nContent-Length: x", "HEAD / HTTP/1.1\r\nX : y", "HEAD / HTTP/2.0"] {
+        let (mut connection, mut heard) = (server.connect(), String::new());
+        connection.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+        connection.read_to_string(&mut heard).unwrap();
+        assert!(heard.contains("\r\nContent-Length: ") && heard.ends_with("\r\n\r\n"), "no body: {heard:?}");
+    }
+
+    let behind_proxy = Server::start(&[&two[..], &["--trust-proxy", "127.0.0.1", "--max-per-address", "1"]].concat());
+    let client = "X-Forwarded-For: 192.0.2.7";
+    let _listener = behind_proxy.try_listen("/listen", &[client]).unwrap();
+    check(&behind_proxy, "POST", client, 503);
 }
 
 #[test]

@@ -162,6 +162,11 @@ fn a_token_is_in_no_log_no_answer_and_no_message() {
         }
         answers.push(server.request("GET", &format!("/say?Token={token}"), &[], b""));
         answers.push(server.request("GET", &format!("/say?message=y?token={token}"), &[], b""));
+        for mistake in ["/say&token=", "say&token=", "/say;token=", "/say/token=", "/say%3Ftoken%3D", "/a b&token="] {
+            server.request("GET", &format!("{mistake}{token}"), &[], b"");
+        }
+        server.request(&format!("Authorization: Bearer {token}\r\nGET"), "/say", &[], b"");
+        server.request("GET", "/say", &[&format!("Host: u:{token}@x")], b"");
     }
     assert_eq!(ask(&server, "POST", "/say", &ways(SAY)[4], "the last").status, 200);
     let mut heard = String::new();

@@ -145,7 +145,7 @@ impl Service {
         if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.patient {
             return Ok(After::AnswerAtLength(Box::new(mem::take(&mut exchange.request))));
         }
-        let shown_path = path.split('&').next().unwrap_or(""); // a query may hold a token, also behind a typing error
+        let shown_path = path.split(['=', '%']).next().unwrap_or(""); // a token may stand behind a typing error
         log::debug!("{} asks {} {}", exchange.peer(), shown(&exchange.request.method), shown(shown_path));
         if path == "*" {
             return Ok(exchange.answer(preflight(ANY_METHOD, ""))); // OPTIONS for the server as a whole

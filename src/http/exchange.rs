@@ -161,8 +161,15 @@ impl<'a> Exchange<'a> {
             (false, false) => "Connection: keep-alive\r\n",
             (false, true) => "",
         };
-        let head_only = self.request.method == "HEAD";
-        let bytes = whole(self.config, self.header("Origin"), &answer, [self.vary(), connection], head_only);
+        let length = match answer.status {
+            204 | 304 => String::new(),
+            _ => format!("Content-Length: {}\r\n", answer.body.len()),
+        };
+        let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, self.vary(), connection, &length];
+        let mut bytes = head(self.config, self.header("Origin"), answer.status, &headers);
+        if self.request.method != "HEAD" {
+            bytes.extend_from_slice(answer.body.as_bytes());
+        }
         after(self.send_all(&bytes), closes)
     }
 
@@ -212,26 +219,6 @@ impl<'a> Exchange<'a> {
 
 fn after(sent: io::Result<()>, closes: bool) -> After {
     if sent.is_ok() && !closes { After::KeepAlive } else { After::Close }
-}
-
-/// The answer to a request that cannot be read: the last one on its connection. `head_only` leaves the body out, as in
-/// an answer to HEAD.
-pub fn refusal_alone(config: &Config, refusal: &Refusal, head_only: bool) -> Vec<u8> {
-    whole(config, None, &refusal.answer(false), ["Connection: close\r\n", ""], head_only)
-}
-
-/// The whole answer, or its head only. `asked` is the origin of the page that asks, if one does.
-fn whole(config: &Config, asked: Option<&str>, answer: &Answer, more: [&str; 2], head_only: bool) -> Vec<u8> {
-    let length = match answer.status {
-        204 | 304 => String::new(),
-        _ => format!("Content-Length: {}\r\n", answer.body.len()),
-    };
-    let headers = ["Cache-Control: ", answer.caching, "\r\n", &answer.headers, more[0], more[1], &length];
-    let mut bytes = head(config, asked, answer.status, &headers);
-    if !head_only {
-        bytes.extend_from_slice(answer.body.as_bytes());
-    }
-    bytes
 }
 
 /// A whole head. `asked` is the origin of the page that asks, if one does.

@@ -55,6 +55,13 @@ impl Intake {
         self.pending.as_mut().is_some_and(|pending| std::mem::take(&mut pending.expects) && nothing_came)
     }
 
+    /// Takes the request that is refused, as far as it could be read: how its client wants to be answered.
+    pub fn take_refused(&mut self) -> Request {
+        let is_head = self.received.starts_with(b"HEAD ");
+        let unread = || Request { method: if is_head { "HEAD" } else { "" }.to_owned(), ..Request::default() };
+        self.pending.take().map_or_else(unread, |pending| pending.request)
+    }
+
     /// The next request, as far as it has come. `most_body` is the limit of a body for a path.
     ///
     /// # Errors
@@ -69,14 +76,14 @@ impl Intake {
             },
         };
         let mut rest = &self.received[..];
-        let whole = pending.take_body(&mut rest)?;
+        let whole = pending.refusal.take().map_or_else(|| pending.take_body(&mut rest), Err);
         let taken = self.received.len() - rest.len();
         self.received.drain(..taken);
-        if whole {
+        if whole == Ok(true) {
             return Ok(Progress::Whole(pending.request));
         }
         self.pending = Some(Box::new(pending));
-        Ok(Progress::NotYet(Stage::Body))
+        whole.map(|_| Progress::NotYet(Stage::Body))
     }
 
     fn next_head(&mut self, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Pending>, Refusal> {

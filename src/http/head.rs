@@ -61,10 +61,12 @@ impl BodyLimit {
     }
 }
 
-/// A request whose head is whole and well formed. Its body may still come.
+/// A request whose head is whole and keeps to the grammar. Its body may still come.
 pub struct Pending {
     /// The request, as far as it has come.
     pub request: Request,
+    /// Why it is refused, if its head alone tells.
+    pub refusal: Option<Refusal>,
     /// The part of its body that comes next.
     pub next: Part,
     /// How long its body may be.
@@ -81,7 +83,7 @@ impl Pending {
     /// control characters in values become bytes beyond ASCII.
     ///
     /// # Errors
-    /// The reason not to read it: 400, 413, 414, 417, 431, 501 or 505.
+    /// The reason not to read it: 400, 414, 431 or 505.
     pub fn take_head(bytes: &mut Vec<u8>, most_body: &dyn Fn(&str) -> BodyLimit) -> Result<Option<Pending>, Refusal> {
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         take_for_http11(&mut bytes[..end]);
@@ -95,25 +97,23 @@ impl Pending {
             Err(error) => return Err(malformed(bytes, error)),
         };
         let (method, target) = (head.method.unwrap_or(""), head.path.unwrap_or(""));
-        if !METHODS.contains(&method) {
-            let line = format!("{} is no method that is known here; send GET or POST", shown(method));
-            return Err(Refusal::new(501, line));
-        }
-        let path = path_of(method, target)?;
         let (headers, http11) = (&*head.headers, head.version == Some(1));
-        check_hosts(headers, http11)?;
-        let limit = most_body(path);
-        let next = first_part(headers, http11, limit.most)?;
-        let expects = expects(headers, http11)?;
+        let path = path_of(method, target);
+        let (url, limit) = path.as_ref().map_or(("", BodyLimit::whole(0)), |path| (path, most_body(path)));
+        let checked = path.and_then(|_| {
+            check_hosts(headers, http11)?;
+            Ok((first_part(headers, http11, limit.most)?, expects(headers, http11)?))
+        });
         let says = |option: &[u8]| {
             let mut options = values(headers, "Connection").flat_map(|list| list.split(|byte| *byte == b','));
             options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
         };
         let closes = says(b"close") || (!http11 && !says(b"keep-alive"));
-        let mut request = Request::new(method, path, http11, closes);
+        let mut request = Request::new(method, url, http11, closes);
         add_headers(headers, &mut request);
         bytes.drain(..length);
-        Ok(Some(Pending { request, next, limit, came: 0, expects }))
+        let (next, expects) = *checked.as_ref().unwrap_or(&(Part::Sized(0), false));
+        Ok(Some(Pending { request, refusal: checked.err(), next, limit, came: 0, expects }))
     }
 }
 
@@ -208,6 +208,10 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
 /// The path and query of a target, which is a path, an absolute URL (`http://host:4000/say` is `/say`), or `*` for
 /// OPTIONS (RFC 9112 section 3.2).
 fn path_of<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
+    if !METHODS.contains(&method) {
+        let line = format!("{} is no method that is known here; send GET or POST", shown(method));
+        return Err(Refusal::new(501, line));
+    }
     if target.len() > URL_LIMIT {
         return Err(url_too_long());
     }

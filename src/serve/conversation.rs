@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::api::route;
-use crate::http::exchange::{HandIn, refusal_alone};
+use crate::http::exchange::HandIn;
 use crate::http::{After, Refusal, Request, framing::Stage, gate::Polled};
 use crate::journal;
-use crate::room::Wire;
 use crate::serve::connections::{Awaited, Parked, REQUEST_LIMIT};
 use crate::serve::server::{Connection, Kept, Server, Slot};
 use crate::serve::threads::{STACK_BYTES, survives};
@@ -59,11 +58,11 @@ impl Server {
             let request = match connection.gate.poll(&slot.socket, &most_body) {
                 Polled::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Polled::Ended => return None,
-                Polled::Refused(refusal, head_only) => return self.refuse(connection, &refusal, head_only),
+                Polled::Refused(refusal) => return self.refuse(connection, &refusal, None),
                 Polled::Whole(request) => request,
             };
             if let Err(refusal) = self.note_client(slot, &request) {
-                return self.refuse(connection, &refusal, request.method == "HEAD");
+                return self.refuse(connection, &refusal, Some(request));
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
             let after = if begun && !slot.socket.takes_more() {
@@ -173,11 +172,13 @@ impl Server {
         let error = started.err()?;
         let (connection, after) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
-        match after {
+        let request = match after {
             // If a speaker has begun the stream already, no refusal can be sent.
-            After::Listen(listener) if !listener.give_up(&self.service.hub) => self.close_in_stages(connection),
-            _ => self.refuse(connection, &Refusal::busy("no thread is left"), false),
-        }
+            After::Listen(listener) if !listener.give_up(&self.service.hub) => return self.close_in_stages(connection),
+            After::AnswerAtLength(request) => *request,
+            _ => Request::default(),
+        };
+        self.refuse(connection, &Refusal::busy("no thread is left"), Some(request))
     }
 
     /// The life of a thread that serves one conversation.
@@ -209,17 +210,18 @@ impl Server {
         back
     }
 
-    /// Sends a refusal and closes the connection in stages. With `head_only` the answer has no body.
+    /// Refuses a `request`, or the one at the gate as far as that could be read, and closes the connection in stages. A
+    /// client that takes no bytes is not told. The log shows nothing that a client sent: there may be a token in it.
     pub(super) fn refuse(
         &self,
-        connection: Connection,
+        mut connection: Connection,
         refusal: &Refusal,
-        head_only: bool,
+        request: Option<Request>,
     ) -> Option<(Connection, Awaited)> {
-        self.counters().refused(refusal.status);
-        log::debug!("{} is refused: {}", connection.socket.peer(), refusal.line);
-        let answer = refusal_alone(&self.service.config, refusal, head_only);
-        let _ = connection.socket.send_now(&answer); // a client that takes no bytes gets no refusal
+        let request = request.unwrap_or_else(|| connection.gate.intake.take_refused());
+        let (_, send) = refusal.line.rsplit_once("; ").unwrap_or_default();
+        log::debug!("{} is refused with {}: {send}", connection.socket.peer(), refusal.status);
+        self.service.exchange(Request { closes: true, ..request }, &connection.socket).refuse(refusal);
         self.close_in_stages(connection)
     }
 
@@ -245,7 +247,7 @@ impl Server {
         for slot in all {
             let Some((connection, awaited, _)) = slot.take_overdue(now, self.service.config.idle) else { continue };
             let ended = match awaited {
-                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), false),
+                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), None),
                 Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
             };
             if let Some((connection, awaited)) = ended {

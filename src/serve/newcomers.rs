@@ -71,7 +71,7 @@ impl Server {
         let connection = Connection { server: self.clone(), gate: Gate::default(), socket: socket.clone() };
         let taken_in = match self.check_share(&slot) {
             Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),
-            Err(refusal) => self.refuse(connection, &refusal, false),
+            Err(refusal) => self.refuse(connection, &refusal, None),
         };
         let Some((connection, awaited)) = taken_in else { return };
         slot.park((connection, awaited, Instant::now()));
