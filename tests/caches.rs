@@ -34,7 +34,7 @@ fn every_answer_but_the_pages_files_is_stored_by_nobody() {
     check("GET", "/nowhere", &[], 404, "no-store", "Accept");
     check("DELETE", "/say", &[], 405, "no-store", "Accept");
     check("BREW", "/say", &[], 501, "no-store", "Accept");
-    check("GET", "no path", &[], 400, "no-store", "");
+    check("GET", "no path", &[], 400, "no-store", "Accept");
     check("GET", "/", &[html], 200, "no-cache", "Accept");
     check("GET", "/page/aloud.css", &[], 200, "no-cache", "");
     check("GET", "/page/aloud.css", &["If-None-Match: *"], 304, "no-cache", "");
