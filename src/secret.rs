@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 
+use percent_encoding::percent_decode;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -82,6 +83,11 @@ impl Secret {
     /// Whether `offered` is this secret. Comparing takes equally long in both cases.
     pub fn is(&self, offered: &[u8]) -> bool {
         self.digest[..].ct_eq(&Sha256::digest(offered)[..]).into()
+    }
+
+    /// Whether `offered`, out of a header, is this secret. Bytes beyond ASCII in a header reach us percent-encoded.
+    pub fn is_in_header(&self, offered: &[u8]) -> bool {
+        self.is(offered) | self.is(&percent_decode(offered).collect::<Vec<u8>>())
     }
 }
 

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode;
 
 use crate::config::Config;
 use crate::http::exchange::Exchange;
@@ -86,10 +85,10 @@ pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     offered.iter().fold(is_listed, |found, offered| found | is_flag(offered))
 }
 
-/// Whether a request shows `secret` where a token may stand. Bytes beyond ASCII in a header reach us percent-encoded.
+/// Whether a request shows `secret` where a token may stand.
 pub fn shows(secret: &Secret, exchange: &Exchange<'_>) -> bool {
-    let is_secret = |offered: &[u8]| secret.is(offered) | secret.is(&percent_decode(offered).collect::<Vec<u8>>());
-    offered(exchange).iter().fold(false, |found, offered| found | is_secret(offered))
+    let [in_header, in_query] = offered(exchange);
+    secret.is_in_header(&in_header) | secret.is(&in_query)
 }
 
 /// The tokens in the header and in the query; empty if there is none. Both count: a browser may send along a password
