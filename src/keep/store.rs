@@ -236,11 +236,12 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
         }
     }
     drop(committer); // speakers that came too late are told at once
-    if !store.is_lost() {
+    if store.is_lost() {
+        let _ = store.empty_log(); // again: somebody may have been reading when the loss was seen
+    } else {
         store.gone.note(hub.take_dropped());
         let _ = store.keep([], Some(hub.last_id())); // if this fails, it is as after a crash
     }
-    let _ = store.empty_log(); // again, if somebody was reading when the file was lost
 }
 
 /// Posts all, then answers all: so one call wakes the threads that send the answers.
