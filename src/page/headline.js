@@ -1,7 +1,7 @@
 // The state of everything as one sentence: what one reads from across the room. All that is red or amber on the page is
 // in it. It begins with how things stand, so that no long name hides that.
 
-import { WRONG, all, figure, share, shortened, span } from './text.js';
+import { WRONG, all, figure, share, shortened, span, those } from './text.js';
 
 // Whether a disk, or the memory, is 95 % full, or as full as its host says that it may be.
 export const isFull = (figures = {}, what = 'disk') => share(figures, what) >= (figures[what + '_above'] ?? 95);
@@ -10,7 +10,6 @@ export const isFull = (figures = {}, what = 'disk') => share(figures, what) >= (
 // What somebody has acknowledged is not in it.
 function troubles(known) {
   const [hosts, runs, things] = [known.hosts, known.runs, known.things].map((list) => list.filter(({ seen }) => !seen));
-  const those = (list, wanted) => list.filter(({ state }) => state === wanted);
   const numbers = things.filter(({ event }) => event === 'number');
   const alerts = [...things.filter(({ event }) => event !== 'number'), ...those(runs, 'warn')];
   const word = (wanted, usual) => {
@@ -19,13 +18,13 @@ function troubles(known) {
   };
   const full = hosts.filter(({ figures, state }) => state !== 'down' && isFull(figures));
   const title = ({ project, ref, key, name, channel }) =>
-    project ? `${shortened(project)} ${shortened(ref, 18)}`.trim() : shortened(key || name || channel);
+    project ? all(shortened(project), shortened(ref, 18)).join(' ') : shortened(key || name || channel);
   const disk = ({ name, figures }) => `${shortened(name)} ${Math.floor(share(figures, 'disk'))} %`;
   const number = (thing) => all(title(thing), figure(Number(thing.fields.value)), thing.fields.unit).join(' ');
   const beyond = those(numbers, 'bad');
   return [
     ['Down', those(hosts, 'down'), title, true],
-    ['Failed', [...those(hosts, 'failed'), ...those(runs, 'failed')], title, true],
+    ['Failed', those([...hosts, ...runs], 'failed'), title, true],
     [word('bad', 'Bad'), those(alerts, 'bad'), title, true],
     ['Disk full', full, disk, true],
     ['Out of bounds', [...beyond, ...those(numbers, 'warn')], number, beyond.length > 0],

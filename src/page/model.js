@@ -11,13 +11,13 @@ const HOURS_MOST = 72;
 const HOURS_STEP_S = 300; // of the last hours, one load and one share of memory is known every five minutes
 const CI = /^ci\b/;
 
-// What the words for a pipeline's state come to; any other waits for something.
+// What the words for a pipeline's state come to. Any other is as bad as its standing, or waits for something.
 const STATES = {
-  passed: /^(pass|succe|ok|up$|resol)/,
-  failed: /^(fail|err|bad|down$|firing|crit|timed_out|startup)/,
-  warn: /^(warn|late$|degr)/,
-  running: /^(run|in_progress|canceling)/,
-  canceled: /^(cancel|skip)/,
+  passed: /^(pass|succe|ok)/i,
+  failed: /^(fail|err|bad|timed_out|startup)/i,
+  running: /^(run|in_progress|canceling)/i,
+  canceled: /^(cancel|skip)/i,
+  queued: /^wait/i,
 };
 const HOST_STATES = ['up', 'late', 'down', 'failed'];
 
@@ -215,7 +215,7 @@ export function wordOf({ id, time, since, message = '', ...said }) {
 }
 
 function stateOf(word) {
-  return like(STATES, word.toLowerCase()) ?? 'queued';
+  return like(STATES, word) ?? { bad: 'failed', warn: 'warn', ok: 'passed' }[standing(word)] ?? 'queued';
 }
 
 function short(text) {

@@ -7,7 +7,7 @@ import { Model } from './model.js';
 import { Hosts, Numbers, Pipelines, find, set, write } from './rows.js';
 import { Talk } from './talk.js';
 import { tellOf } from './tell.js';
-import { WRONG, all, nameOf, when } from './text.js';
+import { WRONG, all, nameOf, those, when } from './text.js';
 import { filter, isWithin, only } from './view.js';
 
 const ORDER = [
@@ -106,9 +106,9 @@ function drawRows(now) {
 
 // How many there are of each state, and in the bar of a phone how many of them are wrong.
 function tally(area, list, states) {
-  const count = (wanted) => list.filter(({ state }) => state === wanted).length;
   const wrong = list.filter(({ state, seen }) => !seen && WRONG.test(state)).length;
-  const words = states.map((state) => count(state) && `${count(state)} ${state.replace('warn', 'not well')}`);
+  const words = states.map((state) =>
+    those(list, state).length && `${those(list, state).length} ${state.replace('warn', 'not well')}`);
   write(find(`.${area} .title p`), all(...words).join(' · '));
   write(find(`nav [value=${area}] b`), String(wrong || ''));
 }

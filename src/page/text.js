@@ -26,6 +26,9 @@ export const plain = (status) => status.replace(ACKNOWLEDGED, '');
 // What is in the headline until somebody has acknowledged it.
 export const WRONG = /bad|warn|down|late|failed/;
 
+// Those of `list` that are in the state `wanted`.
+export const those = (list, wanted) => list.filter(({ state }) => state === wanted);
+
 export const all = (...words) => words.filter(Boolean);
 
 export const nameOf = ({ channel, key }) => all(channel, key).join('/');
