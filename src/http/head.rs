@@ -98,7 +98,7 @@ impl Pending {
         };
         let (method, target) = (head.method.unwrap_or(""), head.path.unwrap_or(""));
         let (headers, http11) = (&*head.headers, head.version == Some(1));
-        let path = path_of(method, target);
+        let path = check_method(method).and_then(|()| path_of(method, target));
         let (url, limit) = path.as_ref().map_or(("", BodyLimit::whole(0)), |path| (path, most_body(path)));
         let checked = path.and_then(|_| {
             check_hosts(headers, http11)?;
@@ -205,13 +205,16 @@ fn malformed(bytes: &[u8], error: Grammar) -> Refusal {
     }
 }
 
+fn check_method(method: &str) -> Result<(), Refusal> {
+    if METHODS.contains(&method) {
+        return Ok(());
+    }
+    Err(Refusal::new(501, format!("{} is no method that is known here; send GET or POST", shown(method))))
+}
+
 /// The path and query of a target, which is a path, an absolute URL (`http://host:4000/say` is `/say`), or `*` for
 /// OPTIONS (RFC 9112 section 3.2).
 fn path_of<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
-    if !METHODS.contains(&method) {
-        let line = format!("{} is no method that is known here; send GET or POST", shown(method));
-        return Err(Refusal::new(501, line));
-    }
     if target.len() > URL_LIMIT {
         return Err(url_too_long());
     }
