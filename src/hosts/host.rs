@@ -192,7 +192,7 @@ impl Host {
         let said = waiting.unwrap_or(self.state);
         let state = State::by(beat, said);
         let took = self.begun.filter(|_| !beat.begins).map(|begun| now.saturating_duration_since(begun));
-        // A run that begins tells nothing of the failure before it.
+        // The beat that begins a run gives no reason. The failure before it still stands, with its own.
         let reason = figure(&beat.figures, REASON).or_else(|| self.reason().filter(|_| beat.begins));
         let why = beat.failure.as_deref().or_else(|| reason?.lines().last()).filter(|why| !why.is_empty());
         let why = why.map_or(String::new(), |why| format!(": {why}"));
