@@ -198,14 +198,16 @@ fn json_comes_in_forms_as_text_and_broken() {
     check("/hook/json", json, "\u{feff}{\"text\":\"\\ud83d!\",\"text\":\"\\ud83d?\"}", "\u{fffd}?");
     check("/hook/json?message=it+came", json, "", "it came");
     check("/hook/json?message={n}&name={who.*}", json, r#"{"n":100,"who":["a","b"]}"#, "a, b 100");
+    check("/hook/json?message=%7B%7D+it+is", json, "\"ready\"", "ready it is");
+    check("/hook/json?message=%7B%7D", "application/json; charset=utf-8", " -1.50", "-1.5");
     let broken =
         "A delivery to /hook/json could not be read: it is no JSON (EOF while parsing a value at line 1 column 5)";
     check("/hook/json", json, "{\"a\":", broken);
     let refused =
         "A delivery to /hook/json could not be read: \"a b\" is no event name; send 1 to 64 of A-Z a-z 0-9 _ . -";
     check("/hook/json?event=a+b", json, r#"{"text":"x"}"#, refused);
-    for ignored in ["{}", "[]", "{\"a\":{\"b\":null}}", ""] {
-        post(&server, "/hook/json", &[], ignored.as_bytes());
+    for ignored in ["{}", "[]", "{\"a\":{\"b\":null}}", "true", "\"text\"", "null", ""] {
+        post(&server, "/hook/json", &["Content-Type: application/json"], ignored.as_bytes());
     }
     check("/hook/json", json, r#"{"text":"next"}"#, "next");
 }

@@ -182,15 +182,16 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 }
 
 /// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it; other forms
-/// and plain text become an object. A body that looks like JSON counts as JSON whatever its type, because `curl -d
-/// @FILE` calls everything a form.
+/// and plain text become an object. A body that looks like an object or an array counts as JSON whatever its type,
+/// because `curl -d @FILE` calls everything a form.
 ///
 /// # Errors
 /// The reason why the payload cannot be read.
 fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, String> {
     let text = form::without_lone_surrogates(&String::from_utf8_lossy(body));
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    if text.is_empty() || text.starts_with(['{', '[']) {
+    let is_json = content_type.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+    if is_json || text.is_empty() || text.starts_with(['{', '[']) {
         return parse(text, is_cut);
     }
     let pairs = form::body_pairs(content_type, body).map_err(|refusal| refusal.line)?;

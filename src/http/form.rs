@@ -248,14 +248,14 @@ fn multipart(body: &[u8], boundary: &[u8]) -> Result<Pairs, Refusal> {
     let first = body.strip_prefix(&delimiter[2..]).or_else(|| split(body, &delimiter).map(|(_, rest)| rest));
     let mut rest = first.ok_or_else(malformed)?;
     while !rest.starts_with(b"--") {
-        let (padding, part) = split(rest, b"\r\n").ok_or_else(malformed)?;
+        // A part may have no headers: its blank line follows at once.
+        let (head, part) = split(rest, b"\r\n\r\n").ok_or_else(malformed)?;
+        let (padding, headers) = split(head, b"\r\n").unwrap_or((head, b""));
         if !padding.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
             return Err(malformed());
         }
-        // A part may have no headers; its blank line follows at once.
-        let (head, part) = split(part, b"\r\n\r\n").ok_or_else(malformed)?;
         let (content, following) = split(part, &delimiter).ok_or_else(malformed)?;
-        if let Some(name) = part_name(&String::from_utf8_lossy(head)) {
+        if let Some(name) = part_name(&String::from_utf8_lossy(headers)) {
             pairs.push((name, String::from_utf8_lossy(content).into_owned()));
         }
         rest = following;

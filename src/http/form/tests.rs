@@ -104,6 +104,11 @@ fn a_multipart_form_is_read_as_browsers_and_curl_write_it() {
         let other = format!("------x\r\nContent-Disposition: {head}\r\n\r\nv\r\n");
         check("", form, other + &part("message", "Hi") + "------x--", "|Hi|message|");
     }
+    // So is one without headers, wherever it stands.
+    let bare = "------x \t\r\n\r\nof nobody\r\n";
+    for body in [bare.to_owned() + &part("message", "Hi"), part("message", "Hi") + bare] {
+        check("", form, body + "------x--", "|Hi|message|");
+    }
 }
 
 #[test]
