@@ -125,6 +125,16 @@ fn when_threads_run_out_the_server_goes_on() {
     let as_nobody = "exec setpriv --reuid=65534 --regid=65534 --clear-groups";
     command.args(["-c", &format!("ulimit -u 12 && {as_nobody} {} --bind 127.0.0.1:0", copy.display())]);
     let server = Server::start_command(command);
+    let ask = |accept: &str| server.try_listen("/listen", &[&format!("Accept: {accept}")]);
+    let (mut listeners, mut told) = (vec![], vec![]);
+    for accept in ["text/event-stream", "application/json"] {
+        told.push(std::iter::repeat_with(|| ask(accept)).find_map(|asked| asked.map(|one| listeners.push(one)).err()));
+    }
+    let [event_source, json] = [0, 1].map(|place| told[place].as_ref().unwrap());
+    assert!(event_source.body.starts_with(": no thread is left; try again in a moment\nretry: "), "{event_source:?}");
+    assert_eq!((event_source.status, json.status), (200, 503));
+    assert_eq!(json.body, "{\"error\":\"no thread is left; try again in a moment\"}\n");
+    drop(listeners);
     outlast_a_crowd(&server);
     server.wait_for_log("cannot start a thread"); // the limit was hit
     drop(server);

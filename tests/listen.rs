@@ -184,7 +184,10 @@ fn when_full_an_event_source_is_told_to_come_back_and_others_get_503() {
     assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("5")));
     assert_eq!(refused.body, "aloud: as many listen as may; try again in a moment\n");
     let refused = server.try_listen("/listen", &["Accept: text/event-stream"]).err().unwrap();
-    let retry = refused.body.strip_prefix(": full\nretry: ").and_then(|rest| rest.strip_suffix("\n"));
+    let retry = refused
+        .body
+        .strip_prefix(": as many listen as may; try again in a moment\nretry: ")
+        .and_then(|rest| rest.strip_suffix("\n"));
     let retry = retry.and_then(|retry| retry.parse::<u32>().ok());
     assert!(refused.status == 200 && retry.is_some_and(|retry| (2500..7500).contains(&retry)), "{refused:?}");
     server.wait_for_log("as many listen as may");

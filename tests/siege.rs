@@ -121,6 +121,11 @@ fn one_address_gets_so_many_connections_and_is_told_when_it_wants_more() {
         assert_eq!((answer.body.as_str(), answer.header("Connection")), (line, Some("close")));
     }
     wait_until("those who were refused are gone", || server.descriptors() == with_five);
+    let event_source = server.request("GET", "/listen", &["Accept: text/event-stream"], b"");
+    let told = ": 5 connections come from your address, as many as may; close some\nretry: ";
+    assert_eq!((event_source.status, event_source.body.starts_with(told)), (200, true), "{event_source:?}");
+    let json = server.request("POST", "/say", &["Accept: application/json"], b"one too many").body;
+    assert!(json.starts_with("{\"error\":\"5 connections"), "{json}");
     server.wait_for_log("turned 127.0.0.1 away: 5 connections come from there, as many as may; if it is a proxy, name it with --trust-proxy\n");
     drop(listeners.pop());
     wait_until("there is room again", || server.request("POST", "/say", &[], b"heard").status == 200);

@@ -28,30 +28,30 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);
     let claim = ask.since.and_then(|_| claim_replay());
     if claim.is_none() && ask.since.is_some() {
-        return turn_away(exchange, no_memory(), "full", ask.format);
+        return Err(no_memory());
     }
-    if let Err(refused) = exchange.hub.join(ask.wants, ask.since, recipient.letterbox()) {
-        if refused != Refused::Full {
-            return turn_away(exchange, refused.into(), "stopping", ask.format);
+    exchange.hub.join(ask.wants, ask.since, recipient.letterbox()).inspect_err(|refused| {
+        if *refused == Refused::Full {
+            journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
         }
-        journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
-        return turn_away(exchange, refused.into(), "full", ask.format);
-    }
+    })?;
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     Ok(After::Listen(Box::new(Listener::new(recipient, socket, peer, claim)))) // from here on only the pen's holder writes
 }
 
-/// An `EventSource` gives up for good on any status but 200 (WHATWG HTML section 9.2.3), so it gets a 200 that tells it
-/// to come back later; everyone else gets a 503.
-fn turn_away(exchange: &mut Exchange<'_>, refusal: Refusal, why: &str, format: Format) -> Result<After, Refusal> {
-    if format != Format::Sse {
-        return Err(refusal);
-    }
-    exchange.hub.counters().refused(503); // also if an EventSource gets a 200
-    let body = format!(": {why}\nretry: {}\n", frame::retry_ms(TURNED_AWAY_RETRY_MS));
+/// Whether a request to `/listen` asks for server-sent events.
+pub fn wants_events(exchange: &Exchange<'_>) -> bool {
+    exchange.request.method == "GET" && Ask::read(exchange, "").is_ok_and(|ask| ask.format == Format::Sse)
+}
+
+/// Tells an `EventSource` that is refused to come back later. It gives up for good on any status but 200 (WHATWG HTML
+/// section 9.2.3).
+pub fn turn_away(exchange: &mut Exchange<'_>, refusal: &Refusal) -> After {
+    exchange.hub.counters().refused(refusal.status);
+    let body = format!(": {}\nretry: {}\n", refusal.line, frame::retry_ms(TURNED_AWAY_RETRY_MS));
     exchange.request.closes = true;
-    Ok(exchange.answer(Answer::new(200, EVENT_STREAM, body)))
+    exchange.answer(Answer::new(200, EVENT_STREAM, body))
 }
 
 /// Claims the memory that a slow client holds while it is sent earlier messages; `None` if the budget is used up.

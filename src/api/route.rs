@@ -135,7 +135,17 @@ impl Route<'_> {
 impl Service {
     /// Answers one request.
     pub fn answer(&self, exchange: &mut Exchange<'_>) -> After {
-        self.take(exchange).unwrap_or_else(|refusal| exchange.refuse(&refusal))
+        self.take(exchange).unwrap_or_else(|refusal| self.refuse(exchange, &refusal))
+    }
+
+    /// Refuses a request. An `EventSource` that may succeed later is told so in its own way.
+    pub fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &Refusal) -> After {
+        let path = exchange.request.url.split('?').next().unwrap_or("");
+        let listens = matches!(Route::of(path), Ok(Route::Listen(_)));
+        if refusal.status == 503 && listens && listen::wants_events(exchange) {
+            return listen::turn_away(exchange, refusal);
+        }
+        exchange.refuse(refusal)
     }
 
     fn take(&self, exchange: &mut Exchange<'_>) -> Result<After, Refusal> {

@@ -61,12 +61,12 @@ impl Server {
                 Polled::Refused(refusal) => return self.refuse(connection, &refusal, None),
                 Polled::Whole(request) => request,
             };
-            if let Err(refusal) = self.note_client(slot, &request) {
+            if let Err(refusal) = self.note_client(slot, &mut connection.is_beyond_share, &request) {
                 return self.refuse(connection, &refusal, Some(request));
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
-            let after = if begun && !slot.socket.takes_more() {
-                After::AnswerAtLength(Box::new(request))
+            let (after, request) = if begun && !slot.socket.takes_more() {
+                (After::AnswerAtLength(Box::new(request)), Request::default())
             } else {
                 self.answer(slot, request, false)
             };
@@ -74,23 +74,24 @@ impl Server {
             // The end of a connection is told once. The thread that has heard of it has to look again.
             let may_have_come = connection.gate.may_hold_more() || slot.socket.has_peer_left();
             if !may_have_come || !matches!(after, After::KeepAlive) {
-                return self.settle(slot, connection, after);
+                return self.settle(slot, connection, after, request);
             }
         }
     }
 
-    /// Does what comes after an answer. Returns the connection and the event that it waits for; `None` if it has ended
-    /// or has gone elsewhere.
+    /// Does what comes after an answer. `request` is what is left of the request that was answered. Returns the
+    /// connection and the event that it waits for; `None` if it has ended or has gone elsewhere.
     fn settle(
         self: &Arc<Server>,
         slot: &Arc<Slot>,
         connection: Connection,
         after: After,
+        request: Request,
     ) -> Option<(Connection, Awaited)> {
         match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
-            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(slot, connection, after),
+            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(slot, connection, after, request),
             After::HandIn(hand_in) => {
                 self.hand_in(slot, connection, *hand_in);
                 None
@@ -136,12 +137,13 @@ impl Server {
         self.go_on(&slot, connection, after);
     }
 
-    /// Answers a request. A `patient` thread serves this client alone, and may wait for it.
+    /// Answers a request. A `patient` thread serves this client alone, and may wait for it. Returns what is left of the
+    /// request too.
     #[inline(never)] // for the reason given at `go_on`
-    fn answer(&self, slot: &Slot, request: Request, patient: bool) -> After {
+    fn answer(&self, slot: &Slot, request: Request, patient: bool) -> (After, Request) {
         let mut exchange = self.service.exchange(request, &slot.socket);
         exchange.patient = patient;
-        self.service.answer(&mut exchange)
+        (self.service.answer(&mut exchange), exchange.request)
     }
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
@@ -151,6 +153,7 @@ impl Server {
         slot: &Arc<Slot>,
         connection: Connection,
         after: After,
+        request: Request,
     ) -> Option<(Connection, Awaited)> {
         let (server, of_thread) = (self.clone(), slot.clone());
         let listens = matches!(after, After::Listen(_));
@@ -176,7 +179,7 @@ impl Server {
             // If a speaker has begun the stream already, no refusal can be sent.
             After::Listen(listener) if !listener.give_up(&self.service.hub) => return self.close_in_stages(connection),
             After::AnswerAtLength(request) => *request,
-            _ => Request::default(),
+            _ => request,
         };
         self.refuse(connection, &Refusal::busy("no thread is left"), Some(request))
     }
@@ -184,7 +187,7 @@ impl Server {
     /// The life of a thread that serves one conversation.
     fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, mut after: After) {
         if let After::AnswerAtLength(request) = after {
-            after = self.answer(slot, *request, true);
+            after = self.answer(slot, *request, true).0;
         }
         if let After::Listen(mut listener) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
@@ -196,7 +199,7 @@ impl Server {
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
     fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
-        if let Some((connection, awaited)) = self.settle(slot, connection, after) {
+        if let Some((connection, awaited)) = self.settle(slot, connection, after, Request::default()) {
             self.serve(slot, (connection, awaited, Instant::now()));
         }
     }
@@ -221,7 +224,8 @@ impl Server {
         let request = request.unwrap_or_else(|| connection.gate.intake.take_refused());
         let (_, send) = refusal.line.rsplit_once("; ").unwrap_or_default();
         log::debug!("{} is refused with {}: {send}", connection.socket.peer(), refusal.status);
-        self.service.exchange(Request { closes: true, ..request }, &connection.socket).refuse(refusal);
+        let mut exchange = self.service.exchange(Request { closes: true, ..request }, &connection.socket);
+        self.service.refuse(&mut exchange, refusal);
         self.close_in_stages(connection)
     }
 

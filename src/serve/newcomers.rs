@@ -1,6 +1,7 @@
 //! Newcomers: accepting connections, making room for them, and each client's share of it.
 
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -60,7 +61,8 @@ impl Server {
         }
     }
 
-    /// Takes in a new connection: counts it, parks it and has it watched.
+    /// Takes in a new connection: counts it, parks it and has it watched. A client that has its share already is refused
+    /// when its request tells how it reads a refusal.
     fn take_in(self: &Arc<Server>, socket: Arc<Socket>) {
         if self.service.config.trust_proxy.trust(socket.peer_address()) {
             socket.note_client(None); // its first request names it
@@ -68,24 +70,19 @@ impl Server {
         let slot = Arc::new(Slot::new(socket.clone()));
         self.connections().insert(slot.clone());
         self.counters().connections.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { server: self.clone(), gate: Gate::default(), socket: socket.clone() };
-        let taken_in = match self.check_share(&slot) {
-            Ok(()) => Some((connection, Awaited::Request(Stage::Idle))),
-            Err(refusal) => self.refuse(connection, &refusal, None),
-        };
-        let Some((connection, awaited)) = taken_in else { return };
-        slot.park((connection, awaited, Instant::now()));
+        let is_beyond_share = self.most_beyond_share(&slot).is_some();
+        let connection =
+            Connection { server: self.clone(), gate: Gate::default(), socket: socket.clone(), is_beyond_share };
+        slot.park((connection, Awaited::Request(Stage::Idle), Instant::now()));
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
         }
     }
 
-    /// Closes silent connections of the client of `slot` if it holds more than its share with this one.
-    ///
-    /// # Errors
-    /// 503 if that is not enough.
-    fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
-        let Some(client) = slot.socket.client() else { return Ok(()) };
+    /// Closes silent connections of the client of `slot` if it holds more than its share with this one. If that is not
+    /// enough, returns the most that it may hold.
+    fn most_beyond_share(&self, slot: &Slot) -> Option<usize> {
+        let client = slot.socket.client()?;
         let most = match self.service.config.max_per_address {
             Some(most) => most,
             None if client.is_loopback() => usize::MAX,
@@ -97,9 +94,15 @@ impl Server {
             let all = self.connections().all();
             longest_silent(all, Some(slot)).iter().for_each(|slot| drop(slot.take()));
         }
-        if self.connections().held_with(slot) <= most {
-            return Ok(());
-        }
+        (self.connections().held_with(slot) > most).then_some(most)
+    }
+
+    /// Checks that the client of `slot` has no more than its share.
+    ///
+    /// # Errors
+    /// 503.
+    fn check_share(&self, slot: &Slot) -> Result<(), Refusal> {
+        let (Some(client), Some(most)) = (slot.socket.client(), self.most_beyond_share(slot)) else { return Ok(()) };
         let is_peer = slot.socket.peer_address() == Some(client);
         let hint = if is_peer { "; if it is a proxy, name it with --trust-proxy" } else { "" };
         journal::FULL
@@ -109,21 +112,21 @@ impl Server {
     }
 
     /// Notes the client that a trusted proxy's `request` names: the connection counts for it from now on. If it names
-    /// none, the connection counts for the proxy.
+    /// none, the connection counts for the proxy. Then, or if its client had more than its share when it came
+    /// (`is_beyond`), the share is checked.
     ///
     /// # Errors
     /// 503 if the client has as many connections as may be.
-    pub(super) fn note_client(&self, slot: &Slot, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn note_client(&self, slot: &Slot, is_beyond: &mut bool, request: &Request) -> Result<(), Refusal> {
         let (proxies, peer) = (&self.service.config.trust_proxy, slot.socket.peer_address());
-        if !proxies.trust(peer) {
-            return Ok(());
+        if proxies.trust(peer) {
+            let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
+            if client != slot.socket.client() {
+                self.connections().note_client(slot, client);
+                *is_beyond = true;
+            }
         }
-        let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
-        if client == slot.socket.client() {
-            return Ok(());
-        }
-        self.connections().note_client(slot, client);
-        self.check_share(slot)
+        if mem::take(is_beyond) { self.check_share(slot) } else { Ok(()) }
     }
 }
 

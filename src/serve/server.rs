@@ -54,6 +54,8 @@ pub struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) gate: Gate,
     pub(super) socket: Arc<Socket>,
+    /// Whether its client had more than its share when it came.
+    pub(super) is_beyond_share: bool,
 }
 
 /// A conversation that has waited for its message to be kept. The result has come.
