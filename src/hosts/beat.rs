@@ -110,7 +110,7 @@ impl Beat {
     /// Notes whether the host has failed, and why.
     fn judge(&mut self, fails: bool) {
         let figure = |key: &str| figure(&self.figures, key);
-        let exit = figure("exit").filter(|exit| exit.parse() != Ok(0)).map(|exit| format!("exit {exit}"));
+        let exit = figure("exit").filter(|exit| exit.parse() != Ok(0.0)).map(|exit| format!("exit {exit}"));
         let status = figure("status").filter(|status| standing(status) == BAD);
         if self.begins || !(fails || exit.is_some() || status.is_some()) {
             return;
@@ -138,7 +138,7 @@ impl Beat {
                 RUN => beat.begins = true,
                 "every" if positive(&value).is_some() => beat.every = seconds(EVERY_FLOOR),
                 "grace" if positive(&value).is_some() => beat.grace = seconds(GRACE_FLOOR),
-                "exit" if value.parse::<i64>().is_err() => beat.complaint = left_out("a whole number"),
+                "exit" if value.parse::<f64>().is_err() => beat.complaint = left_out("a number"),
                 name if NUMBERS.contains(&name) => match number {
                     Some(number) => beat.figures.push((key, plain(&value, number))),
                     None => beat.complaint = left_out("a number from 0 to 1e18"),
@@ -261,7 +261,7 @@ mod tests {
         for (sent, rule) in [
             ("disk_above=full", "a number from 0 to 1e18"),
             ("disk_total=1e308", "a number from 0 to 1e18"),
-            ("exit=x", "a whole number"),
+            ("exit=x", "a number"),
         ] {
             let (key, value) = sent.split_once('=').unwrap();
             check(sent, "", "state=up every=30", Some(&format!("{key}=\"{value}\" is left out; send {rule}")));

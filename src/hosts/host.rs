@@ -341,6 +341,7 @@ mod tests {
             ],
         );
         check(&[(0, Beats("exit=1"))], &["0: web1 has failed: exit 1"]);
+        check(&[(0, Beats("exit=0.0")), (9, Beats("exit=1.0"))], &["0: web1 is up", "9: web1 has failed: exit 1.0"]);
         check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
     }
 
