@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only if the manager has let its queue
 /// fill up.
 pub fn tell(state: &str) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
     if let Err(error) = send(name.as_bytes(), state) {
         log::warn!("cannot tell the service manager {state} ({error})");
     }
