@@ -360,6 +360,7 @@ fn redis_that_hangs_for_ten_seconds_costs_no_listener_and_no_message_and_who_wai
         assert!(threads < 50, "{threads} threads for a hundred who wait");
         waiting.iter_mut().for_each(|connection| assert_eq!(Answer::read(connection, false).status, 503));
         assert!(asked.elapsed() < FIRST_REFUSALS, "the first refusals come after {:?}", asked.elapsed());
+        server.wait_for_log("Redis does not take messages (it does not answer)");
     };
     redis_goes_away_and_comes_back(&mut redis, hang, |redis| redis.signal("CONT"));
 }

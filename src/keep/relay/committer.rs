@@ -8,7 +8,7 @@ use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd
 use crate::clock::now_micros;
 use crate::journal;
 use crate::keep::relay::entry::{ADD, hexadecimal};
-use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting, connect};
+use crate::keep::relay::{BLOCK, LIMIT, Relay, Waiting, connect, why};
 use crate::room::commit_queue::{Committer, Pending};
 use crate::room::{Digest, Hub, Message, Receipt, Refused};
 use crate::sync::lock;
@@ -36,7 +36,7 @@ impl Relay {
                 commit_queue.note(sent.is_ok());
             }
             if let Err(error) = sent {
-                journal::KEEPING.warn(format_args!("Redis does not take messages ({error}); they are refused"));
+                journal::KEEPING.warn(format_args!("Redis does not take messages ({}); they are refused", why(&error)));
             }
         }
         self.all_sent.store(true, Ordering::SeqCst);

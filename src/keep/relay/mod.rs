@@ -244,6 +244,11 @@ fn forgotten(said: &[Entry]) -> u64 {
     forgotten
 }
 
+/// Why a Redis that was in use is not, for the log.
+fn why(error: &RedisError) -> String {
+    if error.is_timeout() { "it does not answer".to_owned() } else { error.to_string() }
+}
+
 /// The line for a Redis that cannot be used.
 fn cannot(error: RedisError) -> String {
     let text = error.to_string();

@@ -9,7 +9,7 @@ use redis::{Connection, Pipeline, RedisResult, cmd};
 
 use crate::journal;
 use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, SAID, THINGS, Told, entries, things};
-use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect};
+use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect, why};
 use crate::room::{Hub, Receipt, Refused};
 use crate::sync::lock;
 
@@ -28,7 +28,8 @@ impl Relay {
             self.answer_all(|_, _, _| true, |id| Ok(Receipt { id, listeners: 0 }));
             let Err(error) = gone else { return };
             if was_connected {
-                journal::KEEPING.warn(format_args!("Redis is away ({error}); listeners stay, speakers are refused"));
+                journal::KEEPING
+                    .warn(format_args!("Redis is away ({}); listeners stay, speakers are refused", why(&error)));
             }
             if self.is_over(hub) {
                 return;
