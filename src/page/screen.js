@@ -98,7 +98,7 @@ function drawRows(now) {
   const runs = lists.runs.filter(isWithin);
   find('.numbers').classList.toggle('quiet', !lists.things.length && !only.includes('numbers'));
   [runs, lists.hosts, things].forEach((list, place) => areas[place].show(list, now));
-  tally('pipelines', runs, ['running', 'failed']);
+  tally('pipelines', runs, ['running', 'warn', 'failed']);
   tally('hosts', lists.hosts, ['up', 'late', 'failed', 'down']);
   tally('numbers', things, ['warn', 'bad']);
   write(find('#clock'), when(Date.now()));

@@ -173,7 +173,7 @@ const scenarios = {
     const run = { event: 'ci', name: 'group/app', forge: 'gitlab', project: 'group/app', ref: 'main', who: 'Ana', id: 123, url: 'https://example.org/1' };
     const row = async (status, also = {}) => {
       await say(url, { ...run, message: `Pipeline #123 of main by Ana: ${status}`, status, ...also });
-      const state = { success: 'passed', pending: 'queued' }[status] ?? status;
+      const state = { success: 'passed', pending: 'queued', degraded: 'warn' }[status] ?? status;
       await page.until(`the row is ${state}`, `${ROWS('pipelines')}[0]?.classList.contains("${state}")`);
       const rows = await page.evaluate(`${ROWS('pipelines')}.map((row) => row.innerText)`);
       assert.equal(rows.length, 1, `one row that changes: ${rows}`);
@@ -184,6 +184,8 @@ const scenarios = {
     await page.until('it ticks', `/[1-9] s/.test(${ROWS('pipelines')}[0].innerText)`);
     assert.match(await row('failed', { duration: 123 }), /2 min 3 s/);
     assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'Failed: group/app main.');
+    await row('degraded');
+    await page.until('it is counted', 'document.querySelector(".pipelines .title p").textContent === "1 not well"');
     await row('running');
     assert.match(await row('success', { duration: '47.4' }), /success by Ana, #123[\s\S]*47 s/);
     assert.equal(await page.evaluate('document.querySelector("#headline").textContent'), 'All is well.');
