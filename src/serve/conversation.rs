@@ -31,10 +31,8 @@ impl Server {
         loop {
             let (connection, awaited, since) = parked;
             let served = match awaited {
-                Awaited::Request(_) => self.serve_requests(slot, connection),
-                Awaited::Goodbye(bytes) => {
-                    throw_away(&connection, bytes).map(|left| (connection, Awaited::Goodbye(left)))
-                }
+                Awaited::Request(_) => self.serve_requests(connection),
+                Awaited::Goodbye(bytes) => throw_away(connection, bytes),
             };
             let Some((connection, awaits)) = served else { return };
             // Bytes that are thrown away give the client no more time.
@@ -47,21 +45,18 @@ impl Server {
 
     /// Answers the requests that the gate lets through. Returns the connection and the event that it waits for; `None`
     /// if it has ended or has gone elsewhere.
-    fn serve_requests(
-        self: &Arc<Server>,
-        slot: &Arc<Slot>,
-        mut connection: Connection,
-    ) -> Option<(Connection, Awaited)> {
+    fn serve_requests(self: &Arc<Server>, mut connection: Connection) -> Option<(Connection, Awaited)> {
+        let Connection { gate, slot, is_beyond_share, .. } = &mut connection;
         let most_body = |path: &str| route::most_body(path, &self.service.config);
-        let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
+        let mut begun = gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
-            let request = match connection.gate.poll(&slot.socket, &most_body) {
+            let request = match gate.poll(&slot.socket, &most_body) {
                 Polled::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Polled::Ended => return None,
                 Polled::Refused(refusal) => return self.refuse(connection, &refusal, None),
                 Polled::Whole(request) => request,
             };
-            if let Err(refusal) = self.note_client(slot, &mut connection.is_beyond_share, &request) {
+            if let Err(refusal) = self.note_client(slot, is_beyond_share, &request) {
                 return self.refuse(connection, &refusal, Some(request));
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
@@ -72,9 +67,9 @@ impl Server {
             };
             begun = true;
             // The end of a connection is told once. The thread that has heard of it has to look again.
-            let may_have_come = connection.gate.may_hold_more() || slot.socket.has_peer_left();
+            let may_have_come = gate.may_hold_more() || slot.socket.has_peer_left();
             if !may_have_come || !matches!(after, After::KeepAlive) {
-                return self.settle(slot, connection, after, request);
+                return self.settle(connection, after, request);
             }
         }
     }
@@ -83,7 +78,6 @@ impl Server {
     /// connection and the event that it waits for; `None` if it has ended or has gone elsewhere.
     fn settle(
         self: &Arc<Server>,
-        slot: &Arc<Slot>,
         connection: Connection,
         after: After,
         request: Request,
@@ -91,9 +85,9 @@ impl Server {
         match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
-            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(slot, connection, after, request),
+            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(connection, after, request),
             After::HandIn(hand_in) => {
-                self.hand_in(slot, connection, *hand_in);
+                self.hand_in(connection, *hand_in);
                 None
             }
         }
@@ -102,19 +96,18 @@ impl Server {
     /// Hands a message in at the commit queue. Its connection waits there without a thread. When the message is kept, a
     /// waiting thread is called to answer. The committer does not answer itself, because it has the next messages to
     /// keep. When the hub is closed, it does: no new messages come then, and the waiting threads may have ended.
-    fn hand_in(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, hand_in: HandIn) {
-        let (server, slot) = (self.clone(), slot.clone());
+    fn hand_in(self: &Arc<Server>, connection: Connection, hand_in: HandIn) {
+        let server = self.clone();
         let HandIn { message, once, request, answering } = hand_in;
         let then = move |said| {
-            let of_thread = server.clone();
             let mut kept = lock(&server.kept);
-            kept.push(Kept { slot, connection, request, answering, said });
+            kept.push(Kept { connection, request, answering, said });
             let is_first = kept.len() == 1;
             drop(kept);
-            if of_thread.service.hub.is_closed() {
-                of_thread.answer_kept();
+            if server.service.hub.is_closed() {
+                server.answer_kept();
             } else if is_first {
-                of_thread.watch.call();
+                server.watch.call();
             }
         };
         self.service.hub.publish_then(message, once, Box::new(then));
@@ -132,9 +125,9 @@ impl Server {
     }
 
     fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
-        let Kept { slot, connection, request, answering, said } = kept;
-        let after = self.service.exchange(request, &slot.socket).tell(said, answering);
-        self.go_on(&slot, connection, after);
+        let Kept { connection, request, answering, said } = kept;
+        let after = self.service.exchange(request, &connection.slot.socket).tell(said, answering);
+        self.go_on(connection, after);
     }
 
     /// Answers a request. A `patient` thread serves this client alone, and may wait for it. Returns what is left of the
@@ -150,12 +143,11 @@ impl Server {
     /// Returns the connection if it has to wait for something then.
     fn on_its_own_thread(
         self: &Arc<Server>,
-        slot: &Arc<Slot>,
         connection: Connection,
         after: After,
         request: Request,
     ) -> Option<(Connection, Awaited)> {
-        let (server, of_thread) = (self.clone(), slot.clone());
+        let server = self.clone();
         let listens = matches!(after, After::Listen(_));
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
@@ -164,7 +156,7 @@ impl Server {
             let given = lock(&taken).take();
             drop(taken);
             if let Some((connection, after)) = given {
-                server.converse(&of_thread, connection, after);
+                server.converse(connection, after);
             }
         };
         let started = if listens {
@@ -185,22 +177,22 @@ impl Server {
     }
 
     /// The life of a thread that serves one conversation.
-    fn converse(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, mut after: After) {
+    fn converse(self: &Arc<Server>, connection: Connection, mut after: After) {
         if let After::AnswerAtLength(request) = after {
-            after = self.answer(slot, *request, true).0;
+            after = self.answer(&connection.slot, *request, true).0;
         }
         if let After::Listen(mut listener) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
             after = After::Close; // and no listener's pen writes any more
         }
-        self.go_on(slot, connection, after);
+        self.go_on(connection, after);
     }
 
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
-    fn go_on(self: &Arc<Server>, slot: &Arc<Slot>, connection: Connection, after: After) {
-        if let Some((connection, awaited)) = self.settle(slot, connection, after, Request::default()) {
-            self.serve(slot, (connection, awaited, Instant::now()));
+    fn go_on(self: &Arc<Server>, connection: Connection, after: After) {
+        if let Some((connection, awaited)) = self.settle(connection, after, Request::default()) {
+            self.serve(&connection.slot.clone(), (connection, awaited, Instant::now()));
         }
     }
 
@@ -223,15 +215,15 @@ impl Server {
     ) -> Option<(Connection, Awaited)> {
         let request = request.unwrap_or_else(|| connection.gate.intake.take_refused());
         let (_, send) = refusal.line.rsplit_once("; ").unwrap_or_default();
-        log::debug!("{} is refused with {}: {send}", connection.socket.peer(), refusal.status);
-        let mut exchange = self.service.exchange(Request { closes: true, ..request }, &connection.socket);
+        log::debug!("{} is refused with {}: {send}", connection.slot.socket.peer(), refusal.status);
+        let mut exchange = self.service.exchange(Request { closes: true, ..request }, &connection.slot.socket);
         self.service.refuse(&mut exchange, refusal);
         self.close_in_stages(connection)
     }
 
     /// Closes the connection after the last answer; in stages if the client may still be sending.
     fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
-        if connection.socket.unread().ok()? == 0 && !connection.gate.holds_more() {
+        if connection.slot.socket.unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
         }
         self.close_in_stages(connection)
@@ -240,9 +232,8 @@ impl Server {
     /// Closes our side first, and throws away for a moment what still comes (RFC 9112 section 9.6). If bytes come to a
     /// closed socket, the kernel resets the connection, and the client loses answers that it has not read.
     fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
-        connection.socket.finish_sending();
-        let left = throw_away(&connection, Awaited::GOODBYE_BYTES)?;
-        Some((connection, Awaited::Goodbye(left)))
+        connection.slot.socket.finish_sending();
+        throw_away(connection, Awaited::GOODBYE_BYTES)
     }
 
     /// Closes the connections that have waited too long.
@@ -261,14 +252,17 @@ impl Server {
     }
 }
 
-/// Throws away all that has come, at most `bytes`. Returns how many more bytes may come; `None` if no more may come.
-fn throw_away(connection: &Connection, mut bytes: usize) -> Option<usize> {
+/// Throws away all that has come, at most `bytes`. Returns the connection and how many more bytes may come; `None` if it
+/// has ended, because no more may come.
+fn throw_away(connection: Connection, mut bytes: usize) -> Option<(Connection, Awaited)> {
     let mut scrap = vec![];
     loop {
-        match connection.socket.receive(&mut scrap) {
+        match connection.slot.socket.receive(&mut scrap) {
             Ok(0) => return None,
             Ok(length) => bytes = bytes.checked_sub(length)?,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(bytes),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Some((connection, Awaited::Goodbye(bytes)));
+            }
             Err(_) => return None,
         }
         scrap.clear();
@@ -327,10 +321,9 @@ mod tests {
     }
 
     /// Takes the client's connection, as a thread that serves it does.
-    fn take_connection(pool: &Pool) -> (Arc<Slot>, Connection) {
+    fn take_connection(pool: &Pool) -> Connection {
         let slot = pool.server.connections().all().pop().unwrap();
-        let (connection, ..) = slot.take().unwrap();
-        (slot, connection)
+        slot.take().unwrap().0
     }
 
     fn with_store(name: &str) -> (Pool, TcpStream, std::path::PathBuf) {
@@ -357,15 +350,15 @@ mod tests {
     fn what_is_sent_ahead_into_the_stop_takes_no_more_stack_the_more_it_is() {
         const MANY: usize = 300;
         let (pool, mut client, file) = with_store("stack");
-        let (slot, connection) = take_connection(&pool);
+        let connection = take_connection(&pool);
         client.write_all(SAY.repeat(MANY).as_bytes()).unwrap();
-        while slot.socket.unread().unwrap() < SAY.len() * MANY {
+        while connection.slot.socket.unread().unwrap() < SAY.len() * MANY {
             thread::yield_now();
         }
         pool.server.service.hub.close();
         let server = pool.server.clone();
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
-        let thread = thread.spawn(move || server.go_on(&slot, connection, After::KeepAlive)).unwrap();
+        let thread = thread.spawn(move || server.go_on(connection, After::KeepAlive)).unwrap();
         hear(&mut client, "the server stops; try again in a moment\n");
         thread.join().unwrap();
         assert!(pool.stop(PATIENCE));

@@ -72,7 +72,7 @@ impl Server {
         self.counters().connections.fetch_add(1, Ordering::Relaxed);
         let is_beyond_share = self.most_beyond_share(&slot).is_some();
         let connection =
-            Connection { server: self.clone(), gate: Gate::default(), socket: socket.clone(), is_beyond_share };
+            Connection { server: self.clone(), gate: Gate::default(), slot: slot.clone(), is_beyond_share };
         slot.park((connection, Awaited::Request(Stage::Idle), Instant::now()));
         if self.watch.add(&socket).is_err() {
             drop(slot.take());

@@ -12,7 +12,6 @@ use crate::counters::Counters;
 use crate::http::{Request, exchange::Answering, gate::Gate};
 use crate::net::descriptors::Descriptors;
 use crate::net::listening::Listening;
-use crate::net::socket::Socket;
 use crate::net::watch::Watch;
 use crate::room::{Receipt, Refused};
 use crate::serve::connections;
@@ -53,14 +52,14 @@ pub struct Server {
 pub struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) gate: Gate,
-    pub(super) socket: Arc<Socket>,
+    /// Its place; the connection lies in it while it is parked.
+    pub(super) slot: Arc<Slot>,
     /// Whether its client had more than its share when it came.
     pub(super) is_beyond_share: bool,
 }
 
 /// A conversation that has waited for its message to be kept. The result has come.
 pub(super) struct Kept {
-    pub(super) slot: Arc<Slot>,
     pub(super) connection: Connection,
     pub(super) request: Request,
     pub(super) answering: Answering,
@@ -70,8 +69,8 @@ pub(super) struct Kept {
 impl Drop for Connection {
     fn drop(&mut self) {
         let server = &self.server;
-        server.connections().remove(self.socket.key());
-        server.descriptors().close(&self.socket);
+        server.connections().remove(self.slot.socket.key());
+        server.descriptors().close(&self.slot.socket);
         server.counters().connections.fetch_sub(1, Ordering::Relaxed);
         server.look_for_newcomers_again();
     }
