@@ -8,7 +8,7 @@ use std::iter;
 use std::mem;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tiny_http::StatusCode;
 
 use crate::clock;
@@ -97,11 +97,6 @@ impl<'a> Exchange<'a> {
         self.header("Accept").and_then(|ranges| accept::best(ranges, offers))
     }
 
-    /// Whether the client asks for JSON rather than text.
-    pub fn wants_json(&self) -> bool {
-        self.preferred(&["text/plain", "application/json"]) == Some(1)
-    }
-
     /// The client's name for the log.
     pub fn peer(&self) -> String {
         self.socket.peer()
@@ -150,7 +145,8 @@ impl<'a> Exchange<'a> {
 
     /// An answer as text, or as JSON if the client asks for that.
     pub fn text_or_json(&self, status: u16, text: impl Into<String>, json: impl FnOnce() -> Value) -> Answer {
-        if self.wants_json() { Answer::json(status, &json()) } else { Answer::new(status, TEXT, text) }
+        let is_json = self.preferred(&["text/plain", "application/json"]) == Some(1);
+        if is_json { Answer::json(status, &json()) } else { Answer::new(status, TEXT, text) }
     }
 
     /// Sends `answer`.
@@ -176,7 +172,10 @@ impl<'a> Exchange<'a> {
     /// Sends `refusal`, as one line of text or as JSON.
     pub fn refuse(&self, refusal: &Refusal) -> After {
         self.hub.counters().refused(refusal.status);
-        self.answer(refusal.answer(self.wants_json()))
+        let text = format!("aloud: {}\n", refusal.line);
+        let mut answer = self.text_or_json(refusal.status, text, || json!({ "error": refusal.line }));
+        answer.headers += &refusal.header;
+        self.answer(answer)
     }
 
     /// The head of a stream that goes on until one side hangs up. The caller sends the rest. If the client has already

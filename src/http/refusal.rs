@@ -1,6 +1,5 @@
 //! Why a request is refused, in one line.
 
-use crate::http::answer::{Answer, TEXT};
 use crate::room::Refused;
 use crate::text::shown;
 
@@ -15,7 +14,7 @@ pub struct Refusal {
     /// `WHAT is wrong; WHAT to send instead`, one line.
     pub line: String,
     /// One more header, such as `Allow` for 405, ended by a line break.
-    header: String,
+    pub(super) header: String,
 }
 
 impl Refusal {
@@ -47,17 +46,6 @@ impl Refusal {
     /// Adds a header to the refusal.
     pub fn with(self, name: &str, value: &str) -> Refusal {
         Refusal { header: format!("{name}: {value}\r\n"), ..self }
-    }
-
-    /// The answer that says it, as a line of text or as JSON.
-    pub fn answer(&self, json: bool) -> Answer {
-        let mut answer = if json {
-            Answer::json(self.status, &serde_json::json!({ "error": self.line }))
-        } else {
-            Answer::new(self.status, TEXT, format!("aloud: {}\n", self.line))
-        };
-        answer.headers += &self.header;
-        answer
     }
 }
 
