@@ -17,7 +17,7 @@ impl Server {
     /// Serves the connection of this `key`: something has come, or its peer has `left`.
     #[inline(never)] // inlined, its stack would lie under all that its caller calls
     pub(super) fn serve_arrival(self: &Arc<Server>, key: u64, left: bool) {
-        let Some(slot) = self.connections().get(key) else { return };
+        let Some(slot) = lock(&self.connections).get(key) else { return };
         if left {
             slot.socket.note_peer_left();
         }
@@ -238,7 +238,7 @@ impl Server {
 
     /// Closes the connections that have waited too long.
     pub(super) fn end_overdue(self: &Arc<Server>) {
-        let (now, all) = (Instant::now(), self.connections().all());
+        let (now, all) = (Instant::now(), lock(&self.connections).all());
         for slot in all {
             let Some((connection, awaited, _)) = slot.take_overdue(now, self.service.config.idle) else { continue };
             let ended = match awaited {
@@ -303,7 +303,7 @@ mod tests {
 
     /// Waits until the only connection is parked.
     fn wait_until_idle(server: &Server) {
-        while longest_silent(server.connections().all(), None).is_empty() {
+        while longest_silent(lock(&server.connections).all(), None).is_empty() {
             thread::yield_now();
         }
     }
@@ -322,7 +322,7 @@ mod tests {
 
     /// Takes the client's connection, as a thread that serves it does.
     fn take_connection(pool: &Pool) -> Connection {
-        let slot = pool.server.connections().all().pop().unwrap();
+        let slot = lock(&pool.server.connections).all().pop().unwrap();
         slot.take().unwrap().0
     }
 

@@ -12,6 +12,7 @@ use crate::journal;
 use crate::net::socket::Socket;
 use crate::serve::connections::{Awaited, longest_silent};
 use crate::serve::server::{Connection, Server, Slot};
+use crate::sync::lock;
 
 impl Server {
     /// Accepts connections until no client waits for that. One thread at a time does it: see `net/watch.rs`.
@@ -20,7 +21,7 @@ impl Server {
             if !self.make_room() {
                 return self.wait_for_room(format_args!("{} connections are open, as many as may", self.most_open));
             }
-            let accepted = self.descriptors().accept(&self.listening, &self.tls);
+            let accepted = lock(&self.descriptors).accept(&self.listening, &self.tls);
             match accepted {
                 Ok(Some(socket)) => self.take_in(socket),
                 Ok(None) => journal::ACCEPTING.warn("cannot tell a new connection's descriptor; closed it"),
@@ -36,7 +37,7 @@ impl Server {
     /// there is room.
     fn make_room(&self) -> bool {
         let all = {
-            let connections = self.connections();
+            let connections = lock(&self.connections);
             if connections.open() < self.most_open {
                 return true;
             }
@@ -68,7 +69,7 @@ impl Server {
             socket.note_client(None); // its first request names it
         }
         let slot = Arc::new(Slot::new(socket.clone()));
-        self.connections().insert(slot.clone());
+        lock(&self.connections).insert(slot.clone());
         self.counters().connections.fetch_add(1, Ordering::Relaxed);
         let is_beyond_share = self.most_beyond_share(&slot).is_some();
         let connection =
@@ -89,12 +90,12 @@ impl Server {
             None => MOST_FROM_ONE_ADDRESS,
         };
         let most = most.min(self.most_open / 2); // so that others find room
-        if self.connections().held_with(slot) > most {
+        if lock(&self.connections).held_with(slot) > most {
             // A statement of its own, because a connection that is closed takes the lock of the connections.
-            let all = self.connections().all();
+            let all = lock(&self.connections).all();
             longest_silent(all, Some(slot)).iter().for_each(|slot| drop(slot.take()));
         }
-        (self.connections().held_with(slot) > most).then_some(most)
+        (lock(&self.connections).held_with(slot) > most).then_some(most)
     }
 
     /// Checks that the client of `slot` has no more than its share.
@@ -122,7 +123,7 @@ impl Server {
         if proxies.trust(peer) {
             let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
             if client != slot.socket.client() {
-                self.connections().note_client(slot, client);
+                lock(&self.connections).note_client(slot, client);
                 *is_beyond = true;
             }
         }

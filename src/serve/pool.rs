@@ -127,7 +127,7 @@ impl Pool {
         hub.end();
         server.watch.stop(); // after the hub: see `hand_in`
         // A thread that parks a connection looks afterwards whether the server stops. So each is closed, here or there.
-        let all = server.connections().all();
+        let all = lock(&server.connections).all();
         all.iter().for_each(|slot| drop(slot.take()));
         drop((lock(&server.alive).take(), lock(&server.lives.0).take()));
         self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender};
 use tiny_http::SslContextWrap;
@@ -69,8 +69,8 @@ pub(super) struct Kept {
 impl Drop for Connection {
     fn drop(&mut self) {
         let server = &self.server;
-        server.connections().remove(self.slot.socket.key());
-        server.descriptors().close(&self.slot.socket);
+        lock(&server.connections).remove(self.slot.socket.key());
+        lock(&server.descriptors).close(&self.slot.socket);
         server.counters().connections.fetch_sub(1, Ordering::Relaxed);
         server.look_for_newcomers_again();
     }
@@ -83,13 +83,5 @@ impl Server {
 
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn descriptors(&self) -> MutexGuard<'_, Descriptors> {
-        lock(&self.descriptors)
-    }
-
-    pub(super) fn connections(&self) -> MutexGuard<'_, Connections> {
-        lock(&self.connections)
     }
 }
