@@ -4,7 +4,7 @@
 //! Ids and times of messages go by that, so they never jump.
 //!
 //! Other times are compared with other machines' clocks, or read by people. They go by the machine's clock
-//! ([`machine_time`]). Every time can be written: one before 1970 reads as 1970, one after the year 9999 as its last
+//! ([`machine_micros`]). Every time can be written: one before 1970 reads as 1970, one after the year 9999 as its last
 //! second.
 
 use std::sync::LazyLock;
@@ -37,11 +37,6 @@ fn since_boot() -> Duration {
 /// Microseconds since 1970, UTC, by the machine's clock.
 pub fn machine_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros).min(LAST)
-}
-
-/// The time of the machine's clock.
-pub fn machine_time() -> SystemTime {
-    time_of(machine_micros())
 }
 
 /// The point in time `micros` microseconds after 1970, or the last one that can be written.

@@ -223,7 +223,7 @@ fn after(sent: io::Result<()>, closes: bool) -> After {
 /// A whole head. `asked` is the origin of the page that asks, if one does.
 fn head(config: &Config, asked: Option<&str>, status: u16, headers: &[&str]) -> Vec<u8> {
     let reason = StatusCode(status).default_reason_phrase();
-    let date = httpdate::HttpDate::from(clock::machine_time());
+    let date = httpdate::HttpDate::from(clock::time_of(clock::machine_micros()));
     let origin = config.allow_origin.answer_to(asked);
     let vary = if config.allow_origin.is_every() { "" } else { "Vary: Origin\r\n" };
     let mut bytes = Vec::with_capacity(512);
