@@ -84,8 +84,8 @@ fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
         log::warn!("{line}");
     }
     let pool = Pool::start(config.clone())?;
-    log::info!("Running at {}", pool.name());
-    if let Some(line) = auth::warning(&config, pool.address()) {
+    log::info!("Running at {}", pool.listening().name);
+    if let Some(line) = auth::warning(&config, pool.listening().address) {
         log::warn!("{line}");
     }
     service_manager::tell("READY=1");

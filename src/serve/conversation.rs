@@ -312,7 +312,7 @@ mod tests {
     fn with_one_client(config: Config) -> (Pool, TcpStream) {
         let bind = Bind::Address("127.0.0.1:0".to_owned());
         let pool = Pool::start(Config { bind, ..config }).unwrap();
-        let mut client = TcpStream::connect(pool.address().unwrap()).unwrap();
+        let mut client = TcpStream::connect(pool.listening().address.unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(SAY.as_bytes()).unwrap();
         hear(&mut client, "ok.");

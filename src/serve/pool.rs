@@ -9,7 +9,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -100,14 +99,9 @@ impl Pool {
         Ok(Pool { server, ended })
     }
 
-    /// The address at which it listens, as people write it, with the real port.
-    pub fn name(&self) -> &str {
-        &self.server.listening.name
-    }
-
-    /// The address at which it listens; `None` if that is a socket file.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.server.listening.address
+    /// The socket at which it listens.
+    pub fn listening(&self) -> &Listening {
+        &self.server.listening
     }
 
     /// Stops the server. No more connections are accepted, and no more messages. Messages that were handed in are kept,
