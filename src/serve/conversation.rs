@@ -152,18 +152,15 @@ impl Server {
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
-        let life = move || {
+        let life = Box::new(move || {
             let given = lock(&taken).take();
             drop(taken);
             if let Some((connection, after)) = given {
                 server.converse(connection, after);
             }
-        };
-        let started = if listens {
-            self.start_listening(Box::new(life))
-        } else {
-            self.start_thread("conversation", STACK_BYTES, life)
-        };
+        });
+        let started =
+            if listens { self.start_listening(life) } else { self.start_thread("conversation", STACK_BYTES, life) };
         let error = started.err()?;
         let (connection, after) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));

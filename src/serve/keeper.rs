@@ -34,7 +34,7 @@ impl Server {
         let server = self.clone();
         let mut next_tick = Instant::now() + KEEPER_TICK;
         let mut ticks = 0;
-        self.start_thread("keeper", STACK_BYTES, move || {
+        let life = move || {
             while !server.stopping() {
                 if sleep_until_rung(&called, next_tick.saturating_duration_since(Instant::now())) {
                     server.service.hub.lend_a_second_hand();
@@ -51,6 +51,7 @@ impl Server {
                     }
                 }
             }
-        })
+        };
+        self.start_thread("keeper", STACK_BYTES, Box::new(life))
     }
 }

@@ -90,10 +90,11 @@ impl Pool {
         server.start_keeper(called)?;
         for (name, life) in storage.threads {
             let of_thread = server.clone();
-            server.start_thread(name, STACK_BYTES, move || {
+            let life = move || {
                 let service = &of_thread.service;
                 life(&service.hub, &|| service.hosts.listen_anew(Instant::now()));
-            })?;
+            };
+            server.start_thread(name, STACK_BYTES, Box::new(life))?;
         }
         server.start_waiting_threads()?;
         Ok(Pool { server, ended })

@@ -34,12 +34,7 @@ const KEPT_TIME: Duration = Duration::from_secs(5);
 const LOCKSTEP: Duration = Duration::from_micros(100);
 
 impl Server {
-    pub(super) fn start_thread(
-        self: &Arc<Server>,
-        name: &str,
-        stack: usize,
-        life: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    pub(super) fn start_thread(self: &Arc<Server>, name: &str, stack: usize, life: Life) -> io::Result<()> {
         if !limits::is_left() {
             return Err(ErrorKind::OutOfMemory.into());
         }
@@ -65,7 +60,7 @@ impl Server {
             },
         };
         let next = self.lives.1.clone();
-        self.start_thread("listener", LISTENER_STACK_BYTES, move || {
+        let lives = move || {
             loop {
                 survives(life);
                 match next.recv_timeout(KEPT_TIME) {
@@ -73,7 +68,8 @@ impl Server {
                     Err(_) => return,
                 }
             }
-        })
+        };
+        self.start_thread("listener", LISTENER_STACK_BYTES, Box::new(lives))
     }
 
     /// Starts the threads that wait for events and serve them: one for each core, or as many as can be started.
@@ -83,7 +79,7 @@ impl Server {
     pub(super) fn start_waiting_threads(self: &Arc<Server>) -> io::Result<()> {
         for started in 0..thread::available_parallelism().map_or(1, usize::from) {
             let server = self.clone();
-            match self.start_thread("waiting", STACK_BYTES, move || server.wait_and_serve()) {
+            match self.start_thread("waiting", STACK_BYTES, Box::new(move || server.wait_and_serve())) {
                 Err(error) if started == 0 => return Err(error),
                 Err(error) => {
                     journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); the others do its work"));
