@@ -97,8 +97,7 @@ impl Descriptors {
     fn take_over(&mut self, guesses: [RawFd; 2]) -> Option<Arc<Socket>> {
         let mut numbers = guesses.into_iter().chain(0..self.highest + SCAN_MARGIN);
         let (first, inode) = numbers.find_map(|number| Some((number, self.newcomer(number)?)))?;
-        let mut others = guesses.into_iter().chain(0..self.highest + SCAN_MARGIN).filter(|number| *number != first);
-        let second = others.find(|number| self.newcomer(*number) == Some(inode))?;
+        let second = numbers.find(|number| *number != first && self.newcomer(*number) == Some(inode))?;
         let ours = borrow(first).try_clone_to_owned().ok()?;
         put_in_place_of(first, &self.blank);
         put_in_place_of(second, &self.blank);
