@@ -135,10 +135,9 @@ impl<C> Connections<C> {
         self.slots.len()
     }
 
-    /// How many the client of `slot` holds; 0 if nobody has named it.
+    /// How many the client of `slot` holds.
     pub fn held_with(&self, slot: &Slot<C>) -> usize {
-        let client = slot.client();
-        client.and_then(|_| self.held.get(&client)).copied().unwrap_or(0)
+        self.held.get(&slot.client()).copied().unwrap_or(0)
     }
 
     /// Takes in a connection.
