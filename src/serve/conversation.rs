@@ -117,17 +117,14 @@ impl Server {
     pub(super) fn answer_kept(self: &Arc<Server>) {
         let kept = std::mem::take(&mut *lock(&self.kept));
         let mut most_reached = 0;
-        for one in kept {
-            most_reached = one.said.map_or(0, |receipt| receipt.listeners).max(most_reached);
-            survives(|| self.answer_one_kept(one));
+        for Kept { connection, request, answering, said } in kept {
+            most_reached = said.map_or(0, |receipt| receipt.listeners).max(most_reached);
+            survives(|| {
+                let after = self.service.exchange(request, &connection.slot.socket).tell(said, answering);
+                self.go_on(connection, after);
+            });
         }
         survives(|| self.service.hub.lend_a_hand(most_reached));
-    }
-
-    fn answer_one_kept(self: &Arc<Server>, kept: Kept) {
-        let Kept { connection, request, answering, said } = kept;
-        let after = self.service.exchange(request, &connection.slot.socket).tell(said, answering);
-        self.go_on(connection, after);
     }
 
     /// Answers a request. A `patient` thread serves this client alone, and may wait for it. Returns what is left of the
@@ -238,11 +235,9 @@ impl Server {
         let (now, all) = (Instant::now(), lock(&self.connections).all());
         for slot in all {
             let Some((connection, awaited, _)) = slot.take_overdue(now, self.service.config.idle) else { continue };
-            let ended = match awaited {
-                Awaited::Request(Stage::Head | Stage::Body) => self.refuse(connection, &too_slow(), None),
-                Awaited::Request(Stage::Idle) | Awaited::Goodbye(_) => None,
-            };
-            if let Some((connection, awaited)) = ended {
+            if let Awaited::Request(Stage::Head | Stage::Body) = awaited
+                && let Some((connection, awaited)) = self.refuse(connection, &too_slow(), None)
+            {
                 self.serve(&slot, (connection, awaited, now));
             }
         }
