@@ -2,6 +2,7 @@
 //! its thread.
 
 use std::iter;
+use std::mem;
 
 use crate::http::{After, Answer, Ask, Exchange, Refusal, listen_query::EVENT_STREAM};
 use crate::journal;
@@ -37,7 +38,8 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     })?;
     let peer = exchange.peer();
     log::debug!("{peer} listens");
-    Ok(After::Listen(Box::new(Listener::new(recipient, socket, peer, claim)))) // from here on only the pen's holder writes
+    let listener = Listener::new(recipient, socket, peer, claim); // from here on only the pen's holder writes
+    Ok(After::Listen(Box::new(listener), Box::new(mem::take(&mut exchange.request))))
 }
 
 /// Whether a request to `/listen` asks for server-sent events.

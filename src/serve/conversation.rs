@@ -60,8 +60,8 @@ impl Server {
                 return self.refuse(connection, &refusal, Some(request));
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
-            let (after, request) = if begun && !slot.socket.takes_more() {
-                (After::AnswerAtLength(Box::new(request)), Request::default())
+            let after = if begun && !slot.socket.takes_more() {
+                After::AnswerAtLength(Box::new(request))
             } else {
                 self.answer(slot, request, false)
             };
@@ -69,23 +69,18 @@ impl Server {
             // The end of a connection is told once. The thread that has heard of it has to look again.
             let may_have_come = gate.may_hold_more() || slot.socket.has_peer_left();
             if !may_have_come || !matches!(after, After::KeepAlive) {
-                return self.settle(connection, after, request);
+                return self.settle(connection, after);
             }
         }
     }
 
-    /// Does what comes after an answer. `request` is what is left of the request that was answered. Returns the
-    /// connection and the event that it waits for; `None` if it has ended or has gone elsewhere.
-    fn settle(
-        self: &Arc<Server>,
-        connection: Connection,
-        after: After,
-        request: Request,
-    ) -> Option<(Connection, Awaited)> {
+    /// Does what comes after an answer. Returns the connection and the event that it waits for; `None` if it has ended
+    /// or has gone elsewhere.
+    fn settle(self: &Arc<Server>, connection: Connection, after: After) -> Option<(Connection, Awaited)> {
         match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
-            After::Listen(_) | After::AnswerAtLength(_) => self.on_its_own_thread(connection, after, request),
+            After::Listen(..) | After::AnswerAtLength(_) => self.on_its_own_thread(connection, after),
             After::HandIn(hand_in) => {
                 self.hand_in(connection, *hand_in);
                 None
@@ -127,25 +122,19 @@ impl Server {
         survives(|| self.service.hub.lend_a_hand(most_reached));
     }
 
-    /// Answers a request. A `patient` thread serves this client alone, and may wait for it. Returns what is left of the
-    /// request too.
+    /// Answers a request. A `patient` thread serves this client alone, and may wait for it.
     #[inline(never)] // for the reason given at `go_on`
-    fn answer(&self, slot: &Slot, request: Request, patient: bool) -> (After, Request) {
+    fn answer(&self, slot: &Slot, request: Request, patient: bool) -> After {
         let mut exchange = self.service.exchange(request, &slot.socket);
         exchange.patient = patient;
-        (self.service.answer(&mut exchange), exchange.request)
+        self.service.answer(&mut exchange)
     }
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
     /// Returns the connection if it has to wait for something then.
-    fn on_its_own_thread(
-        self: &Arc<Server>,
-        connection: Connection,
-        after: After,
-        request: Request,
-    ) -> Option<(Connection, Awaited)> {
+    fn on_its_own_thread(self: &Arc<Server>, connection: Connection, after: After) -> Option<(Connection, Awaited)> {
         let server = self.clone();
-        let listens = matches!(after, After::Listen(_));
+        let listens = matches!(after, After::Listen(..));
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
@@ -163,9 +152,11 @@ impl Server {
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
         let request = match after {
             // If a speaker has begun the stream already, no refusal can be sent.
-            After::Listen(listener) if !listener.give_up(&self.service.hub) => return self.close_in_stages(connection),
-            After::AnswerAtLength(request) => *request,
-            _ => request,
+            After::Listen(listener, _) if !listener.give_up(&self.service.hub) => {
+                return self.close_in_stages(connection);
+            }
+            After::Listen(_, request) | After::AnswerAtLength(request) => *request,
+            _ => Request::default(),
         };
         self.refuse(connection, &Refusal::busy("no thread is left"), Some(request))
     }
@@ -173,9 +164,10 @@ impl Server {
     /// The life of a thread that serves one conversation.
     fn converse(self: &Arc<Server>, connection: Connection, mut after: After) {
         if let After::AnswerAtLength(request) = after {
-            after = self.answer(&connection.slot, *request, true).0;
+            after = self.answer(&connection.slot, *request, true);
         }
-        if let After::Listen(mut listener) = after {
+        if let After::Listen(mut listener, request) = after {
+            drop(request); // no refusal has to be made of it
             listener.listen(&self.service.hub, self.service.config.heartbeat);
             after = After::Close; // and no listener's pen writes any more
         }
@@ -185,7 +177,7 @@ impl Server {
     /// Goes on after a conversation that lasted: serves the next request, or ends.
     #[inline(never)] // its stack must not lie under a listener while that listens
     fn go_on(self: &Arc<Server>, connection: Connection, after: After) {
-        if let Some((connection, awaited)) = self.settle(connection, after, Request::default()) {
+        if let Some((connection, awaited)) = self.settle(connection, after) {
             self.serve(&connection.slot.clone(), (connection, awaited, Instant::now()));
         }
     }
