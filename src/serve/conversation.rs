@@ -38,7 +38,12 @@ impl Server {
             // Bytes that are thrown away give the client no more time.
             let same = awaits == awaited || matches!((awaited, awaits), (Awaited::Goodbye(_), Awaited::Goodbye(_)));
             let since = if same && awaits != Awaited::Request(Stage::Idle) { since } else { Instant::now() };
-            let Some(again) = self.park(slot, (connection, awaits, since)) else { return };
+            let Some(again) = slot.park((connection, awaits, since)) else {
+                if self.stopping() {
+                    drop(slot.take()); // `Pool::stop` may have looked before it was parked
+                }
+                return;
+            };
             parked = again;
         }
     }
@@ -46,28 +51,27 @@ impl Server {
     /// Answers the requests that the gate lets through. Returns the connection and the event that it waits for; `None`
     /// if it has ended or has gone elsewhere.
     fn serve_requests(self: &Arc<Server>, mut connection: Connection) -> Option<(Connection, Awaited)> {
-        let Connection { gate, slot, is_beyond_share, .. } = &mut connection;
         let most_body = |path: &str| route::most_body(path, &self.service.config);
-        let mut begun = gate.holds_more(); // most likely behind a request that was answered elsewhere
+        let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
-            let request = match gate.poll(&slot.socket, &most_body) {
+            let request = match connection.gate.poll(&connection.slot.socket, &most_body) {
                 Polled::NotYet(stage) => return Some((connection, Awaited::Request(stage))),
                 Polled::Ended => return None,
                 Polled::Refused(refusal) => return self.refuse(connection, &refusal, None),
                 Polled::Whole(request) => request,
             };
-            if let Err(refusal) = self.note_client(slot, is_beyond_share, &request) {
+            if let Err(refusal) = self.note_client(&mut connection, &request) {
                 return self.refuse(connection, &refusal, Some(request));
             }
             // If a client sends ahead and does not take its answers, another thread waits for it.
-            let after = if begun && !slot.socket.takes_more() {
+            let after = if begun && !connection.slot.socket.takes_more() {
                 After::AnswerAtLength(Box::new(request))
             } else {
-                self.answer(slot, request, false)
+                self.answer(&connection.slot, request, false)
             };
             begun = true;
             // The end of a connection is told once. The thread that has heard of it has to look again.
-            let may_have_come = gate.may_hold_more() || slot.socket.has_peer_left();
+            let may_have_come = connection.gate.may_hold_more() || connection.slot.socket.has_peer_left();
             if !may_have_come || !matches!(after, After::KeepAlive) {
                 return self.settle(connection, after);
             }
@@ -182,15 +186,6 @@ impl Server {
         }
     }
 
-    /// Parks a connection. Returns it if something has come in the meantime.
-    fn park(&self, slot: &Slot, parked: Parked<Connection>) -> Option<Parked<Connection>> {
-        let back = slot.park(parked);
-        if back.is_none() && self.stopping() {
-            drop(slot.take());
-        }
-        back
-    }
-
     /// Refuses a `request`, or the one at the gate as far as that could be read, and closes the connection in stages. A
     /// client that takes no bytes is not told. The log shows nothing that a client sent: there may be a token in it.
     pub(super) fn refuse(
@@ -236,8 +231,8 @@ impl Server {
     }
 }
 
-/// Throws away all that has come, at most `bytes`. Returns the connection and how many more bytes may come; `None` if it
-/// has ended, because no more may come.
+/// Throws away all that has come, at most `bytes`. Returns the connection and how many more bytes may come; `None` if
+/// no more may come, so it has ended.
 fn throw_away(connection: Connection, mut bytes: usize) -> Option<(Connection, Awaited)> {
     let mut scrap = vec![];
     loop {

@@ -113,21 +113,21 @@ impl Server {
     }
 
     /// Notes the client that a trusted proxy's `request` names: the connection counts for it from now on. If it names
-    /// none, the connection counts for the proxy. Then, or if its client had more than its share when it came
-    /// (`is_beyond`), the share is checked.
+    /// none, the connection counts for the proxy. Then, or if its client had more than its share when it came, the
+    /// share is checked.
     ///
     /// # Errors
     /// 503 if the client has as many connections as may be.
-    pub(super) fn note_client(&self, slot: &Slot, is_beyond: &mut bool, request: &Request) -> Result<(), Refusal> {
-        let (proxies, peer) = (&self.service.config.trust_proxy, slot.socket.peer_address());
+    pub(super) fn note_client(&self, connection: &mut Connection, request: &Request) -> Result<(), Refusal> {
+        let (proxies, peer) = (&self.service.config.trust_proxy, connection.slot.socket.peer_address());
         if proxies.trust(peer) {
             let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
-            if client != slot.socket.client() {
-                lock(&self.connections).note_client(slot, client);
-                *is_beyond = true;
+            if client != connection.slot.socket.client() {
+                lock(&self.connections).note_client(&connection.slot, client);
+                connection.is_beyond_share = true;
             }
         }
-        if mem::take(is_beyond) { self.check_share(slot) } else { Ok(()) }
+        if mem::take(&mut connection.is_beyond_share) { self.check_share(&connection.slot) } else { Ok(()) }
     }
 }
 
