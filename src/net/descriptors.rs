@@ -136,8 +136,7 @@ fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
 fn same_door(ours: &SocketAddrAny, listening: &SocketAddrAny) -> bool {
     match (SocketAddr::try_from(ours.clone()), SocketAddr::try_from(listening.clone())) {
         (Ok(ours), Ok(listening)) => ours.port() == listening.port(),
-        (Err(_), Err(_)) => ours == listening,
-        _ => false,
+        _ => ours == listening,
     }
 }
 
