@@ -50,8 +50,7 @@ pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
 /// Answers `ok`, or 503 and one line of what is bad.
 pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
     let bad = bad(exchange)?;
-    let (status, word) = if bad.is_empty() { (200, OK) } else { (503, BAD) };
-    let line = if bad.is_empty() { OK.to_owned() } else { bad_line(&bad) };
+    let (status, word, line) = if bad.is_empty() { (200, OK, OK.to_owned()) } else { (503, BAD, bad_line(&bad)) };
     Ok(exchange.text_or_json(status, format!("{line}\n"), || json!({ "status": word, "message": line })))
 }
 
