@@ -13,6 +13,9 @@ use crate::serve::server::{Connection, Kept, Server, Slot};
 use crate::serve::threads::{STACK_BYTES, survives};
 use crate::sync::lock;
 
+/// A connection, and the event that it waits for; `None` if it has ended or has gone elsewhere.
+type Waiting = Option<(Connection, Awaited)>;
+
 impl Server {
     /// Serves the connection of this `key`: something has come, or its peer has `left`.
     #[inline(never)] // inlined, its stack would lie under all that its caller calls
@@ -48,9 +51,8 @@ impl Server {
         }
     }
 
-    /// Answers the requests that the gate lets through. Returns the connection and the event that it waits for; `None`
-    /// if it has ended or has gone elsewhere.
-    fn serve_requests(self: &Arc<Server>, mut connection: Connection) -> Option<(Connection, Awaited)> {
+    /// Answers the requests that the gate lets through.
+    fn serve_requests(self: &Arc<Server>, mut connection: Connection) -> Waiting {
         let most_body = |path: &str| route::most_body(path, &self.service.config);
         let mut begun = connection.gate.holds_more(); // most likely behind a request that was answered elsewhere
         loop {
@@ -78,9 +80,8 @@ impl Server {
         }
     }
 
-    /// Does what comes after an answer. Returns the connection and the event that it waits for; `None` if it has ended
-    /// or has gone elsewhere.
-    fn settle(self: &Arc<Server>, connection: Connection, after: After) -> Option<(Connection, Awaited)> {
+    /// Does what comes after an answer.
+    fn settle(self: &Arc<Server>, connection: Connection, after: After) -> Waiting {
         match after {
             After::KeepAlive => Some((connection, Awaited::Request(Stage::Idle))),
             After::Close => self.say_goodbye(connection),
@@ -136,7 +137,7 @@ impl Server {
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
     /// Returns the connection if it has to wait for something then.
-    fn on_its_own_thread(self: &Arc<Server>, connection: Connection, after: After) -> Option<(Connection, Awaited)> {
+    fn on_its_own_thread(self: &Arc<Server>, connection: Connection, after: After) -> Waiting {
         let server = self.clone();
         let listens = matches!(after, After::Listen(..));
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
@@ -188,12 +189,7 @@ impl Server {
 
     /// Refuses a `request`, or the one at the gate as far as that could be read, and closes the connection in stages. A
     /// client that takes no bytes is not told. The log shows nothing that a client sent: there may be a token in it.
-    pub(super) fn refuse(
-        &self,
-        mut connection: Connection,
-        refusal: &Refusal,
-        request: Option<Request>,
-    ) -> Option<(Connection, Awaited)> {
+    fn refuse(&self, mut connection: Connection, refusal: &Refusal, request: Option<Request>) -> Waiting {
         let request = request.unwrap_or_else(|| connection.gate.intake.take_refused());
         let (_, send) = refusal.line.rsplit_once("; ").unwrap_or_default();
         log::debug!("{} is refused with {}: {send}", connection.slot.socket.peer(), refusal.status);
@@ -203,7 +199,7 @@ impl Server {
     }
 
     /// Closes the connection after the last answer; in stages if the client may still be sending.
-    fn say_goodbye(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+    fn say_goodbye(&self, connection: Connection) -> Waiting {
         if connection.slot.socket.unread().ok()? == 0 && !connection.gate.holds_more() {
             return None;
         }
@@ -212,7 +208,7 @@ impl Server {
 
     /// Closes our side first, and throws away for a moment what still comes (RFC 9112 section 9.6). If bytes come to a
     /// closed socket, the kernel resets the connection, and the client loses answers that it has not read.
-    fn close_in_stages(&self, connection: Connection) -> Option<(Connection, Awaited)> {
+    fn close_in_stages(&self, connection: Connection) -> Waiting {
         connection.slot.socket.finish_sending();
         throw_away(connection, Awaited::GOODBYE_BYTES)
     }
@@ -233,7 +229,7 @@ impl Server {
 
 /// Throws away all that has come, at most `bytes`. Returns the connection and how many more bytes may come; `None` if
 /// no more may come, so it has ended.
-fn throw_away(connection: Connection, mut bytes: usize) -> Option<(Connection, Awaited)> {
+fn throw_away(connection: Connection, mut bytes: usize) -> Waiting {
     let mut scrap = vec![];
     loop {
         match connection.slot.socket.receive(&mut scrap) {
