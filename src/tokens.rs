@@ -75,7 +75,7 @@ impl Tokens {
 
     /// Whether one of `offered` is a token that opens `door` to `channel`, which may be several channels with commas
     /// between. Comparing takes equally long in both cases.
-    pub fn allow(&self, offered: &[&[u8]], door: Door, channel: &str) -> bool {
+    pub fn allow(&self, offered: &[impl AsRef<[u8]>], door: Door, channel: &str) -> bool {
         let grants = self.current();
         let digests: Vec<[u8; 32]> = offered.iter().map(|token| Sha256::digest(token).into()).collect();
         let is_offered = |grant: &Grant| {

@@ -78,7 +78,6 @@ pub fn check_origin(door: Door, exchange: &Exchange<'_>) -> Result<(), Refusal> 
 pub fn shows_token(door: Door, channel: &str, exchange: &Exchange<'_>) -> bool {
     // All are compared, even if the request shows none: every refusal comes after equal work.
     let offered = offered(exchange);
-    let offered = offered.each_ref().map(|token| &**token);
     let (config, tokens) = (exchange.config, exchange.config.tokens.as_ref());
     let is_listed = door != Door::Open && tokens.is_some_and(|tokens| tokens.allow(&offered, door, channel));
     let is_flag = |offered: &[u8]| token(door, config).is_some_and(|token| token.is(offered));
