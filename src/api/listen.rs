@@ -27,10 +27,7 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.request.http11));
     let socket = exchange.socket.clone();
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);
-    let claim = ask.since.and_then(|_| claim_replay());
-    if claim.is_none() && ask.since.is_some() {
-        return Err(no_memory());
-    }
+    let claim = ask.since.map(|_| claim_replay()).transpose()?;
     exchange.hub.join(ask.wants, ask.since, recipient.letterbox()).inspect_err(|refused| {
         if *refused == Refused::Full {
             journal::FULL.warn(format_args!("turned {} away: as many listen as may", exchange.peer()));
@@ -56,12 +53,18 @@ pub fn turn_away(exchange: &mut Exchange<'_>, refusal: &Refusal) -> After {
     exchange.answer(Answer::new(200, EVENT_STREAM, body))
 }
 
-/// Claims the memory that a slow client holds while it is sent earlier messages; `None` if the budget is used up.
-pub fn claim_replay() -> Option<Claim> {
-    Claim::of(PIECE_BYTES + limits::unsent_bytes() as usize)
+/// Claims the memory that a slow client holds while it is sent earlier messages.
+///
+/// # Errors
+/// As [`claim`].
+pub fn claim_replay() -> Result<Claim, Refusal> {
+    claim(PIECE_BYTES + limits::unsent_bytes() as usize)
 }
 
-/// The refusal of a client for whose answer there is no memory now.
-pub fn no_memory() -> Refusal {
-    Refusal::busy("no memory is left to tell what was said")
+/// Claims the memory that a slow client holds while it is sent an answer of so many `bytes`.
+///
+/// # Errors
+/// 503 if the budget is used up.
+pub fn claim(bytes: usize) -> Result<Claim, Refusal> {
+    Claim::of(bytes).ok_or_else(|| Refusal::busy("no memory is left to tell what was said"))
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::api::listen;
 use crate::clock::{now_micros, rfc3339};
 use crate::http::{After, Answer, Ask, Exchange, Refusal, TEXT};
-use crate::os::limits::Claim;
 use crate::room::message::{DEFAULT_EVENT, NUMBER_EVENT};
 use crate::room::standing::{BAD, GONE, OK, WARN, rank};
 use crate::room::{Events, Format, Hub, Message, Subscription, Thing, frame::encode, things::Brief};
@@ -43,7 +42,7 @@ pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
         Format::Json => Answer::new(200, "application/json", array(&things)),
         _ => Answer::new(200, TEXT, table(&things, now_micros())),
     };
-    let _claim = Claim::of(answer.body.len()).ok_or_else(listen::no_memory)?; // until the answer is sent
+    let _claim = listen::claim(answer.body.len())?; // until the answer is sent
     Ok(exchange.answer(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id")))
 }
 

@@ -18,7 +18,7 @@ pub fn said(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     if exchange.request.method == "HEAD" {
         return Ok(exchange.answer_in_pieces(&ask.headers(), iter::empty()));
     }
-    let _claim = listen::claim_replay().ok_or_else(listen::no_memory)?;
+    let _claim = listen::claim_replay()?;
     let (format, chunked) = (ask.format, exchange.request.http11);
     let mut replay = exchange.hub.said(&ask.wants, ask.since.unwrap_or(Since::OLDEST));
     let opening = frame::framed(frame::opening(format), chunked);
