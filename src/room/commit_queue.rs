@@ -13,8 +13,7 @@
 //! committer gives the ids and posts, so messages are kept, heard and numbered in one order.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 // Not those of `sync.rs`: under the model check there is no commit queue.
@@ -33,12 +32,14 @@ pub struct CommitQueue {
     /// it belongs to one connection, which says nothing more until it has its answer. The channel itself is unbounded,
     /// because only an unbounded one drops its messages when its receiver goes. So nobody waits for ever.
     queue: Sender<Option<Pending>>,
-    /// How many messages were handed in and not answered yet.
-    pending: Arc<AtomicUsize>,
+    /// Counts the messages that were handed in and not answered yet: each has a clone of it.
+    pending: Arc<()>,
     well: AtomicBool,
     lost: AtomicBool,
-    batches: AtomicU64,
-    failures: AtomicU64,
+    /// How many batches were kept.
+    pub batches: AtomicU64,
+    /// How many batches could not be kept.
+    pub failures: AtomicU64,
 }
 
 /// The committer's side of the commit queue. `None` in it closes it.
@@ -54,10 +55,13 @@ pub struct Pending {
     /// If several servers share the storage: a message with this digest is said only once, at whichever server it was
     /// handed in.
     pub once: Option<Digest>,
+    /// The result that the speaker is told when this is dropped. If the committer goes without an answer, the server
+    /// stops.
+    result: Result<Receipt, Refused>,
     /// The function that tells the speaker the result; `None` when it was called.
     then: Option<OnCommit>,
-    /// How many such messages there are.
-    pending: Arc<AtomicUsize>,
+    /// Counts this message until it is answered.
+    _pending: Arc<()>,
 }
 
 /// The function that is called once, with the receipt of a message or its refusal. Must not wait, because any thread
@@ -67,21 +71,15 @@ pub type OnCommit = Box<dyn FnOnce(Result<Receipt, Refused>) + Send>;
 impl Pending {
     /// Tells the speaker the result: the receipt of its message, or the refusal.
     pub fn answer(mut self, answer: Result<Receipt, Refused>) {
-        self.tell(answer);
-    }
-
-    fn tell(&mut self, answer: Result<Receipt, Refused>) {
-        if let Some(then) = self.then.take() {
-            then(answer);
-        }
+        self.result = answer;
     }
 }
 
-/// Dropped without an answer: the committer is gone, so the speaker is told that the server stops.
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.tell(Err(Refused::Stopping));
-        self.pending.fetch_sub(1, Release);
+        if let Some(then) = self.then.take() {
+            then(self.result);
+        }
     }
 }
 
@@ -104,9 +102,9 @@ impl CommitQueue {
     /// cannot be. The refusal is [`Refused::Stopping`] if the committer is gone. A message whose digest, `once`, was
     /// handed in before at any server is not said again; its receipt has no id and no listeners.
     pub fn hand_in(&self, message: Message, once: Option<Digest>, then: OnCommit) {
-        self.pending.fetch_add(1, Relaxed);
-        let pending = self.pending.clone();
-        let _ = self.queue.send(Some(Pending { message, once, then: Some(then), pending })); // or its drop answers
+        let (result, _pending) = (Err(Refused::Stopping), self.pending.clone());
+        let pending = Pending { message, once, result, then: Some(then), _pending };
+        let _ = self.queue.send(Some(pending)); // or its drop answers
     }
 
     /// Hands `message` in, as [`hand_in`](Self::hand_in) does, and waits until it is kept and posted. Returns its
@@ -127,7 +125,7 @@ impl CommitQueue {
 
     /// Whether everything that was handed in was answered.
     pub fn is_settled(&self) -> bool {
-        self.pending.load(Acquire) == 0
+        Arc::strong_count(&self.pending) == 1
     }
 
     /// Notes whether a batch could be kept.
@@ -156,35 +154,25 @@ impl CommitQueue {
     pub fn is_lost(&self) -> bool {
         self.lost.load(Relaxed)
     }
-
-    /// The number of batches that were kept, and of those that could not be kept.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.batches.load(Relaxed), self.failures.load(Relaxed))
-    }
 }
 
 impl Committer {
     /// Waits until a message is handed in, at most for `limit`. Returns all messages that lie there then, at most
     /// [`BATCH_LIMIT`], or none; `None` when the commit queue is closed.
     pub fn take(&mut self, limit: Duration) -> Option<Vec<Pending>> {
-        let mut batch = vec![];
         if self.closed {
             return None;
         }
-        let mut next = match self.queue.recv_timeout(limit) {
+        let first = match self.queue.recv_timeout(limit) {
             Err(RecvTimeoutError::Disconnected) => return None,
-            next => next.ok(),
+            first => first.ok(),
         };
-        while let Some(turn) = next {
-            match turn {
-                Some(handed) => batch.push(handed),
-                None => {
-                    self.closed = true;
-                    break;
-                }
-            }
-            next = if batch.len() < BATCH_LIMIT { self.queue.try_recv().ok() } else { None };
-        }
+        let turns = first.into_iter().chain(self.queue.try_iter()).take(BATCH_LIMIT);
+        let pending = |turn: Option<Pending>| {
+            self.closed = turn.is_none();
+            turn
+        };
+        let batch: Vec<_> = turns.map_while(pending).collect();
         (!batch.is_empty() || !self.closed).then_some(batch)
     }
 }
