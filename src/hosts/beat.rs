@@ -131,7 +131,6 @@ impl Beat {
     pub fn of(pairs: Pairs) -> Beat {
         let mut beat = Beat::default();
         for (key, value) in pairs.into_iter().filter(|(key, value)| !value.is_empty() && key != STATE) {
-            let number = number(&value);
             let seconds = |floor| positive(&value).map(|number| Duration::from_secs_f64(number.clamp(floor, CEILING)));
             let left_out = |rule: &str| Some(format!("{key}={} is left out; send {rule}", shown(&value)));
             match key.as_str() {
@@ -139,7 +138,7 @@ impl Beat {
                 "every" if positive(&value).is_some() => beat.every = seconds(EVERY_FLOOR),
                 "grace" if positive(&value).is_some() => beat.grace = seconds(GRACE_FLOOR),
                 "exit" if value.parse::<f64>().is_err() => beat.complaint = left_out("a number"),
-                name if NUMBERS.contains(&name) => match number {
+                name if NUMBERS.contains(&name) => match number(&value) {
                     Some(number) => beat.figures.push((key, plain(&value, number))),
                     None => beat.complaint = left_out("a number from 0 to 1e18"),
                 },

@@ -143,8 +143,7 @@ impl Host {
         if state != self.state {
             (self.state, self.since) = (state, now);
             self.changes.push_back(now);
-            let most = self.changes.len().min(MOST_CHANGES + 1);
-            self.changes.drain(..self.changes.len() - most);
+            self.changes.drain(..self.changes.len().saturating_sub(MOST_CHANGES + 1));
         }
         self.flaps = self.changes_lately(now) > if self.flaps { CALM_CHANGES } else { MOST_CHANGES };
         self.last = message.id;

@@ -82,7 +82,8 @@ struct Listener {
 }
 
 impl Hub {
-    /// Makes an empty room. Returns it, and the receiver on which the keeper is called.
+    /// Makes an empty room, for tests. Returns it, and the receiver on which the keeper is called.
+    #[cfg(test)]
     pub fn new(limits: Limits) -> (Hub, Receiver<()>) {
         Hub::resume(limits, Restored::nothing(), None)
     }
@@ -325,7 +326,7 @@ impl Hub {
     /// the things that went because there were too many. All things with smaller ids went too.
     pub fn take_dropped(&self) -> (Vec<u64>, u64) {
         let mut room = lock(&self.room);
-        (room.history.take_dropped(), room.things.evicted())
+        (room.history.take_dropped(), room.things.evicted)
     }
 
     /// The newest id, and the things that `wants` takes, the one that is longest without a word first. A client that

@@ -12,6 +12,7 @@ use crate::sync::Arc;
 /// A wire that takes a set number of bytes, then is full until somebody waits for it.
 pub struct MemoryWire(StdMutex<Taken>);
 
+#[derive(Default)]
 struct Taken {
     bytes: Vec<u8>,
     room: usize,
@@ -24,13 +25,7 @@ struct Taken {
 #[cfg_attr(loom, allow(dead_code))] // the model check needs a part of it
 impl MemoryWire {
     pub fn new(room: usize) -> std::sync::Arc<MemoryWire> {
-        std::sync::Arc::new(MemoryWire(StdMutex::new(Taken {
-            bytes: vec![],
-            room,
-            sends: 0,
-            broken: false,
-            last_words: None,
-        })))
+        std::sync::Arc::new(MemoryWire(StdMutex::new(Taken { room, ..Taken::default() })))
     }
 
     pub fn text(&self) -> String {

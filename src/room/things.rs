@@ -66,8 +66,8 @@ pub struct Things {
     most: usize,
     /// The numbers of which more than the newest value is known.
     numbers: usize,
-    /// The newest id that went because there were too many things.
-    evicted: u64,
+    /// The newest id that went because there were too many things; 0 if none did. All with smaller ids went too.
+    pub(super) evicted: u64,
 }
 
 impl Brief {
@@ -199,11 +199,6 @@ impl Things {
     pub fn all(&self) -> impl Iterator<Item = &Thing> {
         self.known.values()
     }
-
-    /// The newest id that went because there were too many things; 0 if none did. All with smaller ids went too.
-    pub fn evicted(&self) -> u64 {
-        self.evicted
-    }
 }
 
 /// Whether `thing` is a number of which more is known than the newest value.
@@ -212,9 +207,7 @@ fn has_values(thing: &Thing) -> bool {
 }
 
 fn bound(recent: &mut VecDeque<Brief>, most: usize) {
-    while recent.len() > most {
-        recent.pop_front();
-    }
+    recent.drain(..recent.len().saturating_sub(most));
 }
 
 #[cfg(all(test, not(loom)))]
@@ -266,7 +259,7 @@ mod tests {
         (1..=3).for_each(|id| _ = things.note(&word(id, &id.to_string(), "ok")));
         assert_eq!(things.note(&word(4, "1", "ok")), (Some(1), false));
         assert_eq!(things.note(&word(5, "5", "ok")), (None, true));
-        assert_eq!((all(&things)[0].0, things.evicted()), (3, 2));
+        assert_eq!((all(&things)[0].0, things.evicted), (3, 2));
         let heavy = |id: u64| {
             let message = "x".repeat(MOST_BYTES / 2);
             Arc::new(Message { message, ..Message::clone(&word(id, "heavy", &id.to_string())) })
