@@ -22,6 +22,9 @@ struct Link {
     cuts: u64,
 }
 
+/// A message, its number among those of this server, and its digest if it is to be said once.
+type Numbered = (u64, Message, Option<Digest>);
+
 impl Relay {
     /// The committer's loop: sends what is handed in until the commit queue is closed.
     pub fn send_all(&self, mut committer: Committer, hub: &Hub) {
@@ -85,16 +88,11 @@ impl Relay {
     /// Makes one round trip, with an answer for each message. After a missing answer no other is waited for:
     /// `Pipeline::query` would wait for each in turn, and a Redis that hangs would hold up a hundred speakers for
     /// minutes.
-    fn ask(
-        &self,
-        messages: &[(u64, Message, Option<Digest>)],
-        link: &mut Option<Link>,
-        hub: &Hub,
-    ) -> Vec<RedisResult<u64>> {
+    fn ask(&self, messages: &[Numbered], link: &mut Option<Link>, hub: &Hub) -> Vec<RedisResult<u64>> {
         let mut answers = vec![];
         let all = self.link(link).and_then(|link| {
-            let command = |(number, message, once): &(u64, Message, Option<Digest>)| {
-                let how = ("EVALSHA", link.script.as_str());
+            let command = |(number, message, once): &Numbered| {
+                let how = ["EVALSHA", &link.script];
                 self.addition(how, *number, Some(message), once.as_ref().map(hexadecimal), hub).get_packed_command()
             };
             let commands: Vec<_> = messages.iter().map(command).collect();
@@ -157,19 +155,16 @@ impl Relay {
         }
     }
 
-    /// Tells the result to speakers whose message Redis has: to those for whom `is_over` says so. It is given the id,
-    /// how often the reader had asked for entries before Redis had the message, and the moment at which the message was
-    /// taken from the queue. Returns how many were told.
-    pub(super) fn answer_all(
-        &self,
-        is_over: impl Fn(u64, u64, Instant) -> bool,
-        answer: impl Fn(u64) -> Result<Receipt, Refused>,
-    ) -> usize {
+    /// Tells speakers whose message Redis has the `refusal`, or their receipt if there is none: those for whom `is_over`
+    /// says so. It is given the id, how often the reader had asked for entries before Redis had the message, and the
+    /// moment at which the message was taken from the queue. Returns how many were told.
+    pub(super) fn answer_all(&self, refusal: Option<Refused>, is_over: impl Fn(u64, u64, Instant) -> bool) -> usize {
         let is_over = |one: &Waiting| one.kept.is_some_and(|(id, reads)| is_over(id, reads, one.taken));
         let over: Vec<_> = lock(&self.waiting).extract_if(|_, one| is_over(one)).collect();
         let count = over.len();
         for (_, Waiting { speaker, kept, .. }) in over {
-            speaker.answer(answer(kept.map_or(0, |(id, _)| id)));
+            let receipt = Receipt { id: kept.map_or(0, |(id, _)| id), listeners: 0 };
+            speaker.answer(refusal.map_or(Ok(receipt), Err));
         }
         count
     }

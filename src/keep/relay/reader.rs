@@ -25,7 +25,7 @@ impl Relay {
             let gone = self.read(&mut place, hub, back);
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
-            self.answer_all(|_, _, _| true, |id| Ok(Receipt { id, listeners: 0 }));
+            self.answer_all(None, |_, _, _| true);
             let Err(error) = gone else { return };
             if was_connected {
                 journal::KEEPING
@@ -77,7 +77,7 @@ impl Relay {
             // another Redis than this.
             let asked = self.reads.load(Ordering::SeqCst);
             let is_late = |_, reads, taken: Instant| reads < asked && taken.elapsed() > LIMIT.saturating_sub(BLOCK);
-            if count < READ_LIMIT && self.answer_all(is_late, |_| Err(Refused::CannotKeep)) > 0 {
+            if count < READ_LIMIT && self.answer_all(Some(Refused::CannotKeep), is_late) > 0 {
                 let line = "a message that it has taken does not come back";
                 return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, line).into());
             }
@@ -120,7 +120,7 @@ impl Reader<'_> {
         if let Some(reached) = reached {
             self.hub.lend_a_hand(reached); // once for all: so batches grow with the load here too
             // An entry that was cut away, or lost, before it was read.
-            self.relay.answer_all(|id, _, _| id <= newest, |_| Err(Refused::CannotKeep));
+            self.relay.answer_all(Some(Refused::CannotKeep), |id, _, _| id <= newest);
         }
         if is_all {
             self.hub.confirm();
@@ -177,7 +177,7 @@ impl Reader<'_> {
     fn tell_of_loss(&mut self, broken: Option<u64>) -> RedisResult<()> {
         let number = self.relay.next.fetch_add(1, Ordering::Relaxed);
         let once = broken.map(|id| format!("lost:{id}"));
-        self.relay.addition(("EVAL", ADD), number, None, once, self.hub).exec(&mut self.connection)
+        self.relay.addition(["EVAL", ADD], number, None, once, self.hub).exec(&mut self.connection)
     }
 }
 
