@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
-use aloud::hook::template;
+use aloud::hook::{self, Notice, Sender};
 use aloud::names::is_plain_name;
 use aloud::room::message::Message;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn senders_keys_and_words_become_things_that_stand() {
     let check = |name: &str, expected: &str| {
         let recipe = recipes().into_iter().find(|recipe| recipe.file.ends_with(&format!("/{name}.json"))).unwrap();
         let query = recipe.url.split_once('?').unwrap().1;
-        let message = template::message(query, &payload(&recipe), "").unwrap().unwrap();
+        let Notice { message, .. } = hook::read(Sender::Json, "", "", query, &payload(&recipe)).unwrap().remove(0);
         assert_eq!(format!("{} {}: {}", message.event, message.key, message.status), expected);
     };
     check("uptime-kuma", "alert Website: down");
@@ -107,9 +107,9 @@ fn whatever_is_missing_or_of_another_type_json_becomes_a_readable_line_or_none()
             tried += 1;
             for query in [query, ""] {
                 let what = format!("{}?{query}: {what}", recipe.file);
-                let message =
-                    template::message(query, changed, "").unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
-                message.into_iter().for_each(|message| check_readable(&message, &what));
+                let notices = hook::read(Sender::Json, "", "", query, changed);
+                let notices = notices.unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
+                notices.iter().for_each(|notice| check_readable(&notice.message, &what));
             }
         };
         check(&json!({"around": [{"it": payload}]}), "deeper");

@@ -22,7 +22,7 @@ mod payload;
 mod proof;
 mod sender;
 mod telling;
-pub mod template;
+mod template;
 
 use std::sync::{Arc, OnceLock};
 
@@ -49,14 +49,17 @@ pub use sender::Sender;
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Reads a delivery to `channel`; nothing if aloud makes nothing of it. `event` is the header that names the event. If
-/// it is empty, as with a recorded delivery sent by hand, the payload names it.
-pub fn read(sender: Sender, channel: &str, event: &str, payload: &Value) -> Vec<Notice> {
-    let payload = Payload(payload);
-    match sender {
-        Sender::Alertmanager | Sender::Grafana => telling::alerts(sender, channel, payload),
-        Sender::Json => vec![],
-        forge => telling::forge(forge, channel, event, payload).into_iter().collect(),
-    }
+/// it is empty, as with a recorded delivery sent by hand, the payload names it. `query` has the templates for any other
+/// JSON.
+///
+/// # Errors
+/// 400 if the templates make no good message.
+pub fn read(sender: Sender, channel: &str, event: &str, query: &str, payload: &Value) -> Result<Vec<Notice>, Refusal> {
+    Ok(match sender {
+        Sender::Alertmanager | Sender::Grafana => telling::alerts(sender, channel, Payload(payload)),
+        Sender::Json => template::notice(query, payload, channel)?.into_iter().collect(),
+        forge => telling::forge(forge, channel, event, Payload(payload)).into_iter().collect(),
+    })
 }
 
 /// A delivery, if something identifies it, and the news in it.
@@ -118,19 +121,15 @@ fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory:
         return Ok((None, vec![]));
     }
     let payload = fault.map_or_else(|| json(header("Content-Type"), &body, is_cut), Err);
-    let plain = |message: Message| (message, None);
-    let news = payload.and_then(|payload| match sender {
-        Sender::Json => match template::message(exchange.query(), &payload, channel) {
-            Ok(message) => Ok(message.into_iter().map(plain).collect()),
-            Err(refusal) => Err(refusal.line),
-        },
-        _ => Ok(news(sender, event, channel, &payload, memory)),
+    let news = payload.and_then(|payload| {
+        let notices = read(sender, channel, event, exchange.query(), &payload).map_err(|refusal| refusal.line)?;
+        let news: Vec<_> = notices.into_iter().filter_map(|notice| news(notice, sender, memory)).collect();
+        if news.is_empty() && is_cut { Err(too_long()) } else { Ok(news) }
     });
-    let news = news.and_then(|news| if news.is_empty() && is_cut { Err(too_long()) } else { Ok(news) });
     let news = news.unwrap_or_else(|fault| {
         let message = format!("A delivery to /hook/{} could not be read: {fault}", expected.name());
         let (event, channel) = (sender.event().into(), channel.to_owned());
-        vec![plain(Message { event, channel, message, ..Message::default() })]
+        vec![(Message { event, channel, message, ..Message::default() }, None)]
     });
     if news.is_empty() {
         let (peer, sender, event) = (exchange.peer(), sender.name(), shown(event));
@@ -157,17 +156,16 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
     Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
 }
 
-/// The news in a delivery of a forge or a monitor.
-fn news(sender: Sender, event: &str, channel: &str, payload: &Value, memory: &Memory) -> Vec<News> {
-    let say = |notice: Notice| match memory.news(&notice) {
+/// The message that a `notice` is published as, if it is news.
+fn news(notice: Notice, sender: Sender, memory: &Memory) -> Option<News> {
+    match memory.news(&notice) {
         Worth::Said => Some((notice.message, notice.state)),
         Worth::Updated if sender.is_forge() => {
             let (event, key, status) = (CI_UPDATE_EVENT.into(), String::new(), String::new());
             Some((Message { event, key, status, ..notice.message }, None))
         }
         Worth::Updated | Worth::Late => None,
-    };
-    read(sender, channel, event, payload).into_iter().filter_map(say).collect()
+    }
 }
 
 /// This delivery, if something identifies it. The channel is a part of its identity, because a forge may give an event

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use crate::hook::notice::key_of;
+use crate::hook::notice::{Notice, key_of};
 use crate::hook::payload::{in_one_line, member};
 use crate::http::{Refusal, form};
 use crate::names::is_invisible;
-use crate::room::Message;
 
 /// The members that usually say something, most telling first.
 const USUAL: [&str; 8] = ["message", "text", "msg", "content", "body", "title", "summary", "description"];
@@ -17,11 +16,11 @@ const TEXT_LIMIT: usize = 1000;
 /// How deep the usual members are looked for.
 const DEPTH: usize = 6;
 
-/// The message that the templates in `query` make of `payload`; `None` if it says nothing.
+/// The notice that the templates in `query` make of `payload`; `None` if it says nothing.
 ///
 /// # Errors
 /// 400 if the templates make no good message.
-pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Message>, Refusal> {
+pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Notice>, Refusal> {
     let mut pairs = form::pairs(query, None, b"")?;
     let has_message = pairs.iter().any(|(key, _)| key == "message");
     for (key, text) in &mut pairs {
@@ -39,7 +38,7 @@ pub fn message(query: &str, payload: &Value, channel: &str) -> Result<Option<Mes
     if !pairs.iter().any(|(key, _)| ["name", "message", "value"].contains(&key.as_str())) {
         return Ok(None);
     }
-    form::message_of(pairs, channel).map(Some)
+    Ok(Some(Notice { message: form::message_of(pairs, channel)?, ..Notice::default() }))
 }
 
 /// Words that senders use for how something stands. The first of each row is the one that is written here.
@@ -137,6 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::room::Message;
 
     #[test]
     fn a_template_is_filled_with_what_stands_there() {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_query_says_what_becomes_of_it() {
         let payload = json!({"who": "Ana", "state": "🔴 Down", "n": 5, "long": "x".repeat(500)});
-        let said = |query: &str| message(query, &payload, "c").unwrap();
+        let said = |query: &str| notice(query, &payload, "c").unwrap().map(|notice| notice.message);
         let message_of =
             said("name={who}&message=n+is+{n}&event=alert&key=k+{who}&status={state}&n={n}&none={x}&token=t");
         let Message { name, message: text, event, key, status, fields, channel, .. } = message_of.unwrap();
@@ -184,6 +184,6 @@ mod tests {
         assert_eq!(said("message=x&key={long}").unwrap().key.chars().count(), 128);
         let number = said("event=number&name=n&value={n}").unwrap();
         assert_eq!((number.key.as_str(), number.message.as_str()), ("n", "5"));
-        assert!(message("message=x&event=two+words", &payload, "").is_err());
+        assert!(notice("message=x&event=two+words", &payload, "").is_err());
     }
 }
