@@ -32,21 +32,6 @@ const MOST: f64 = 1e18;
 /// The longest text of a figure that is carried along as it was written.
 const DIGITS: usize = 24;
 
-/// Figures that are numbers, none below zero: seconds, tasks, bytes, percent.
-pub const NUMBERS: [&str; 11] = [
-    "every",
-    "grace",
-    "up",
-    "load1",
-    "load5",
-    "load15",
-    "mem_used",
-    "mem_total",
-    "disk_used",
-    "disk_total",
-    "disk_above",
-];
-
 /// The field of a beat that says that a run begins.
 pub const RUN: &str = "run";
 
@@ -138,7 +123,7 @@ impl Beat {
                 "every" if positive(&value).is_some() => beat.every = seconds(EVERY_FLOOR),
                 "grace" if positive(&value).is_some() => beat.grace = seconds(GRACE_FLOOR),
                 "exit" if value.parse::<f64>().is_err() => beat.complaint = left_out("a number"),
-                name if NUMBERS.contains(&name) => match number(&value) {
+                name if is_number(name) => match number(&value) {
                     Some(number) => beat.figures.push((key, plain(&value, number))),
                     None => beat.complaint = left_out("a number from 0 to 1e18"),
                 },
@@ -157,14 +142,20 @@ impl Beat {
     }
 }
 
+/// Whether the figure of this name is a number, not below zero: seconds, tasks, bytes, percent.
+pub fn is_number(name: &str) -> bool {
+    matches!(name, "every" | "grace" | "up" | "load1" | "load5" | "load15" | "mem_used" | "mem_total")
+        || matches!(name, "disk_used" | "disk_total" | "disk_above")
+}
+
 /// Whether the body of a request to `/beat/HOST/fail` has fields. Its type, `sent`, does not always tell: `curl -d`
 /// calls a log a form too.
 pub fn is_form(sent: &str, body: &[u8]) -> bool {
     let sent = sent.trim_start().to_ascii_lowercase();
     let key = body.split(|byte| *byte == b'=').next().filter(|key| key.len() < body.len());
-    let mut known = ["message", "note", REASON, "exit", "status"].into_iter().chain(NUMBERS);
-    ["application/json", "multipart/"].iter().any(|other| sent.starts_with(other))
-        || known.any(|known| Some(known.as_bytes()) == key)
+    let key = key.and_then(|key| std::str::from_utf8(key).ok());
+    let is_known = |key: &str| is_number(key) || ["message", "note", REASON, "exit", "status"].contains(&key);
+    ["application/json", "multipart/"].iter().any(|other| sent.starts_with(other)) || key.is_some_and(is_known)
 }
 
 /// The last lines of `text` that say something, without control characters.

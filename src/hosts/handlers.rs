@@ -94,7 +94,7 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
 /// are in seconds. A figure is a number if its name is that of one.
 fn object(host: &Host, now: Instant) -> Value {
     let figures = host.figures.iter().filter(|(key, _)| key != REASON).map(|(key, text)| {
-        let number = text.parse().ok().filter(|_| beat::NUMBERS.contains(&&**key));
+        let number = text.parse().ok().filter(|_| beat::is_number(key));
         (key.clone(), number.map_or_else(|| text.as_str().into(), Value::Number))
     });
     let mut object = json!({
