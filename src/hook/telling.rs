@@ -114,16 +114,10 @@ fn rows(table: &'static str) -> Vec<Row> {
 impl Row {
     fn read(section: &'static str, line: &'static str) -> Option<Row> {
         let (name, rest) = line.trim().split_once(' ')?;
-        let (mut conditions, mut paths, mut texts) = (vec![], vec![], vec![]);
-        for (place, part) in rest.split('"').enumerate() {
-            match place % 2 {
-                0 => part.split_whitespace().for_each(|word| match word.strip_prefix('?') {
-                    Some(condition) => conditions.push(condition),
-                    None => paths.push(word),
-                }),
-                _ => texts.push(part),
-            }
-        }
+        let words = || rest.split('"').step_by(2).flat_map(str::split_whitespace);
+        let conditions = words().filter_map(|word| word.strip_prefix('?')).collect();
+        let paths = words().filter(|word| !word.starts_with('?')).collect();
+        let texts = rest.split('"').skip(1).step_by(2).collect();
         let mut head = section.split(' ');
         Some(Row { sort: head.next()?, names: head.collect(), name, conditions, paths, texts })
     }
@@ -262,9 +256,8 @@ impl<'a> Telling<'a> {
     fn fill(&self, text: &str) -> Option<String> {
         let fill = |part: &str| template::fill(part, |name| self.spoken(name));
         let parts = text.split(['[', ']']).enumerate();
-        parts
-            .map(|(place, part)| if place % 2 == 0 { fill(part) } else { fill(part).or(Some(String::new())) })
-            .collect()
+        // Every second part stands in brackets.
+        parts.map(|(place, part)| fill(part).or((place % 2 == 1).then(String::new))).collect()
     }
 
     /// A fact as it stands in a sentence. A title that only repeats the branch or tag says nothing.
@@ -351,15 +344,12 @@ fn more_alerts(delivery: Payload<'_>) -> Option<String> {
 
 /// The jobs that made a pipeline fail, and why. The first few are named, the rest are counted.
 fn failed_jobs(pipeline: Payload<'_>) -> Option<String> {
-    let failed = pipeline
-        .at("builds")
-        .list()
-        .filter(|job| job.at("status").word() == "failed" && job.at("allow_failure").0 != true);
-    let names = failed.filter_map(|job| {
+    let has_failed = |job: &Payload<'_>| job.at("status").word() == "failed" && job.at("allow_failure").0 != true;
+    let name = |job: Payload<'_>| {
         let reason = reason(job.at("failure_reason").word()).map(|reason| format!(" ({reason})"));
         Some(job.at("name").text()? + &reason.unwrap_or_default())
-    });
-    let names: Vec<_> = names.collect();
+    };
+    let names: Vec<_> = pipeline.at("builds").list().filter(has_failed).filter_map(name).collect();
     let named = names[..names.len().min(MOST_JOBS)].join(", ");
     match names.len().saturating_sub(MOST_JOBS) {
         0 => Some(named).filter(|named| !named.is_empty()),
