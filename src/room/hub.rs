@@ -43,7 +43,6 @@ pub struct Hub {
 }
 
 /// The bounds of the room.
-#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The most listeners at once.
     pub listeners: usize,

@@ -103,7 +103,6 @@ struct Waiting {
 }
 
 /// The last entries that were read.
-#[derive(Clone, Copy, Default)]
 struct Place {
     said: RawId,
     passing: RawId,
