@@ -39,7 +39,6 @@ pub fn open(config: &Config) -> Result<Storage, String> {
     #[cfg(feature = "redis")]
     if let Some(url) = &config.redis {
         let (relay, past) = crate::keep::relay::Relay::open(url, config.history, config.things)?;
-        log::info!("Sharing what is said by Redis at {}", relay.name());
         let (commit_queue, committer) = CommitQueue::new("redis");
         let (before, of_reader) = (past.messages.clone(), relay.clone());
         let committer: Work = ("committer", Box::new(move |hub, _| relay.send_all(committer, hub)));

@@ -111,7 +111,8 @@ impl Store {
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if database.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
             begin(&database)?;
-            sync_folder(path)?;
+            // A new file is there after a power cut only if its folder was synced.
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
         }
         check(&database)?;
         let past = read(&database)?;
@@ -271,11 +272,6 @@ fn begin(database: &Connection) -> rusqlite::Result<()> {
     let now = now_micros();
     ["begun", "forgotten", "last"].iter().try_for_each(|name| mark(&all, name, now))?;
     all.commit()
-}
-
-/// A new file is there after a power cut only if its folder was synced.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Asks for the id alone. If the times of the log were asked for, Linux would note them exactly from then on: one more

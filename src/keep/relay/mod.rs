@@ -125,6 +125,8 @@ impl Relay {
         let client = Client::open(info.set_redis_settings(settings)).map_err(cannot)?;
         let keep = history.max(STREAM_LEAST);
         let (past, place) = past(&client, history, keep).map_err(cannot)?;
+        let info = client.get_connection_info();
+        log::info!("Sharing what is said by Redis at {}/{}", info.addr(), info.redis_settings().db());
         let relay = Relay {
             client,
             keep,
@@ -141,12 +143,6 @@ impl Relay {
             all_sent: AtomicBool::new(false),
         };
         Ok((Arc::new(relay), past))
-    }
-
-    /// `host:port/database`, for the log.
-    pub fn name(&self) -> String {
-        let info = self.client.get_connection_info();
-        format!("{}/{}", info.addr(), info.redis_settings().db())
     }
 
     /// The command that adds an entry, which has this `number` among those of this server. `how` is `EVAL` with the
