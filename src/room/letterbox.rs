@@ -62,7 +62,7 @@ pub struct Letterbox {
     pen: Mutex<Pen>,
     wire: Arc<dyn Wire>,
     /// The most letters that may lie here.
-    limit: i64,
+    pub(super) limit: i64,
 }
 
 /// The state of one listener's stream. The thread that writes to the socket holds it.
@@ -297,17 +297,6 @@ impl Recipient {
             None | Some(ErrorKind::WouldBlock) => self.letterbox.wire.failure(),
             Some(kind) => Err(kind.into()),
         }
-    }
-
-    /// The most letters that may wait.
-    pub fn limit(&self) -> i64 {
-        self.letterbox.limit
-    }
-
-    /// Sleeps until the bell is rung, at most for `limit`. If it was rung before, the sleep ends at once.
-    #[cfg(not(loom))]
-    pub fn sleep(&self, limit: Duration) {
-        crate::sync::sleep_until_rung(&self.bell, limit);
     }
 
     /// Closes the pen: nobody writes from now on. True if nothing was written.

@@ -11,6 +11,7 @@ use crate::os::limits::Claim;
 use crate::room::hub::Hub;
 use crate::room::letterbox::{Recipient, StreamState};
 use crate::room::wire::{STALL_LIMIT, Wire};
+use crate::sync::sleep_until_rung;
 
 /// A listener that has joined and whose stream is yet to be written. It has all that its own thread needs, and nothing
 /// of the request, whose memory would be kept for as long as it listens.
@@ -55,7 +56,7 @@ impl Listener {
         recipient.write_out()?; // the head leaves at once, then earlier messages
         self.claim = None;
         loop {
-            recipient.sleep(recipient.silence_left(heartbeat));
+            sleep_until_rung(&recipient.bell, recipient.silence_left(heartbeat));
             match recipient.state() {
                 StreamState::Listening => recipient.break_silence(heartbeat)?,
                 StreamState::Closing => return recipient.finish(),
@@ -69,7 +70,7 @@ impl Listener {
         let peer = &self.peer;
         let (why, line) = match (self.recipient.state(), ended) {
             (StreamState::HungUp, _) => {
-                let limit = self.recipient.limit();
+                let limit = self.recipient.letterbox().limit;
                 (Ended::QueueFull, format!("hung up on {peer}: {limit} messages waited for it"))
             }
             (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -116,7 +117,7 @@ mod tests {
         wire.break_with(io::ErrorKind::TimedOut);
         recipient.letterbox().post(&letter("one"));
         recipient.letterbox().carry();
-        recipient.sleep(Duration::from_secs(60)); // returns at once
+        sleep_until_rung(&recipient.bell, Duration::from_secs(60)); // returns at once
         assert_eq!(recipient.write_out().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

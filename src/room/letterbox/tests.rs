@@ -1,5 +1,6 @@
 use super::*;
 use crate::room::memory_wire::{MemoryWire, letter, message};
+use crate::sync::sleep_until_rung;
 
 #[test]
 fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
@@ -11,7 +12,7 @@ fn a_helping_hand_takes_what_the_socket_takes_and_rings_for_the_rest() {
     recipient.letterbox().post(&letter("two"));
     recipient.letterbox().carry();
     assert_eq!(wire.sends(), 2, "nobody tries again while the recipient is on its way");
-    recipient.sleep(Duration::from_secs(60)); // returns at once: the bell is rung
+    sleep_until_rung(&recipient.bell, Duration::from_secs(60)); // returns at once: the bell is rung
     recipient.write_out().unwrap();
     assert_eq!(wire.text(), "head\r\none\r\ntwo\r\n");
 }
