@@ -83,16 +83,14 @@ pub fn hook(
     let Some((last, news_of_last)) = news.pop() else { return Ok(exchange.answer(Answer::new(200, TEXT, ""))) };
     let refused = Arc::new(OnceLock::new());
     for (message, state) in news {
-        let (refused, memory, carry) = (refused.clone(), memory.clone(), hub.call_of_keeper());
+        let (refused, memory) = (refused.clone(), memory.clone());
         let then = move |said: Result<Receipt, Refused>| {
             if let Err(reason) = said {
                 memory.take_back(state);
                 let _ = refused.set(reason);
             }
-            carry();
         };
-        hub.publish_then(message, None, Box::new(then));
-        hub.catch_up(usize::MAX);
+        hub.publish_aside(message, None, Box::new(then));
     }
     // Messages are kept in the order in which they are handed in: after the last one, all are known to be said or not.
     let memory = memory.clone();

@@ -71,23 +71,15 @@ fn hear(host: &str, beat: Beat, hosts: &Arc<Hosts>, hub: &Hub) -> Result<Message
 pub fn tick(hosts: &Arc<Hosts>, hub: &Hub) -> bool {
     let _turn = lock(&hosts.turn);
     let (changes, is_more) = hosts.tick(Instant::now());
-    for change in changes {
-        announce(change, hosts, hub);
-        hub.catch_up(usize::MAX); // no listener is to lose its stream by so many
-    }
+    changes.into_iter().for_each(|change| announce(change, hosts, hub));
     is_more
 }
 
-/// Publishes what has changed with a host, without waiting until it is kept. The keeper carries it. The caller has the
-/// turn, so changes are said in the order in which they happen: a host that is heard just as it is found to be down is
-/// not left for dead.
+/// Publishes what has changed with a host, without waiting until it is kept. The caller has the turn, so changes are
+/// said in the order in which they happen: a host that is heard just as it is found to be down is not left for dead.
 fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hub: &Hub) {
-    let (hosts, host, carry) = (hosts.clone(), message.name.clone(), hub.call_of_keeper());
-    let then = move |_| {
-        hosts.settle(&host);
-        carry();
-    };
-    hub.publish_then(message, once, Box::new(then));
+    let (hosts, host) = (hosts.clone(), message.name.clone());
+    hub.publish_aside(message, once, Box::new(move |_| hosts.settle(&host)));
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`, with the `reason` of a job that has failed. Times

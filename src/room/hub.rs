@@ -230,6 +230,19 @@ impl Hub {
         }
     }
 
+    /// Publishes as [`publish_then`](Self::publish_then) does, for a caller that does not lend a hand: the keeper carries
+    /// the message. When the listeners are far behind, the caller carries too, so that many messages in a row fill no
+    /// letterbox.
+    pub fn publish_aside(&self, message: Message, once: Option<Digest>, then: OnCommit) {
+        let call_keeper = self.carriers.call_of_keeper();
+        let then = move |said| {
+            then(said);
+            call_keeper();
+        };
+        self.publish_then(message, once, Box::new(then));
+        self.catch_up(usize::MAX);
+    }
+
     /// Posts a message that is already kept: the committer's part of [`publish_once`](Self::publish_once). Its id has
     /// to be larger than the [last one](Self::last_id).
     pub fn post(&self, message: Arc<Message>) -> Receipt {
@@ -352,11 +365,6 @@ impl Hub {
     /// Walks for the keeper that was called.
     pub fn lend_a_second_hand(&self) {
         self.carriers.lend_a_second_hand(&|| self.snapshot());
-    }
-
-    /// A function that has the keeper carry what lies in the letterboxes.
-    pub fn call_of_keeper(&self) -> impl Fn() + Send + 'static {
-        self.carriers.call_of_keeper()
     }
 
     /// The letterboxes, and how many messages were posted to them.
