@@ -193,7 +193,7 @@ fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, 
     let pairs = form::body_pairs(content_type, body).map_err(|refusal| refusal.line)?;
     match pairs.iter().find(|(key, _)| key == "payload") {
         Some((_, payload)) => parse(payload, is_cut),
-        None => Ok(Value::Object(pairs.into_iter().map(|(key, value)| (key, Value::String(value))).collect())),
+        None => Ok(pairs.into_iter().collect()),
     }
 }
 
