@@ -268,10 +268,8 @@ impl Recipient {
         let silence = lock(&self.letterbox.pen).last_sent.elapsed();
         // This look held the pen, so a speaker may have found it taken and gone on.
         fence(Ordering::SeqCst);
-        match self.letterbox.waiting.load(Ordering::Relaxed) {
-            ..=0 => interval.saturating_sub(silence),
-            _ => Duration::ZERO,
-        }
+        let is_empty = self.letterbox.waiting.load(Ordering::Relaxed) <= 0;
+        if is_empty { interval.saturating_sub(silence) } else { Duration::ZERO }
     }
 
     /// Writes what lies in the letterbox and ends the stream properly: curl exits 0, an `EventSource` comes back.

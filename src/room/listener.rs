@@ -67,14 +67,12 @@ impl Listener {
     }
 
     fn say_why(&self, ended: io::Result<()>) -> Ended {
-        let peer = &self.peer;
+        let (peer, limit, seconds) = (&self.peer, self.recipient.letterbox().limit, STALL_LIMIT.as_secs());
         let (why, line) = match (self.recipient.state(), ended) {
             (StreamState::HungUp, _) => {
-                let limit = self.recipient.letterbox().limit;
                 (Ended::QueueFull, format!("hung up on {peer}: {limit} messages waited for it"))
             }
             (_, Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                let seconds = STALL_LIMIT.as_secs();
                 (Ended::Stalled, format!("hung up on {peer}: it took nothing for {seconds} s"))
             }
             (_, Err(error)) => (Ended::Left, format!("{peer} has left: {error}")),
