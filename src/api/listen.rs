@@ -36,7 +36,7 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     let peer = exchange.peer();
     log::debug!("{peer} listens");
     let listener = Listener::new(recipient, socket, peer, claim); // from here on only the pen's holder writes
-    Ok(After::Listen(Box::new(listener), Box::new(mem::take(&mut exchange.request))))
+    Ok(After::Listen(Box::new(listener), Some(Box::new(mem::take(&mut exchange.request)))))
 }
 
 /// Whether a request to `/listen` asks for server-sent events.

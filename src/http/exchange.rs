@@ -29,7 +29,7 @@ pub enum After {
     /// It ends.
     Close,
     /// It becomes a listener's, and needs a thread of its own. The request tells how to refuse it if none is left.
-    Listen(Box<Listener>, Box<Request>),
+    Listen(Box<Listener>, Option<Box<Request>>),
     /// Its request has a long answer, and needs a thread of its own, which may wait for the client.
     AnswerAtLength(Box<Request>),
     /// It waits for its answer until the message is kept.

@@ -137,9 +137,10 @@ impl Server {
 
     /// Gives a listener or a long answer a thread of its own. If no thread can be started, the client is refused.
     /// Returns the connection if it has to wait for something then.
-    fn on_its_own_thread(self: &Arc<Server>, connection: Connection, after: After) -> Waiting {
+    fn on_its_own_thread(self: &Arc<Server>, connection: Connection, mut after: After) -> Waiting {
         let server = self.clone();
-        let listens = matches!(after, After::Listen(..));
+        // It is freed here. If the listener's thread freed it, its memory would stay that thread's.
+        let request_of_listener = if let After::Listen(_, request) = &mut after { request.take() } else { None };
         // Either thread can take it from here. If it were moved into a thread that cannot be started, it would be lost.
         let given = Arc::new(Mutex::new(Some((connection, after))));
         let taken = given.clone();
@@ -150,8 +151,11 @@ impl Server {
                 server.converse(connection, after);
             }
         });
-        let started =
-            if listens { self.start_listening(life) } else { self.start_thread("conversation", STACK_BYTES, life) };
+        let started = if request_of_listener.is_some() {
+            self.start_listening(life)
+        } else {
+            self.start_thread("conversation", STACK_BYTES, life)
+        };
         let error = started.err()?;
         let (connection, after) = lock(&given).take()?;
         journal::ACCEPTING.warn(format_args!("cannot start a thread ({error}); turned a client away"));
@@ -160,8 +164,8 @@ impl Server {
             After::Listen(listener, _) if !listener.give_up(&self.service.hub) => {
                 return self.close_in_stages(connection);
             }
-            After::Listen(_, request) | After::AnswerAtLength(request) => *request,
-            _ => Request::default(),
+            After::AnswerAtLength(request) => *request,
+            _ => request_of_listener.map_or_else(Request::default, |request| *request),
         };
         self.refuse(connection, &Refusal::busy("no thread is left"), Some(request))
     }
@@ -171,8 +175,7 @@ impl Server {
         if let After::AnswerAtLength(request) = after {
             after = self.answer(&connection.slot, *request, true);
         }
-        if let After::Listen(mut listener, request) = after {
-            drop(request); // no refusal has to be made of it
+        if let After::Listen(mut listener, _) = after {
             listener.listen(&self.service.hub, self.service.config.heartbeat);
             after = After::Close; // and no listener's pen writes any more
         }
