@@ -229,8 +229,8 @@
 //!
 //! **Why not hold the lock while writing to the sockets?** It would keep the order, and it is the shortest program. But
 //! each `write` is a system call, and a thousand listeners are a thousand of them. The floor of the benchmark does
-//! little else, and spends 8.96 us for each delivery. nginx with nchan writes to 1,000 listeners before it answers, and
-//! its `/say` takes 11.9 ms (p50); aloud posts and answers, in 1.58 ms. And that is while all goes well. One socket
+//! little else, and spends 5.50 us for each delivery. nginx with nchan writes to 1,000 listeners before it answers, and
+//! its `/say` takes 6.36 ms (p50); aloud posts and answers, in 0.659 ms. And that is while all goes well. One socket
 //! whose buffer is full would hold the lock until its listener reads, or is given up after [12
 //! s](crate::room::wire::STALL_LIMIT). All who speak, join or leave would wait with it.
 //!
@@ -314,7 +314,7 @@
 //! runs the unchanged code through every order in which its threads can meet. Take one of the two fences away, and the
 //! check shows you the order that loses a letter.
 //!
-//! **The gain.** CPU for each delivery with 1,000 listeners: 9.58 us here, 16.8 us from a program in Go that wakes
+//! **The gain.** CPU for each delivery with 1,000 listeners: 6.56 us here, 12.3 us from a program in Go that wakes
 //! every listener by its own channel.
 //!
 //! # 4. Leader and followers: who waits for newcomers
@@ -400,26 +400,26 @@
 //! test compares them. They cut both ways.
 //!
 //! **... async?** Because a broadcast is few events that reach many, and not many events. With 1,000 listeners a
-//! message is heard after 7.96 ms (p50) here and after 8.39 ms from axum on tokio. Flat out it is 1,684,407 deliveries
-//! a second against 664,213. A listener costs 13.5 kB here and 20.8 kB there. 16 clients that speak without a pause are
-//! served 51,678 times a second against 50,598. In return, the kernel needs 25.7 kB against 5.07 kB, and 2,000
-//! listeners join at 6,832 a second against 10,176. If you have tens of thousands of listeners that rarely hear
+//! message is heard after 5.47 ms (p50) here and after 6.72 ms from axum on tokio. Flat out it is 3,170,999 deliveries
+//! a second against 1,181,466. A listener costs 13.1 kB here and 20.8 kB there. 16 clients that speak without a pause
+//! are served 92,377 times a second against 86,090. In return, the kernel needs 28.0 kB against 5.22 kB, and 2,000
+//! listeners join at 12,815 a second against 18,838. If you have tens of thousands of listeners that rarely hear
 //! anything, take the evented one. No table shows this: a backtrace here says who waits for what, and the whole server
 //! reads from top to bottom.
 //!
 //! **... one thread per core for everything?** That is nginx: a loop that never blocks, all state in it, no lock at
-//! all. With nchan on top a listener costs 10.9 kB, and listeners join at 18,906 a second against 6,832. But work that
+//! all. With nchan on top a listener costs 10.9 kB, and listeners join at 39,604 a second against 12,815. But work that
 //! takes a while, such as a walk along a thousand sockets, stands in the way of everyone else on that core: `/say`
-//! takes 11.9 ms (p50, 1,000 listeners) against 1.58 ms. And every function has to be written as a machine of states
+//! takes 6.36 ms (p50, 1,000 listeners) against 0.659 ms. And every function has to be written as a machine of states
 //! that returns before it has waited. aloud waits that way in one place, where it is worth most, for clients that are
 //! silent ([`watch`](crate::net::watch)).
 //!
 //! **... unbounded channels?** Because then a slow listener is everybody's problem, later, with no line in the log. See
 //! chapter 1. The Go peer of the benchmark has the bound (256) without the helping hand: flat out at 100 listeners it
-//! hung up on 60 of them in its worst round, and 11,356 deliveries were lost; here 0 were hung up on, because a speaker
-//! that is far ahead carries letters before it speaks again.
+//! hung up on 100 of them in its worst round, and 5,554,574 deliveries were lost; here 0 were hung up on, because a
+//! speaker that is far ahead carries letters before it speaks again.
 //!
-//! **... a lock held while writing?** See chapter 2: 11.9 ms against 1.58 ms when all goes well, and 12 s when it does
+//! **... a lock held while writing?** See chapter 2: 6.36 ms against 0.659 ms when all goes well, and 12 s when it does
 //! not.
 //!
 //! **... no locks at all?** A lock that nobody waits for is one atomic instruction. Locks are slow because of the work
