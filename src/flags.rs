@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::config::{Bind, Config};
@@ -28,13 +28,20 @@ struct Flag {
     line: &'static str,
 }
 
-fn flags() -> impl Iterator<Item = Flag> {
-    HELP.lines().filter_map(|line| {
+/// All flags that take a value. The table is read once: to read it for each default would take a fifteenth of the time
+/// of a start.
+fn flags() -> impl Iterator<Item = &'static Flag> {
+    static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| HELP.lines().filter_map(Flag::read).collect());
+    FLAGS.iter()
+}
+
+impl Flag {
+    fn read(line: &'static str) -> Option<Flag> {
         let (name, rest) = line.trim_start().strip_prefix("--")?.split_once(' ')?;
         let (value, rest) = rest.split_once("  ")?;
         let (meaning, default) = rest.trim_start().strip_suffix(']')?.rsplit_once(" [")?;
         Some(Flag { name, value, meaning, default, line })
-    })
+    }
 }
 
 /// Whether this binary was built with the feature that the flag `name` takes, if it takes one.
@@ -173,7 +180,7 @@ pub fn read(
     for flag in flags() {
         let variable = variable(flag.name);
         if let Some(value) = environment(&variable) {
-            given.add(&flag, variable, value)?;
+            given.add(flag, variable, value)?;
         }
     }
     let mut check = false;
@@ -193,7 +200,7 @@ pub fn read(
                 let value_given = parser
                     .value()
                     .map_err(|_| format!("aloud: --{name} has no value; give --{name} {value}: {meaning}"))?;
-                given.add(&flag, format!("--{name}"), value_given)?;
+                given.add(flag, format!("--{name}"), value_given)?;
             }
             other => return Err(complaint(&other.unexpected().to_string())),
         }
