@@ -105,12 +105,17 @@ fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
     let at_rest = || server.threads() <= 2 * cores + 4;
     come_and_go(1000);
     wait_until("the threads have ended", at_rest);
-    let (descriptors, memory) = (server.descriptors(), server.memory());
-    come_and_go(10_000);
-    wait_until("the threads have ended", at_rest);
-    wait_until("the descriptors are closed", || server.descriptors() <= descriptors);
-    let grown = server.memory().saturating_sub(memory);
-    assert!(grown < 1 << 20, "memory grew by {grown} bytes");
+    let descriptors = server.descriptors();
+    // How many threads live at once depends on what else the machine does, and so does how many stacks are kept for the
+    // next ones. What is left behind would be left each time.
+    let grown = std::iter::repeat_with(|| {
+        let memory = server.memory();
+        come_and_go(5000);
+        wait_until("the threads have ended", at_rest);
+        wait_until("the descriptors are closed", || server.descriptors() <= descriptors);
+        server.memory().saturating_sub(memory)
+    });
+    assert!(grown.take(4).any(|grown| grown < 1 << 19), "memory grew by half a megabyte each time");
 }
 
 #[test]
