@@ -106,8 +106,8 @@ fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
     come_and_go(1000);
     wait_until("the threads have ended", at_rest);
     let descriptors = server.descriptors();
-    // How many threads live at once depends on what else the machine does, and so does how many stacks are kept for the
-    // next ones. What is left behind would be left each time.
+    // The number of threads that live at once depends on what else the machine does, and with it the number of stacks that
+    // are kept for the next ones. A leak would show each time.
     let grown = std::iter::repeat_with(|| {
         let memory = server.memory();
         come_and_go(5000);
