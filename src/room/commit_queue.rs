@@ -13,7 +13,8 @@
 //! committer gives the ids and posts, so messages are kept, heard and numbered in one order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 use std::time::Duration;
 
 // Not those of `sync.rs`: under the model check there is no commit queue.
@@ -125,7 +126,9 @@ impl CommitQueue {
 
     /// Whether everything that was handed in was answered.
     pub fn is_settled(&self) -> bool {
-        Arc::strong_count(&self.pending) == 1
+        let is_settled = Arc::strong_count(&self.pending) == 1;
+        fence(Acquire); // the count alone orders nothing: what was done before it fell is seen from here on
+        is_settled
     }
 
     /// Notes whether a batch could be kept.
