@@ -140,16 +140,15 @@ impl Service {
 
     /// Refuses a request. An `EventSource` that may succeed later is told so in its own way.
     pub fn refuse(&self, exchange: &mut Exchange<'_>, refusal: &Refusal) -> After {
-        let path = exchange.request.url.split('?').next().unwrap_or("");
-        let listens = matches!(Route::of(path), Ok(Route::Listen(_)));
-        if refusal.status == 503 && listens && listen::wants_events(exchange) {
+        let listens = || matches!(Route::of(exchange.path()), Ok(Route::Listen(_)));
+        if refusal.status == 503 && listens() && listen::wants_events(exchange) {
             return listen::turn_away(exchange, refusal);
         }
         exchange.refuse(refusal)
     }
 
     fn take(&self, exchange: &mut Exchange<'_>) -> Result<After, Refusal> {
-        let path = exchange.request.url.split('?').next().unwrap_or("").to_owned();
+        let path = exchange.path().to_owned();
         let route = Route::of(&path);
         // A long answer may have to wait for its client.
         if matches!(route, Ok(Route::Said(_) | Route::Now(_) | Route::Hosts)) && !exchange.patient {

@@ -73,6 +73,11 @@ impl<'a> Exchange<'a> {
         Exchange { request, socket, config, hub, patient: false, varies: Cell::new(false) }
     }
 
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.request.url.split('?').next().unwrap_or("")
+    }
+
     /// The query, without the question mark; may be empty.
     pub fn query(&self) -> &str {
         self.request.url.split_once('?').map_or("", |(_, query)| query)
