@@ -186,7 +186,7 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, String> {
     let text = form::without_lone_surrogates(&String::from_utf8_lossy(body));
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    let is_json = content_type.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+    let is_json = form::media_type(content_type.unwrap_or("")).0 == "application/json";
     if is_json || text.is_empty() || text.starts_with(['{', '[']) {
         return parse(text, is_cut);
     }

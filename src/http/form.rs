@@ -157,6 +157,12 @@ pub fn checked(fields: Pairs) -> Result<Pairs, Refusal> {
     Err(Refusal::of(key, &format!("is no field name; send {send}")))
 }
 
+/// The type in a header `Content-Type`, in lower case, and its parameters (RFC 9110 section 8.3.1).
+pub fn media_type(content_type: &str) -> (String, &str) {
+    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    (kind.trim().to_ascii_lowercase(), parameters)
+}
+
 /// The fields of a body, of which a text is the message.
 ///
 /// # Errors
@@ -166,8 +172,8 @@ pub fn body_pairs(content_type: Option<&str>, body: &[u8]) -> Result<Pairs, Refu
         return Ok(vec![]);
     }
     let content_type = content_type.unwrap_or("");
-    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-    match essence.trim().to_ascii_lowercase().as_str() {
+    let (kind, parameters) = media_type(content_type);
+    match kind.as_str() {
         "application/x-www-form-urlencoded"
             if body.trim_ascii_start().starts_with(b"{") && members(&String::from_utf8_lossy(body)).is_ok() =>
         {
