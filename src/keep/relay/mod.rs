@@ -150,8 +150,9 @@ impl Relay {
     /// added `once`, it says that anything before it may be lost.
     fn addition(&self, how: [&str; 2], number: u64, message: Option<&Message>, once: Option<String>, hub: &Hub) -> Cmd {
         let (stream, keep) = if message.is_none_or(Message::is_kept) { (1, self.keep) } else { (2, MOST_PASSING) };
-        let mut command = cmd(how[0]);
-        command.arg(how[1]).arg(4 + usize::from(once.is_some())).arg(SAID).arg(PASSING).arg(THINGS).arg(SILENT);
+        let [verb, script] = how;
+        let mut command = cmd(verb);
+        command.arg(script).arg(4 + usize::from(once.is_some())).arg(SAID).arg(PASSING).arg(THINGS).arg(SILENT);
         command.arg(once.as_ref().map(|once| format!("{ONCE}{once}"))).arg(stream).arg(keep);
         command.arg(self.last_read.load(Ordering::SeqCst)).arg(hub.last_id()).arg(format!("{}:{number}", self.server));
         command.arg(message.map_or(vec![], write));
