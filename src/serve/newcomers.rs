@@ -62,8 +62,8 @@ impl Server {
         }
     }
 
-    /// Takes in a new connection: counts it, parks it and has it watched. A client that has its share already is refused
-    /// when its request tells how it reads a refusal.
+    /// Takes in a new connection: counts it, parks it and has it watched. If its client has its share already, the
+    /// connection is refused with its first request, because that tells how the client reads a refusal.
     fn take_in(self: &Arc<Server>, socket: Arc<Socket>) {
         if self.service.config.trust_proxy.trust(socket.peer_address()) {
             socket.note_client(None); // its first request names it
@@ -71,9 +71,9 @@ impl Server {
         let slot = Arc::new(Slot::new(socket.clone()));
         lock(&self.connections).insert(slot.clone());
         self.counters().connections.fetch_add(1, Ordering::Relaxed);
-        let is_beyond_share = self.most_beyond_share(&slot).is_some();
+        let is_share_to_be_checked = self.most_beyond_share(&slot).is_some();
         let connection =
-            Connection { server: self.clone(), gate: Gate::default(), slot: slot.clone(), is_beyond_share };
+            Connection { server: self.clone(), gate: Gate::default(), slot: slot.clone(), is_share_to_be_checked };
         slot.park((connection, Awaited::Request(Stage::Idle), Instant::now()));
         if self.watch.add(&socket).is_err() {
             drop(slot.take());
@@ -124,10 +124,10 @@ impl Server {
             let client = proxies.client(request.header("Forwarded"), request.header("X-Forwarded-For")).or(peer);
             if client != connection.slot.socket.client() {
                 lock(&self.connections).note_client(&connection.slot, client);
-                connection.is_beyond_share = true;
+                connection.is_share_to_be_checked = true;
             }
         }
-        if mem::take(&mut connection.is_beyond_share) { self.check_share(&connection.slot) } else { Ok(()) }
+        if mem::take(&mut connection.is_share_to_be_checked) { self.check_share(&connection.slot) } else { Ok(()) }
     }
 }
 

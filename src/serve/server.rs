@@ -54,8 +54,8 @@ pub struct Connection {
     pub(super) gate: Gate,
     /// Its place; the connection lies in it while it is parked.
     pub(super) slot: Arc<Slot>,
-    /// Whether its client had more than its share when it came.
-    pub(super) is_beyond_share: bool,
+    /// Whether the share of its client is checked when its next request has come.
+    pub(super) is_share_to_be_checked: bool,
 }
 
 /// A conversation that has waited for its message to be kept. The result has come.
