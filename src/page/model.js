@@ -86,7 +86,7 @@ export class Model {
 
   // The server's own list: the things there are, and no other; or the `part` of them that is wrong.
   takeThings(list, newest, part) {
-    const isOver = ({ state }) => !part || WRONG.test(state);
+    const isOver = ({ state, seen }) => !part || (WRONG.test(state) && !seen);
     if (!part) this.newest = newest;
     this.version.things += 1;
     for (const [place, thing] of this.things) if (isOver(thing)) this.things.delete(place);

@@ -187,7 +187,14 @@ test('a hidden page takes in what is wrong and what is not any more, and the res
   const number = (id, key, status) => ({ id: String(id), time, since: time, event: 'number', name: key, key, status, fields: { value: '1' }, recent: [] });
   const beat = (name, state, ago, load1) => ({ host: name, state, ago, figures: { load1 } });
   const wrong = () => wrongIn(model).things.map(({ key }) => key);
-  const known = () => [...model.things.values()].map(({ key }) => key).sort();
+  const known = () => [...model.things.values(), ...model.runs.values()].map(({ key }) => key).sort();
+  const seen = [
+    { ...number(1, 'seen', 'firing, acknowledged'), event: 'alert' },
+    { ...number(1, 'app main', 'failed, acknowledged'), event: 'ci', fields: { project: 'app', ref: 'main' } },
+  ];
+  model.apply({ things: seen, newest: 1 });
+  model.apply({ part: true, things: [], newest: 1 });
+  assert.deepEqual(known(), ['app main', 'seen'], 'what is acknowledged is in no part, and stays');
   model.apply({ things: [number(1, 'a', ''), number(2, 'b', 'warn')], newest: 2, hosts: [beat('web1', 'up', 100, 1), beat('web2', 'up', 0, 1)], now: 1e6 });
   assert.deepEqual([wrong(), known()], [['b'], ['a', 'b']]);
   model.apply({ part: true, things: [number(3, 'c', 'warn')], newest: 4, hosts: [beat('web1', 'up', 5, 2), beat('web2', 'down', 12, 1)], now: 1_012_000 });
