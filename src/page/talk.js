@@ -109,8 +109,8 @@ export class Talk {
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const below = scrollHeight - clientHeight - scrollTop;
-    this.follows = below < 8 || (this.follows && scrollTop >= this.top); // only a person scrolls up
+    // Only a person scrolls up.
+    this.follows = scrollTop + clientHeight >= scrollHeight - 8 || (this.follows && scrollTop >= this.top);
     const there = this.list.childElementCount;
     if (scrollTop < clientHeight && there < this.all.length && !this.follows) {
       this.still(() => this.list.prepend(...this.all.slice(-there - 60, -there).map(row)));
