@@ -95,7 +95,8 @@ impl Beat {
     /// Notes whether the host has failed, and why.
     fn judge(&mut self, fails: bool) {
         let figure = |key: &str| figure(&self.figures, key);
-        let exit = figure("exit").filter(|exit| exit.parse() != Ok(0.0)).map(|exit| format!("exit {exit}"));
+        let exit = figure("exit").filter(|exit| exit.trim().parse() != Ok(0.0));
+        let exit = exit.map(|exit| format!("exit {}", tail(exit.trim())));
         let status = figure("status").filter(|status| standing(status) == BAD);
         if self.begins || !(fails || exit.is_some() || status.is_some()) {
             return;
@@ -115,14 +116,16 @@ impl Beat {
     /// Reads a beat that was taken already: no bound is checked.
     pub fn of(pairs: Pairs) -> Beat {
         let mut beat = Beat::default();
-        for (key, value) in pairs.into_iter().filter(|(key, value)| !value.is_empty() && key != STATE) {
+        for (key, value) in pairs.into_iter().filter(|(key, value)| !value.trim().is_empty() && key != STATE) {
             let seconds = |floor| positive(&value).map(|number| Duration::from_secs_f64(number.clamp(floor, CEILING)));
             let left_out = |rule: &str| Some(format!("{key}={} is left out; send {rule}", shown(&value)));
+            if ["every", "grace"].contains(&&*key) && positive(&value) > Some(CEILING) {
+                beat.complaint = Some(format!("{key}={} is taken as {CEILING}", shown(&value)));
+            }
             match key.as_str() {
                 RUN => beat.begins = true,
                 "every" if positive(&value).is_some() => beat.every = seconds(EVERY_FLOOR),
                 "grace" if positive(&value).is_some() => beat.grace = seconds(GRACE_FLOOR),
-                "exit" if value.parse::<f64>().is_err() => beat.complaint = left_out("a number"),
                 name if is_number(name) => match number(&value) {
                     Some(number) => beat.figures.push((key, plain(&value, number))),
                     None => beat.complaint = left_out("a number from 0 to 1e18"),
@@ -251,11 +254,12 @@ mod tests {
         for (sent, rule) in [
             ("disk_above=full", "a number from 0 to 1e18"),
             ("disk_total=1e308", "a number from 0 to 1e18"),
-            ("exit=x", "a number"),
         ] {
             let (key, value) = sent.split_once('=').unwrap();
             check(sent, "", "state=up every=30", Some(&format!("{key}=\"{value}\" is left out; send {rule}")));
         }
+        let longest = Some(r#"every="7776000" is taken as 2678400"#);
+        check("every=7776000", "", "state=up every=2678400", longest);
         let many = "1".repeat(1900);
         let complaint = format!("up=\"{}\"... is left out; send a number from 0 to 1e18", "1".repeat(64));
         check(&format!("up={many}"), "", "state=up every=30", Some(&complaint));

@@ -320,7 +320,7 @@ mod tests {
             &[
                 (0, Beats("exit=0&status=ok")),
                 (30, Beats("exit=2")),
-                (60, Beats("exit=2")),
+                (60, Beats("exit=2%0A")),
                 (90, Beats("exit=0")),
                 (100, Beats("status=down&note=no+link")),
                 (110, Fails("")),
@@ -342,6 +342,8 @@ mod tests {
         check(&[(0, Beats("exit=1"))], &["0: web1 has failed: exit 1"]);
         check(&[(0, Beats("exit=0.0")), (9, Beats("exit=1.0"))], &["0: web1 is up", "9: web1 has failed: exit 1.0"]);
         check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
+        check(&[(0, Fails("exit=3 rsync: a failed"))], &["0: web1 has failed: exit 3 rsync: a failed"]);
+        check(&[(0, Beats("exit=+0%0A")), (9, Beats("exit=KILL"))], &["0: web1 is up", "9: web1 has failed: exit KILL"]);
     }
 
     #[test]
