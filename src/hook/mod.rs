@@ -119,16 +119,15 @@ fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory:
         return Ok((None, vec![]));
     }
     let payload = fault.map_or_else(|| json(header("Content-Type"), &body, is_cut), Err);
-    let news = payload.and_then(|payload| {
-        let notices = read(sender, channel, event, exchange.query(), &payload).map_err(|refusal| refusal.line)?;
-        let news: Vec<_> = notices.into_iter().filter_map(|notice| news(notice, sender, memory)).collect();
-        if news.is_empty() && is_cut { Err(too_long()) } else { Ok(news) }
-    });
-    let news = news.unwrap_or_else(|fault| {
-        let message = format!("A delivery to /hook/{} could not be read: {fault}", expected.name());
+    let read = |payload| read(sender, channel, event, exchange.query(), &payload).map_err(|refusal| refusal.line);
+    let (notices, fault) = payload.and_then(read).map_or_else(|fault| (vec![], Some(fault)), |notices| (notices, None));
+    let mut news: Vec<_> = notices.into_iter().filter_map(|notice| news(notice, sender, memory)).collect();
+    if let Some(fault) = is_cut.then(|| format!("it is longer than {BODY_LIMIT} bytes")).or(fault) {
+        let part = if news.is_empty() { "" } else { " in whole" };
+        let message = format!("A delivery to /hook/{} could not be read{part}: {fault}", expected.name());
         let (event, channel) = (sender.event().into(), channel.to_owned());
-        vec![(Message { event, channel, message, ..Message::default() }, None)]
-    });
+        news.push((Message { event, channel, message, ..Message::default() }, None));
+    }
     if news.is_empty() {
         let (peer, sender, event) = (exchange.peer(), sender.name(), shown(event));
         log::debug!("{peer} sent a delivery that says nothing new: {sender} {event}");
@@ -148,8 +147,12 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
     if secrets.is_empty() || secrets.iter().any(proves) || auth::shows_token(Door::Say, channel, exchange) {
         return Ok(());
     }
-    journal::HOOKS
-        .warn(format_args!("refused a hook of {}: it does not prove that it knows the secret", exchange.peer()));
+    let why = if exchange.request.is_cut {
+        "is too long to have its signature checked"
+    } else {
+        "does not prove that it knows the secret"
+    };
+    journal::HOOKS.warn(format_args!("refused a hook of {}: it {why}", exchange.peer()));
     let line = format!("the hook does not prove its secret; set the one of --hook-secret in {}", sender.name());
     Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
 }
@@ -177,8 +180,8 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
     named.or_else(|| header("X-Gitlab-Event-UUID").map(equal))
 }
 
-/// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it; other forms
-/// and plain text become an object. A body that looks like an object or an array counts as JSON whatever its type,
+/// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it, or `data`, as
+/// Uptime Kuma does; other forms and plain text become an object. A body that looks like an object or an array counts as JSON whatever its type,
 /// because `curl -d @FILE` calls everything a form.
 ///
 /// # Errors
@@ -186,21 +189,32 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, String> {
     let text = form::without_lone_surrogates(&String::from_utf8_lossy(body));
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    let is_json = form::media_type(content_type.unwrap_or("")).0 == "application/json";
-    if is_json || text.is_empty() || text.starts_with(['{', '[']) {
-        return parse(text, is_cut);
+    let media_type = form::media_type(content_type.unwrap_or("")).0;
+    if media_type == "application/json" || text.is_empty() || text.starts_with(['{', '[']) {
+        let payload = parse(text, is_cut);
+        if payload.is_ok() || !["", "text/plain"].contains(&&*media_type) {
+            return payload;
+        } // else it is a text such as `[FIRING] Disk full`
     }
     let pairs = form::body_pairs(content_type, body).map_err(|refusal| refusal.line)?;
-    match pairs.iter().find(|(key, _)| key == "payload") {
-        Some((_, payload)) => parse(payload, is_cut),
-        None => Ok(pairs.into_iter().collect()),
+    let is_payload = |(key, value): &&(String, String)| key == "payload" || (key == "data" && value.starts_with('{'));
+    match (pairs.iter().find(is_payload), &pairs[..]) {
+        (Some((_, payload)), _) => parse(payload, is_cut),
+        (None, [(text, nothing)]) if nothing.is_empty() => Ok(text.as_str().into()), // `curl -d 'Disk full'`
+        (None, _) => Ok(pairs.into_iter().collect()),
     }
 }
 
 fn parse(text: &str, is_cut: bool) -> Result<Value, String> {
     match text {
         "" => Ok(Value::Null),
-        text if is_cut => serde_json::from_str(&mended(text)).map_err(|_| too_long()),
+        text if is_cut => {
+            let mut payload = serde_json::from_str(&mended(text)).unwrap_or_default();
+            if let Value::Object(members) = &mut payload {
+                members.insert(payload::CUT.to_owned(), true.into());
+            }
+            Ok(payload)
+        }
         text => serde_json::from_str(text).map_err(|error| format!("it is no JSON ({error})")),
     }
 }
@@ -226,10 +240,6 @@ fn mended(text: &str) -> String {
         }
     }
     text[..end].chars().chain(open.into_iter().take(depth).rev()).collect()
-}
-
-fn too_long() -> String {
-    format!("it is longer than {BODY_LIMIT} bytes")
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ const URL_LIMIT: usize = 2048;
 /// Ten years, in seconds. A longer duration is a mistake.
 const LONGEST: f64 = 10.0 * 365.25 * 86400.0;
 
+/// The member that a delivery gets if only its beginning was read.
+pub const CUT: &str = "is cut";
+
 /// A part of a delivery.
 #[derive(Clone, Copy)]
 pub struct Payload<'a>(pub &'a Value);

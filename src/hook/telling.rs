@@ -28,7 +28,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::hook::notice::{Notice, is_over, key_of};
-use crate::hook::payload::{self, Payload, readable};
+use crate::hook::payload::{self, CUT, Payload, readable};
 use crate::hook::sender::Sender;
 use crate::hook::template;
 use crate::http::form::Pairs;
@@ -206,6 +206,8 @@ impl<'a> Telling<'a> {
             "does" => self.outcome?.texts.iter().find_map(|text| self.fill(text)),
             "owner" => foreign_owner(&self.fact("base")?, self.fact("home")?),
             "branch_of_status" => branch_of_status(self.whole),
+            // Of what was cut, nothing is counted.
+            "commits" | "failed_jobs" | "more_alerts" if self.whole.at(CUT).is_there() => None,
             "failed_jobs" => failed_jobs(self.whole),
             "labels" => labels(self.object),
             "more_alerts" => more_alerts(self.whole),

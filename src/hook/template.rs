@@ -19,7 +19,7 @@ const DEPTH: usize = 6;
 /// The notice that the templates in `query` make of `payload`; `None` if it says nothing.
 ///
 /// # Errors
-/// 400 if the templates make no good message.
+/// 400 if the templates make no good message, or if there is none for the message and no usual member.
 pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Notice>, Refusal> {
     let mut pairs = form::pairs(query, None, b"")?;
     let has_message = pairs.iter().any(|(key, _)| key == "message");
@@ -35,8 +35,16 @@ pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Noti
         pairs.push(("message".to_owned(), text));
     }
     pairs.retain(|(_, text)| !is_invisible(text));
-    if !pairs.iter().any(|(key, _)| ["name", "message", "value"].contains(&key.as_str())) {
-        return Ok(None);
+    let given = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, text)| text);
+    if !["name", "message", "value"].into_iter().any(|name| given(name).is_some()) {
+        match (given("key"), given("status")) {
+            (Some(key), Some(status)) => pairs.push(("message".to_owned(), format!("{key} is {status}"))),
+            _ if has_message || children(payload).is_empty() => return Ok(None),
+            _ => {
+                let line = format!("it has none of {}; give the URL message=TEMPLATE", USUAL.join(", "));
+                return Err(Refusal::bad(line));
+            }
+        }
     }
     Ok(Some(Notice { message: form::message_of(pairs, channel)?, ..Notice::default() }))
 }
@@ -88,11 +96,15 @@ fn find(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The first text in one of the usual members: those of the whole first, then those of its parts, level by level.
+/// The payload, if it is a text. Else the first text in one of the usual members: those of the whole first, then those
+/// of its parts, level by level.
 fn usual(payload: &Value) -> Option<String> {
+    let said = |value: &Value| in_one_line(&text(value).filter(|_| value.is_string())?, TEXT_LIMIT);
+    if payload.is_string() {
+        return said(payload);
+    }
     let mut level = vec![payload];
     for _ in 0..DEPTH {
-        let said = |value: &Value| in_one_line(&text(value).filter(|_| value.is_string())?, TEXT_LIMIT);
         let in_level = |name: &&str| level.iter().find_map(|value| said(value.get(*name)?));
         if let Some(found) = USUAL.iter().find_map(in_level) {
             return Some(found);
@@ -165,7 +177,7 @@ mod tests {
         check(json!({"a": {"text": "other"}, "message": {"text": "of the message"}}), Some("of the message"));
         check(json!([[{"msg": "in lists"}]]), Some("in lists"));
         check(json!({"message": {"a": 1}, "text": ["x"], "title": "{\"a\":[null]}"}), None);
-        check(json!("text"), None);
+        check(json!("text"), Some("text"));
         check(Value::Null, None);
         check(json!({"message": "x".repeat(5000)}), Some(&("x".repeat(999) + "…")));
     }
@@ -180,7 +192,11 @@ mod tests {
         assert_eq!([&name, &text, &*event, &key, &status, &channel], ["Ana", "n is 5", "alert", "k Ana", "down", "c"]);
         assert_eq!(fields, [("n".to_owned(), "5".to_owned())]);
         assert_eq!(said("message={missing}"), None);
-        assert_eq!(said(""), None);
+        assert_eq!(said("message=&key=k&status={state}").unwrap().message, "k is down");
+        assert_eq!(said("key={missing}&status=down&message={missing}"), None);
+        let line = "it has none of message, text, msg, content, body, title, summary, description; give the URL message=TEMPLATE";
+        assert_eq!(notice("key={missing}&status=down", &payload, "").unwrap_err().line, line);
+        assert!(notice("", &json!({}), "").unwrap().is_none());
         assert_eq!(said("message=x&key={long}").unwrap().key.chars().count(), 128);
         let number = said("event=number&name=n&value={n}").unwrap();
         assert_eq!((number.key.as_str(), number.message.as_str()), ("n", "5"));

@@ -251,10 +251,9 @@ mod tests {
         );
         let long = format!("load1=0.{}", "3".repeat(1900));
         check(&long, "load 0.3333333333333333", "state=up every=30 load1=0.3333333333333333", None);
-        for (sent, rule) in [
-            ("disk_above=full", "a number from 0 to 1e18"),
-            ("disk_total=1e308", "a number from 0 to 1e18"),
-        ] {
+        for (sent, rule) in
+            [("disk_above=full", "a number from 0 to 1e18"), ("disk_total=1e308", "a number from 0 to 1e18")]
+        {
             let (key, value) = sent.split_once('=').unwrap();
             check(sent, "", "state=up every=30", Some(&format!("{key}=\"{value}\" is left out; send {rule}")));
         }

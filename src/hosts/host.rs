@@ -343,7 +343,10 @@ mod tests {
         check(&[(0, Beats("exit=0.0")), (9, Beats("exit=1.0"))], &["0: web1 is up", "9: web1 has failed: exit 1.0"]);
         check(&[(0, Fails("message=why&exit=3"))], &["0: web1 has failed: exit 3, why"]);
         check(&[(0, Fails("exit=3 rsync: a failed"))], &["0: web1 has failed: exit 3 rsync: a failed"]);
-        check(&[(0, Beats("exit=+0%0A")), (9, Beats("exit=KILL"))], &["0: web1 is up", "9: web1 has failed: exit KILL"]);
+        check(
+            &[(0, Beats("exit=+0%0A")), (9, Beats("exit=KILL"))],
+            &["0: web1 is up", "9: web1 has failed: exit KILL"],
+        );
     }
 
     #[test]
