@@ -76,9 +76,9 @@ fn senders_keys_and_words_become_things_that_stand() {
     };
     check("uptime-kuma", "alert Website: down");
     check("healthchecks", "alert Nightly backup: down");
-    check("jenkins", "ci app: failed");
-    check("drone", "ci group/app main: failed");
-    check("woodpecker", "ci group/app main: success");
+    check("jenkins", "ci job/app/: failed");
+    check("drone", "ci group/app refs/heads/main: failed");
+    check("woodpecker", "ci group/app refs/heads/main: success");
     check("bitbucket-build", "ci group/app main Unit tests (Python): failed");
     check("azure-devops", "ci app refs/heads/main: failed");
     check("argo-cd", "ci shop: degraded");

@@ -153,7 +153,10 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
         "does not prove that it knows the secret"
     };
     journal::HOOKS.warn(format_args!("refused a hook of {}: it {why}", exchange.peer()));
-    let line = format!("the hook does not prove its secret; set the one of --hook-secret in {}", sender.name());
+    let line = match sender {
+        Sender::Json => "the hook does not prove its secret; send the one of --hook-secret as Authorization: Bearer SECRET, or as ?token=SECRET".to_owned(),
+        sender => format!("the hook does not prove its secret; set the one of --hook-secret in {}", sender.name()),
+    };
     Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
 }
 

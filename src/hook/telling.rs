@@ -45,7 +45,7 @@ static ALERTS: Table = LazyLock::new(|| rows(include_str!("alerts.txt")));
 
 /// Facts that a notice is made of, and that are no fields of its message.
 const HELPERS: &str = "known object state status say it by what thing key once stands quiet page home base branch \
-    request file nanoseconds iid commit day zen fingerprint group";
+    request file nanoseconds iid commit day zen fingerprint group child";
 
 /// Facts that are numbers.
 const NUMBERS: &str = "id iid number request attempt pipeline merge_request commits nanoseconds duration";

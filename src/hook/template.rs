@@ -50,17 +50,21 @@ pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Noti
 }
 
 /// Words that senders use for how something stands. The first of each row is the one that is written here.
-const STATUSES: [&str; 4] = [
-    "failed failure failing broken unhealthy",
-    "firing alerting triggered unresolved",
-    "success succeeded successful healthy fixed",
+const STATUSES: [&str; 7] = [
+    "failed failure failing still_failing broken unhealthy errored killed timed_out timedout",
+    "firing alerting triggered unresolved problem alarm emergency",
+    "down offline unreachable",
+    "success succeeded successful healthy fixed passing",
+    "resolved recovered recovery clear cleared",
+    "up online",
     "warn warning unstable partiallysucceeded",
 ];
 
 /// A sender's word for how something stands, as it is written here: `up` for `✅ Up`, and `failed` for `FAILURE`.
 fn status(text: &str) -> String {
     let word = text.trim_matches(|char: char| !char.is_alphanumeric()).to_lowercase();
-    let known = STATUSES.iter().find(|words| words.split(' ').any(|known| known == word));
+    let in_one = word.replace(' ', "_");
+    let known = STATUSES.iter().find(|words| words.split(' ').any(|known| known == in_one));
     known.and_then(|words| words.split(' ').next()).map_or(word.clone(), str::to_owned)
 }
 
@@ -198,6 +202,8 @@ mod tests {
         assert_eq!(notice("key={missing}&status=down", &payload, "").unwrap_err().line, line);
         assert!(notice("", &json!({}), "").unwrap().is_none());
         assert_eq!(said("message=x&key={long}").unwrap().key.chars().count(), 128);
+        let statuses = ["Still Failing", "timed out", "🟢 Up", "Recovered", "weird one"].map(super::status);
+        assert_eq!(statuses, ["failed", "failed", "up", "resolved", "weird one"]);
         let number = said("event=number&name=n&value={n}").unwrap();
         assert_eq!((number.key.as_str(), number.message.as_str()), ("n", "5"));
         assert!(notice("message=x&event=two+words", &payload, "").is_err());
