@@ -184,7 +184,7 @@ impl History {
     /// told although none of them had a status that is wanted.
     pub fn replay(&self, since: Since, now: u64, wants: &Subscription) -> Replay {
         let misses = |after: u64| self.by_kind.may_miss(after, |channel, event| wants.takes_kind(channel, event));
-        let (start, after, is_gap) = match since.point {
+        let (start, mut after, mut is_gap) = match since.point {
             Point::Oldest => (0, 0, false),
             Point::After(id) if id > self.newest || !self.may_have_given(id) => (0, id, true),
             Point::After(id) => (self.place_after(id), id, misses(id)),
@@ -201,10 +201,14 @@ impl History {
             }
         };
         let wanted = self.kept.range(start..).rev().map(|kept| &kept.message).filter(|message| wants.takes(message));
-        Replay {
-            gap: is_gap.then(|| Gap { after, oldest: self.kept.front().map(|kept| kept.message.id) }),
-            messages: wanted.take(since.most).cloned().collect(),
+        let messages: Vec<_> = wanted.take(since.most).cloned().collect();
+        if since.point == Point::Oldest && since.most != usize::MAX {
+            // The newest so many were asked for: some may be missing among them, or before them if they are too few.
+            let oldest = || messages.last().map_or(self.newest, |message| message.id);
+            after = if messages.len() == since.most { oldest() } else { self.begun };
+            is_gap = misses(after);
         }
+        Replay { gap: is_gap.then(|| Gap { after, oldest: self.kept.front().map(|kept| kept.message.id) }), messages }
     }
 }
 

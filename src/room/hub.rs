@@ -143,14 +143,22 @@ impl Hub {
         self.replay(&mut lock(&self.room), wants, since).1
     }
 
-    /// The kept messages from `since` on that `wants` takes, and the id up to which live messages are skipped. That id
+    /// The kept messages from `since` on that `wants` takes. Behind an id, the newest words on things are among them
+    /// that the history does not keep. And the id up to which live messages are skipped. That id
     /// is 0, except with Redis: there a client may come from a server that is ahead of this one, and has heard messages
     /// that are still to be posted here.
     fn replay(&self, room: &mut Room, wants: &Subscription, since: Since) -> (u64, Replay) {
         let is_shared = self.commit_queue.as_ref().is_some_and(CommitQueue::is_shared);
         match since.point {
             Point::After(id) if is_shared && id > room.last_id && room.ahead.may_come(id) => (id, Replay::default()),
-            _ => (0, room.history.replay(since, now_micros(), wants)),
+            point => {
+                let mut replay = room.history.replay(since, now_micros(), wants);
+                if let Point::After(id) = point {
+                    let words = room.things.all().map(|thing| &thing.message);
+                    replay.add(words.filter(|word| word.id > id && !word.is_kept() && wants.takes(word)), since.most);
+                }
+                (0, replay)
+            }
         }
     }
 

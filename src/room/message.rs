@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::room::standing::{GONE, standing};
+
 /// The event name of a message whose speaker gave none, as in the HTML standard's server-sent events.
 pub const DEFAULT_EVENT: &str = "message";
 
@@ -91,10 +93,11 @@ impl Message {
         size_of::<Message>() + self.event.len() + texts.iter().map(|text| text.len()).sum::<usize>() + fields
     }
 
-    /// Whether the history keeps it. It does not keep beats and numbers: the next one says how things stand. Nor does
-    /// it keep what is [not said](Self::is_unsaid).
+    /// Whether the history keeps it. It does not keep beats and numbers: the next one says how things stand. It keeps
+    /// that a number is gone. It does not keep what is [not said](Self::is_unsaid).
     pub fn is_kept(&self) -> bool {
-        self.event != HOST_EVENT && self.event != NUMBER_EVENT && !self.is_unsaid()
+        let is_number = self.event == NUMBER_EVENT && standing(&self.status) != GONE;
+        self.event != HOST_EVENT && !is_number && !self.is_unsaid()
     }
 
     /// Whether it is a change of a host that is not worth a line of its own. Only those hear it who ask for such

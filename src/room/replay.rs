@@ -1,6 +1,7 @@
 //! Earlier messages: the point from which on a client asks for them, and the answer. And those that were kept
 //! from before the process began.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ pub struct Gap {
 }
 
 impl Replay {
+    /// Adds `more` messages in their order, and keeps the newest `most` of all.
+    pub fn add<'a>(&mut self, more: impl Iterator<Item = &'a Arc<Message>>, most: usize) {
+        self.messages.extend(more.cloned());
+        self.messages.sort_by_key(|message| Reverse(message.id));
+        self.messages.truncate(most);
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.gap.is_none() && self.messages.is_empty()

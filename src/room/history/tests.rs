@@ -98,6 +98,10 @@ fn what_is_superseded_goes_first_and_only_those_are_told_of_a_gap_who_wanted_it(
     assert_eq!(replay(&history, 110, "host-state"), (true, vec![140]));
     assert_eq!(replay(&history, 120, "host-state"), (true, vec![140]));
     assert_eq!(replay(&history, 130, "host-state"), (false, vec![140]), "heard before it went");
+    let newest = |most: usize| replayed(&history, Since { most, ..Since::OLDEST });
+    assert_eq!(newest(3), (None, vec![140, 150, 160]));
+    assert_eq!(newest(4), (Some((110, Some(110))), vec![110, 140, 150, 160]), "it does not have the newest four");
+    assert_eq!(newest(5), (Some((100, Some(110))), vec![110, 140, 150, 160]), "there were more");
     history.keep(message(170, "x"));
     assert_eq!((ids(&history), history.take_dropped()), (vec![140, 150, 160, 170], vec![120, 130, 110]));
     history.keep_at(state(180), 180, Some(140));

@@ -2,6 +2,8 @@ use super::*;
 use crate::room::frame::Format;
 use crate::room::letterbox::Recipient;
 use crate::room::memory_wire::{MemoryWire, message};
+use crate::room::message::NUMBER_EVENT;
+use crate::room::subscription::Events;
 
 pub fn hub(listeners: usize, queue: usize) -> Hub {
     Hub::new(Limits { listeners, queue, history: 100, history_bytes: 1 << 20, things: 9 }).0
@@ -124,4 +126,28 @@ fn many_speakers_and_listeners_keep_one_order() {
     for (_, wire) in &rooms {
         assert_eq!(wire.text(), "x\r\n".repeat(4000));
     }
+}
+
+#[test]
+fn who_comes_back_by_an_id_hears_the_newest_word_on_each_thing_that_the_history_does_not_keep() {
+    let hub = hub(1, 8);
+    let number = |key: &str, status: &str, text: &str| {
+        let (key, status) = (key.to_owned(), status.to_owned());
+        hub.publish(Message { event: NUMBER_EVENT.into(), key, status, ..message(text) }).unwrap().id
+    };
+    let before = number("a", "ok", "a 1");
+    let said = hub.publish(message("said")).unwrap().id;
+    number("b", "ok", "b 1");
+    number("b", "warn", "b 2");
+    number("a", "gone", "a is gone");
+    let heard = |events: Events, since: u64, most: usize| {
+        let wants = Subscription { events, ..Subscription::default() };
+        let replay = hub.said(&wants, Since { point: Point::After(since), most });
+        assert_eq!(replay.gap, None);
+        replay.messages.iter().rev().map(|message| message.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(heard(Events::All, before, 9), ["said", "b 2", "a is gone"]);
+    assert_eq!(heard(Events::All, said, 9), ["b 2", "a is gone"]);
+    assert_eq!(heard(Events::All, before, 2), ["b 2", "a is gone"]);
+    assert_eq!(heard(Events::AllButQuiet, before, 9), ["said"]);
 }
