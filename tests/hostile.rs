@@ -255,6 +255,17 @@ fn an_upgrade_with_a_body_is_answered_as_if_it_were_none() {
 }
 
 #[test]
+fn a_listener_that_half_closes_gets_the_end_of_its_stream() {
+    let server = Server::start(&[]);
+    server.say("Hi");
+    let mut half_closed = server.connect();
+    half_closed.write_all(b"GET /listen?since=all HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    half_closed.shutdown(Shutdown::Write).unwrap();
+    let answer = read_all(&mut half_closed);
+    assert!(answer.ends_with("\r\n4\r\nHi\r\n\r\n0\r\n\r\n"), "{answer:?}");
+}
+
+#[test]
 fn what_is_cut_off_is_said_to_nobody() {
     let server = Server::start(&["--max-body", "1000000"]);
     let before = size(&server);

@@ -73,6 +73,21 @@ fn filters_heads_and_refusals_are_those_of_listen() {
     assert_eq!(keys("/now"), ["a", "c", "n", "b"], "the worst first, then the newest");
     assert_eq!(keys("/now/garden"), ["c"]);
     assert_eq!(keys("/now?event=ci,number"), ["n", "b"]);
+    assert_eq!(keys("/now?event=ci&event=number"), ["n", "b"]);
+    let (_, id) = things(&server, "/now");
+    assert_eq!(say(&server, "event=number&name=n&value=2"), 200);
+    assert_eq!(server.curl(&[&format!("/said?event=*&since={id}")]), "n 2\r\n");
+    assert_eq!(say(&server, "event=number&name=n&status=gone"), 200);
+    assert_eq!(server.curl(&[&format!("/said?event=*&since={id}")]), "n is forgotten\r\n");
+    assert_eq!(keys("/now"), ["a", "c", "b"]);
+    assert_eq!(say(&server, "event=number&name=n&value=1"), 200);
+    for path in ["/now", "/status", "/hosts"] {
+        let answer = server.request("GET", &format!("{path}?as=tsv"), &[], b"");
+        let line = "aloud: as= names a format of streams; send as=lines or as=json\n";
+        assert_eq!((answer.status, answer.body.as_str()), (400, line), "{path}");
+    }
+    let status = server.request("GET", "/status?as=json", &[], b"");
+    assert_eq!((status.status, status.header("Content-Type")), (503, Some("application/json")));
     let head = server.request("HEAD", "/now", &[], b"");
     assert!(head.status == 200 && head.body.is_empty() && head.header("Aloud-Id").is_some());
     assert_eq!(server.request("HEAD", "/status", &[], b"").status, 503);

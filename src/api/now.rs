@@ -38,9 +38,9 @@ const MOST_NAMED: usize = 3;
 pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let ask = read(exchange, channel)?;
     let (id, things) = worst_first(exchange.hub, &ask.wants);
-    let answer = match ask.format {
-        Format::Json => Answer::new(200, "application/json", array(&things)),
-        _ => Answer::new(200, TEXT, table(&things, now_micros())),
+    let answer = match ask.is_json()? {
+        true => Answer::new(200, "application/json", array(&things)),
+        false => Answer::new(200, TEXT, table(&things, now_micros())),
     };
     let _claim = listen::claim(answer.body.len())?; // until the answer is sent
     Ok(exchange.answer(answer.with("Aloud-Id", id).with("Access-Control-Expose-Headers", "Aloud-Id")))
@@ -48,9 +48,12 @@ pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
 
 /// Answers `ok`, or 503 and one line of what is bad.
 pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
-    let bad = bad(exchange)?;
+    let (bad, is_json) = (bad(exchange)?, read(exchange, "")?.is_json()?);
     let (status, word, line) = if bad.is_empty() { (200, OK, OK.to_owned()) } else { (503, BAD, bad_line(&bad)) };
-    Ok(exchange.text_or_json(status, format!("{line}\n"), || json!({ "status": word, "message": line })))
+    Ok(match is_json {
+        true => Answer::json(status, &json!({ "status": word, "message": line })),
+        false => Answer::new(status, TEXT, format!("{line}\n")),
+    })
 }
 
 /// Answers with a badge: `ok`, or how many things are bad.

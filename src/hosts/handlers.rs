@@ -10,7 +10,7 @@ use crate::hosts::host::{Announcement, Host};
 use crate::hosts::known::Hosts;
 use crate::http::{After, Answer, Ask, Exchange, Refusal, TEXT, form};
 use crate::journal;
-use crate::room::{Format, Hub, Message, Receipt, Refused, message::STATE};
+use crate::room::{Hub, Message, Receipt, Refused, message::STATE};
 use crate::sync::lock;
 use crate::text::{columns, shown, spoken};
 
@@ -50,10 +50,10 @@ pub fn forget(exchange: &mut Exchange<'_>, host: &str, hosts: &Hosts) -> Result<
 /// Lists every host: a table to read, or JSON where it is asked for by `Accept` or `?as=json`.
 pub fn list(exchange: &Exchange<'_>, hosts: &Hosts) -> Result<Answer, Refusal> {
     let now = Instant::now();
-    let (hosts, format) = (hosts.list(now), Ask::read(exchange, "")?.format);
-    Ok(match format {
-        Format::Json => Answer::json(200, &hosts.iter().map(|host| object(host, now)).collect()),
-        _ => Answer::new(200, TEXT, table(&hosts, now)),
+    let hosts = hosts.list(now);
+    Ok(match Ask::read(exchange, "")?.is_json()? {
+        true => Answer::json(200, &hosts.iter().map(|host| object(host, now)).collect()),
+        false => Answer::new(200, TEXT, table(&hosts, now)),
     })
 }
 

@@ -95,6 +95,13 @@ impl<'a> Exchange<'a> {
         form_urlencoded::parse(self.query().as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value)
     }
 
+    /// All values of `key` in the query, with commas between; `None` if there is none.
+    pub fn query_list(&self, key: &str) -> Option<String> {
+        let values = form_urlencoded::parse(self.query().as_bytes()).filter(|(found, _)| found == key);
+        let values: Vec<_> = values.map(|(_, value)| value).collect();
+        (!values.is_empty()).then(|| values.join(","))
+    }
+
     /// The place in `offers` of the type that the client likes best, if any (see [`accept::best`]). From then on the
     /// answer varies with `Accept`.
     pub fn preferred(&self, offers: &[&str]) -> Option<usize> {

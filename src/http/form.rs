@@ -13,7 +13,7 @@ use crate::names::{PLAIN_NAME, is_invisible, is_plain_name};
 use crate::parameters;
 use crate::room::Message;
 use crate::room::message::{DEFAULT_EVENT, NUMBER_EVENT};
-use crate::room::standing::{OK, WARN};
+use crate::room::standing::{GONE, OK, WARN, standing};
 use crate::text::shown;
 
 /// Keys and values in the order they were sent; those of JSON are sorted by key.
@@ -49,7 +49,7 @@ pub fn message_of(mut pairs: Pairs, channel: &str) -> Result<Message, Refusal> {
         channel: channel.to_owned(),
         name: take("name").unwrap_or_default(),
         message: take("message").unwrap_or_default(),
-        key: short_text("key", take("key").unwrap_or_default())?,
+        key: take("key").map_or(Ok(String::new()), key)?,
         status: short_text("status", take("status").unwrap_or_default())?,
         fields: checked(pairs)?,
         ..Message::default()
@@ -76,8 +76,10 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
         figure.map(Some).ok_or_else(wrong)
     };
     let (value, above, below) = (figure("value")?, figure("above")?, figure("below")?);
-    let value = value.ok_or_else(|| Refusal::bad("the number has no value; send value=DECIMAL"))?;
-    let is_beyond = above.is_some_and(|above| value > above) || below.is_some_and(|below| value < below);
+    if value.is_none() && standing(&message.status) != GONE {
+        return Err(Refusal::bad("the number has no value; send value=DECIMAL"));
+    }
+    let is_beyond = (value > above && above.is_some()) || value.is_some_and(|value| Some(value) < below);
     let words = [message.field("value"), message.field("unit")].map(Option::unwrap_or_default).join(" ");
     if message.key.is_empty() {
         message.key = short_text("name", message.name.clone())?;
@@ -86,12 +88,20 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
         return Err(Refusal::bad("the number has no name; send name=TEXT"));
     }
     if message.message.is_empty() {
-        message.message = words.trim_end().to_owned();
+        message.message = if value.is_some() { words.trim_end() } else { "is forgotten" }.to_owned();
     }
     if message.status.is_empty() {
         message.status = if is_beyond { WARN } else { OK }.to_owned();
     }
     Ok(message)
+}
+
+/// Checks the key of a thing.
+fn key(text: String) -> Result<String, Refusal> {
+    match is_invisible(&text) {
+        true => Err(Refusal::bad(format!("the key is empty; send 1 to {KEY_LIMIT} characters, or leave it out"))),
+        false => short_text("key", text),
+    }
 }
 
 /// Checks a text that names a thing, or says how it stands.

@@ -31,6 +31,8 @@ pub struct Ask {
     pub since: Option<Since>,
     /// The format.
     pub format: Format,
+    /// Whether the query names the format.
+    is_named: bool,
     /// The content type of the answer.
     pub content_type: &'static str,
 }
@@ -57,21 +59,35 @@ impl Ask {
         if !exchange.request.body.is_empty() {
             return Err(Refusal::new(413, "a body says nothing here; leave it out"));
         }
-        let (_, _, format, content_type) = match exchange.query_value("as") {
-            Some(name) => *OFFERS.iter().find(|(known, ..)| !known.is_empty() && *known == name).ok_or_else(|| {
-                Refusal::of_value("as", &name, "is no format; send as=lines, as=sse, as=json or as=tsv")
+        let named = exchange.query_value("as");
+        let (_, _, format, content_type) = match &named {
+            Some(name) => *OFFERS.iter().find(|(known, ..)| !known.is_empty() && known == name).ok_or_else(|| {
+                Refusal::of_value("as", name, "is no format; send as=lines, as=sse, as=json or as=tsv")
             })?,
             None => OFFERS[exchange.preferred(&OFFERS.map(|offer| offer.1)).unwrap_or(0)],
         };
-        let events = exchange.query_value("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
-        let statuses = exchange.query_value("status").map_or(Ok(vec![]), |list| statuses(&list))?;
+        let events = exchange.query_list("event").map_or(Ok(Events::AllButQuiet), |list| events(&list))?;
+        let statuses = exchange.query_list("status").map_or(Ok(vec![]), |list| statuses(&list))?;
         let in_header = exchange.header("Last-Event-ID").map(Cow::from);
         let in_query = ["lastEventId", "last_event_id"].map(|key| exchange.query_value(key)); // polyfills send these
         let heard = [in_header].into_iter().chain(in_query).flatten().find(|id| !id.is_empty());
         let [since_when, last] = ["since", "last"].map(|key| exchange.query_value(key));
         let since = since(since_when.as_deref(), last.as_deref(), heard.as_deref())?;
         let wants = Subscription { channels: channel.to_owned(), events, statuses };
-        Ok(Ask { wants, since, format, content_type })
+        Ok(Ask { wants, since, format, is_named: named.is_some(), content_type })
+    }
+
+    /// Whether JSON is asked for, where the answer is text or JSON and no stream.
+    ///
+    /// # Errors
+    /// 400 if another format is asked for.
+    pub fn is_json(&self) -> Result<bool, Refusal> {
+        match self.format {
+            Format::Sse | Format::Tsv if self.is_named => {
+                Err(Refusal::bad("as= names a format of streams; send as=lines or as=json"))
+            }
+            format => Ok(format == Format::Json),
+        }
     }
 
     /// The headers of the answer, but those about its framing.

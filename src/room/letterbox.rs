@@ -278,12 +278,20 @@ impl Recipient {
     /// As [`write_out`](Self::write_out).
     pub fn finish(&self) -> io::Result<()> {
         self.write_out()?;
-        let mut pen = lock(&self.letterbox.pen);
-        if pen.chunked {
-            pen.half_sent.extend_from_slice(frame::LAST_CHUNK);
-        }
-        drop(pen);
+        lock(&self.letterbox.pen).end();
         self.write_out()
+    }
+
+    /// Ends the stream properly if the socket takes that at once: a client that has closed only its own direction reads
+    /// on.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn end_at_once(&self) -> io::Result<()> {
+        let mut pen = lock(&self.letterbox.pen);
+        pen.write(&self.letterbox)?;
+        pen.end();
+        pen.write(&self.letterbox)
     }
 
     /// Asks why the listener has left, if the connection has failed.
@@ -319,6 +327,13 @@ impl Pen {
     /// Puts a heartbeat behind what goes out next.
     fn break_silence(&mut self) {
         self.half_sent.extend(frame::framed(frame::heartbeat(self.format).to_vec(), self.chunked));
+    }
+
+    /// Puts the end of the stream behind what goes out next.
+    fn end(&mut self) {
+        if self.chunked {
+            self.half_sent.extend_from_slice(frame::LAST_CHUNK);
+        }
     }
 
     /// Writes what lies there as far as the socket takes it, and remembers why it did not take all.

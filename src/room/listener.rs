@@ -60,7 +60,7 @@ impl Listener {
             match recipient.state() {
                 StreamState::Listening => recipient.break_silence(heartbeat)?,
                 StreamState::Closing => return recipient.finish(),
-                StreamState::Left => return recipient.why_left(),
+                StreamState::Left => return recipient.why_left().and_then(|()| recipient.end_at_once()),
                 StreamState::HungUp => return Ok(()),
             }
         }

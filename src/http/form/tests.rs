@@ -161,6 +161,7 @@ fn refusals_say_what_to_send() {
     let names = "send message=TEXT, and names of 1 to 64 of A-Z a-z 0-9 _ . -";
     check_refused("message=x&a%2fb=1", None, "", 400, &format!("\"a/b\" is no field name; {names}"));
     check_refused("name=F", FORM, "Hi there", 400, &format!("\"Hi there\" is no field name; {names}"));
+    check_refused("", FORM, "key=&message=x", 400, "the key is empty; send 1 to 128 characters, or leave it out");
     check_refused("", FORM, "Hi", 400, "nothing is said; send message=TEXT, name=TEXT or both");
     let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
     check_refused(&many.join("&"), FORM, "message=x", 400, "there are 33 further fields; send at most 32");
