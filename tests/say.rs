@@ -55,7 +55,7 @@ fn a_refusal_is_one_line_that_says_what_to_send_and_reaches_nobody() {
     };
     check("POST", "/say", &[], "", 400, "nothing is said; send message=TEXT, name=TEXT or both");
     check("POST", "/say?event=a%20b", &[], "x", 400, "\"a b\" is no event name; send 1 to 64 of A-Z a-z 0-9 _ . -");
-    let channel_rule = "send up to 8 names of 1 to 64 of A-Z a-z 0-9 _ . - joined by /";
+    let channel_rule = "send up to 8 names of 1 to 64 of A-Z a-z 0-9 _ . - joined by /, none of them . or ..";
     check("POST", "/say/a%20b", &[], "x", 400, &format!("\"a%20b\" is no channel; {channel_rule}"));
     let too_long = "the body is longer than 100 bytes; send less";
     check("POST", "/say", &[], &"x".repeat(101), 413, too_long);

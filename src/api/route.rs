@@ -215,7 +215,7 @@ fn checked_channel(channel: Option<&str>) -> Result<&str, Refusal> {
         None => Ok(""),
         Some(channel) if is_channel(channel) => Ok(channel),
         Some(channel) => {
-            let rule = format!("up to {CHANNEL_DEPTH} names of {PLAIN_NAME} joined by /");
+            let rule = format!("up to {CHANNEL_DEPTH} names of {PLAIN_NAME} joined by /, none of them . or ..");
             Err(Refusal::bad(format!("{} is no channel; send {rule}", shown(channel))))
         }
     }
