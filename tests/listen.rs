@@ -32,6 +32,7 @@ fn the_headers_of_a_stream() {
         assert_eq!(head.header("Content-Type"), Some(content_type), "{target} {accept}");
         assert_eq!(head.header("Cache-Control"), Some("no-cache, no-transform"));
         assert_eq!(head.header("X-Accel-Buffering"), Some("no"));
+        assert_eq!(head.header("Aloud-Heartbeat"), Some("15"));
         assert_eq!(head.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(head.header("Access-Control-Allow-Origin"), Some("*"));
         assert_eq!(head.header("Connection"), Some("keep-alive"));

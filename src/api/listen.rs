@@ -9,6 +9,7 @@ use crate::journal;
 use crate::os::limits::{self, Claim};
 use crate::room::letterbox::{PIECE_BYTES, Recipient};
 use crate::room::{Format, Refused, frame, listener::Listener};
+use crate::text::decimal;
 
 /// The average time that an `EventSource` waits after it was turned away, in milliseconds.
 const TURNED_AWAY_RETRY_MS: u32 = 5000;
@@ -23,7 +24,8 @@ pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refus
     if exchange.request.method == "HEAD" {
         return Ok(exchange.answer_in_pieces(&ask.headers(), iter::empty()));
     }
-    let mut head = exchange.endless_head(&ask.headers());
+    let heartbeat = decimal(exchange.config.heartbeat.as_secs_f64());
+    let mut head = exchange.endless_head(&format!("{}Aloud-Heartbeat: {heartbeat}\r\n", ask.headers()));
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.request.http11));
     let socket = exchange.socket.clone();
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);

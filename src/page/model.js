@@ -81,7 +81,9 @@ export class Model {
     const known = this[kind];
     known.delete(place);
     if (thing) known.set(place, thing);
-    if (known.size > MOST[kind]) known.delete(known.keys().next().value);
+    if (known.size <= MOST[kind]) return;
+    const [least] = [...known].find(([, { state, seen }]) => seen || !WRONG.test(state)) ?? known.keys();
+    known.delete(least);
   }
 
   // The server's own list: the things there are, and no other; or the `part` of them that is wrong.
@@ -89,6 +91,7 @@ export class Model {
     const isOver = ({ state, seen }) => !part || (WRONG.test(state) && !seen);
     if (!part) this.newest = newest;
     this.version.things += 1;
+    this.version.runs += 1;
     for (const [place, thing] of this.things) if (isOver(thing)) this.things.delete(place);
     for (const [place, run] of this.runs) if (run.listed && isOver(run)) this.runs.delete(place);
     list.map(wordOf).sort((one, other) => one.id - other.id).forEach((word) => this.takeWord(word));
@@ -121,13 +124,13 @@ export class Model {
     const { forge = '', ref = '', workflow = '', job = '', kind = '' } = fields;
     const status = plain(word.status || fields.status || '');
     const project = fields.project || name || word.key || forge;
-    if (!status || !/pipeline|run|^$/.test(kind)) return; // a push, or one job of many
-    const key = word.key || all(project, ref, workflow, job).join(' ').slice(0, 128);
+    if (!status || !(word.key || /pipeline|run|^$/.test(kind))) return; // a push, or one job of many
+    const key = word.key || all(project, ref, workflow, job).join(' ');
     const place = [channel, key].join('\n');
     const before = this.runs.get(place);
     const gone = status === 'gone';
     if (before?.id > id) return;
-    if (!gone && Number(fields.id) < Number(before?.fields.id)) return; // late news of a run that is over
+    if (!word.key && Number(fields.id) < Number(before?.fields.id)) return; // late news of a run that is over
     this.version.runs += 1;
     if (gone) return this.put('runs', place);
     const state = stateOf(status);
@@ -164,9 +167,9 @@ export class Model {
     const stands = plain(status);
     const word = [...HOST_STATES, 'gone'].includes(stands) ? stands : fields.state;
     const called = key || name;
-    if (word === 'gone') return this.forget(called);
+    if (word === 'gone') return time >= this.listed && this.forget(called);
     const known = this.hosts.get(called);
-    const isNews = (this.listed && time >= this.listed) || (recent && !known) || word === 'failed';
+    const isNews = recent ? !known : time >= this.listed;
     const host = isNews ? this.change(called, word) : known;
     if (!host) return;
     const brief = [time / 1000, status || word || 'up'];
@@ -178,13 +181,12 @@ export class Model {
   // The server's own list: the hosts there are, and no other. Where no more than a part is needed, the others stay as
   // they are. The newest beat of a host may have been heard: the server's clock is not quite ours.
   takeHosts(list, now, part) {
-    this.listed = now;
+    this.listed = part ? now : 0;
     const named = new Set(list.map(({ host }) => host));
     [...this.hosts.keys()].forEach((name) => named.has(name) || this.forget(name));
     for (const { host: name, state, ago, figures } of list) {
       const [known, time] = [this.hosts.get(name), now - 1000 * ago];
       const isKnown = Math.abs(time - known?.heard) < 3000;
-      if (part && isKnown && known.state === state) continue;
       this.takeBeat({ name, fields: { ...figures, state }, time }, isKnown);
     }
   }

@@ -86,6 +86,8 @@ async function hear(answer, ours, patience) {
   attempts.forEach((other) => other.abort());
   clearTimeout(next);
   word = Date.now();
+  const told = answer.headers.get('Aloud-Heartbeat'); // in seconds; a rest has none
+  if (told) heartbeat = 1000 * told;
   try {
     const lines = read(answer.body);
     await stands(ours.signal, answer); // what comes meanwhile waits in the stream
@@ -112,22 +114,21 @@ async function stands(signal, { headers }) {
   skew = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
   const part = rests && model.newest;
   const query = { as: 'json', ...(part && { status: 'bad,warn' }) };
-  const [now, hosts] = await Promise.all(['now', 'hosts'].map((path) => ask(path, query, signal)));
+  const now = await ask('now', query, signal);
+  const hosts = await ask('hosts', query, signal); // it may be newer, never older
   if (!now.ok || !hosts.ok) throw new Error('no answer to believe');
   const newest = Number(now.headers.get('Aloud-Id')) || 0;
   push({ things: await now.json(), hosts: await hosts.json(), newest, part, now: Date.now() + skew, skew });
 }
 
-// The lines of `body`. An empty one is a heartbeat: from it one learns how long a silence may be.
+// The lines of `body`. An empty one is a heartbeat.
 async function* read(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {
     const { done, value } = await reader.read();
     if (done || rest.length > 4e6) return;
-    const silent = Date.now() - word;
     word = Date.now();
-    if (value === '\n' && silent > 900) heartbeat = Math.min(silent, 60_000);
     if (value === '\n') tell(news());
     const lines = (rest + value).split('\n');
     rest = lines.pop();
@@ -139,7 +140,10 @@ function heard(said) {
   const word = wordOf(said);
   last = Math.max(last, word.id);
   word.time ||= Date.now() + skew;
-  if (said.after) Object.assign(word, { id: 0, text: 'Messages may be missing here.' });
+  if (said.after) {
+    Object.assign(word, { id: 0, text: 'Messages may be missing here.' });
+    if (rests) model.newest = 0; // the next time all is asked for
+  }
   push({ heard: word });
 }
 

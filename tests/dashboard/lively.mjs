@@ -91,7 +91,7 @@ export async function lively(url) {
 function run(url, forge, project, ref, status, who, duration, number) {
   const words = { passed: 'has passed', failed: 'has failed', running: 'is running', canceled: 'was canceled', queued: 'is queued' };
   const message = `${project}: Pipeline #${number} of ${ref} by ${who} ${words[status]}`;
-  const key = ['passed', 'failed', 'canceled'].includes(status) ? `${project} ${ref}`.slice(0, 128) : '';
-  const fields = { key, forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
+  const isOver = ['passed', 'failed', 'canceled'].includes(status);
+  const fields = { ...(isOver && { key: `${project} ${ref}`.slice(0, 128) }), forge, kind: 'pipeline', project, ref, status, who, duration, id: number, number, url: `https://example.org/${project}` };
   return say(url, { event: status === 'queued' ? 'ci.update' : 'ci', message, ...fields }, 'ci');
 }

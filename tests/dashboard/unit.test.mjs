@@ -223,3 +223,42 @@ test('an opened row has all that is known', () => {
   assert.equal([...anew.hosts.values()][0].loads.length, 7, 'what was heard before a reload');
   assert.deepEqual([size(999), size(16e9), size(1e18)], ['999 B', '16 GB', '1000000 TB']);
 });
+
+const ci = (id, key, status, fields = {}) => ({ id, event: 'ci', time: id * 1000, channel: '', name: '', key, status, text: 'x', fields });
+const listed = ({ text, ...word }) => ({ ...word, id: String(word.id), time: new Date(word.time).toISOString(), message: text });
+const states = (known) => [...known.values()].map(({ state }) => state);
+
+test('all that stands has a row: a job with a key, and what is wrong among very many', () => {
+  const model = new Model();
+  model.apply({ heard: ci(1, '', 'failed', { kind: 'job', project: 'app', ref: 'main' }) });
+  assert.equal(model.runs.size, 0, 'one job of many');
+  model.apply({ heard: ci(2, 'app main build', 'failed', { kind: 'job', project: 'app', ref: 'main', job: 'build' }) });
+  assert.deepEqual(states(model.runs), ['failed']);
+  for (let id = 3; id < 300; id += 1) model.apply({ heard: ci(id, `p${id}`, 'passed') });
+  assert.deepEqual([model.runs.size, states(model.runs).filter((state) => state === 'failed').length], [200, 1]);
+});
+
+test('an older run that fails anew is the newest word; the list of a server that knows none makes the rows anew', () => {
+  const model = new Model();
+  model.apply({ heard: ci(1, 'app main', 'passed', { id: '105' }) });
+  model.apply({ heard: ci(2, 'app main', 'failed', { id: '100' }) });
+  assert.deepEqual(states(model.runs), ['failed']);
+  const before = model.version.runs;
+  model.apply({ things: [], newest: 9 });
+  assert.ok(model.runs.size === 0 && model.version.runs > before);
+});
+
+test('of a host the newest word counts, however long its list took; in a rest the list is newer than all words', () => {
+  const model = new Model();
+  const state = (id, time, word) => ({ id, event: 'host-state', time, channel: '', name: 'w1', key: 'w1', status: word, text: 'x', fields: { state: word } });
+  const host = (word, disk_used) => ({ host: 'w1', state: word, ago: 2, figures: { disk_used, disk_total: 100 } });
+  model.apply({ things: [listed(state(5, 5000, 'late'))], newest: 5, hosts: [host('late', 50)], now: 9000 });
+  model.apply({ heard: state(6, 6000, 'down') });
+  assert.deepEqual(states(model.hosts), ['down']);
+  model.apply({ part: true, things: [], newest: 9, hosts: [host('up', 50)], now: 20_000 });
+  model.apply({ heard: state(7, 15_000, 'failed') });
+  model.apply({ heard: state(8, 16_000, 'gone') });
+  assert.deepEqual(states(model.hosts), ['up']);
+  model.apply({ part: true, things: [], newest: 9, hosts: [host('up', 97)], now: 21_000 });
+  assert.equal(text(wrongIn(model)), 'Disk full: w1 97 %.');
+});
