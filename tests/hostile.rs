@@ -72,6 +72,9 @@ fn other_versions_of_http_are_refused_and_hang_nothing() {
         assert_eq!(answer.status, 505);
         assert_eq!(answer.body, "aloud: this is no HTTP/1.1; send HTTP/1.1 or HTTP/1.0, as curl --http1.1 does\n");
     }
+    let head = "GET / HTTP/2.0\r\nHost: x\r\naccept: application/json\r\n\r\n";
+    let answer = only_answer(&answers(&server, head));
+    assert!(answer.body.starts_with("{\"error\":\"this is no HTTP/1.1; send"), "{answer:?}");
     let mut curl = server.curl_command(&["--http2-prior-knowledge", "--max-time", "20", "/say", "-d", "message=x"]);
     let output = curl.output().unwrap();
     assert!(!output.status.success() && output.status.code() != Some(28), "curl is told, and at once: {output:?}");

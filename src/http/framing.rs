@@ -1,5 +1,7 @@
 //! From bytes to whole requests, however the bytes arrive. Pure: knows no socket.
 
+use std::iter;
+
 use crate::http::head::{BodyLimit, HEADERS_LIMIT, Part, Pending, body_too_long};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
@@ -57,9 +59,15 @@ impl Intake {
 
     /// Takes the request that is refused, as far as it could be read: how its client wants to be answered.
     pub fn take_refused(&mut self) -> Request {
+        if let Some(pending) = self.pending.take() {
+            return pending.request;
+        }
         let is_head = self.received.starts_with(b"HEAD ");
-        let unread = || Request { method: if is_head { "HEAD" } else { "" }.to_owned(), ..Request::default() };
-        self.pending.take().map_or_else(unread, |pending| pending.request)
+        let mut request = Request { method: if is_head { "HEAD" } else { "" }.to_owned(), ..Request::default() };
+        let is_accept = |line: &&[u8]| line.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"accept:"));
+        let accept = self.received.split(|byte| *byte == b'\n').find(is_accept);
+        accept.into_iter().for_each(|line| request.add("Accept", iter::once(line[7..].trim_ascii())));
+        request
     }
 
     /// The next request, as far as it has come. `most_body` is the limit of a body for a path.
