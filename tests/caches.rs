@@ -38,7 +38,7 @@ fn every_answer_but_the_pages_files_is_stored_by_nobody() {
     check("GET", "/", &[html], 200, "no-cache", "Accept");
     check("GET", "/page/aloud.css", &[], 200, "no-cache", "");
     check("GET", "/page/aloud.css", &["If-None-Match: *"], 304, "no-cache", "");
-    check("GET", "/said?token=hear", &[], 200, "no-cache, no-transform", "Accept");
+    check("GET", "/said?token=hear", &[], 200, "no-store, no-transform", "Accept");
     check("HEAD", "/listen?token=hear", &[], 200, "no-cache, no-transform", "Accept");
     check("HEAD", "/listen?as=json&token=hear", &[], 200, "no-cache, no-transform", "");
     let _listener = server.listen("/listen?token=hear");

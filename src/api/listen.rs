@@ -22,10 +22,10 @@ const TURNED_AWAY_RETRY_MS: u32 = 5000;
 pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let ask = Ask::read(exchange, channel)?;
     if exchange.request.method == "HEAD" {
-        return Ok(exchange.answer_in_pieces(&ask.headers(), iter::empty()));
+        return Ok(exchange.answer_in_pieces(&ask.headers("no-cache"), iter::empty()));
     }
     let heartbeat = decimal(exchange.config.heartbeat.as_secs_f64());
-    let mut head = exchange.endless_head(&format!("{}Aloud-Heartbeat: {heartbeat}\r\n", ask.headers()));
+    let mut head = exchange.endless_head(&format!("{}Aloud-Heartbeat: {heartbeat}\r\n", ask.headers("no-cache")));
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.request.http11));
     let socket = exchange.socket.clone();
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);

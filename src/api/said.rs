@@ -16,7 +16,7 @@ use crate::room::{Since, letterbox::PIECE_BYTES};
 pub fn said(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let ask = Ask::read(exchange, channel)?;
     if exchange.request.method == "HEAD" {
-        return Ok(exchange.answer_in_pieces(&ask.headers(), iter::empty()));
+        return Ok(exchange.answer_in_pieces(&ask.headers("no-store"), iter::empty()));
     }
     let _claim = listen::claim_replay()?;
     let (format, chunked) = (ask.format, exchange.request.http11);
@@ -28,5 +28,5 @@ pub fn said(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     });
     let end = if chunked { LAST_CHUNK.to_vec() } else { vec![] };
     let pieces = iter::once(opening).chain(messages).chain([end]);
-    Ok(exchange.answer_in_pieces(&ask.headers(), pieces))
+    Ok(exchange.answer_in_pieces(&ask.headers("no-store"), pieces))
 }

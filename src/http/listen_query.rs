@@ -90,10 +90,10 @@ impl Ask {
         }
     }
 
-    /// The headers of the answer, but those about its framing.
-    pub fn headers(&self) -> String {
+    /// The headers of the answer, but those about its framing. `caching` is `no-cache` for a stream, else `no-store`.
+    pub fn headers(&self, caching: &str) -> String {
         format!(
-            "Content-Type: {}\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\
+            "Content-Type: {}\r\nCache-Control: {caching}, no-transform\r\nX-Accel-Buffering: no\r\n\
              X-Content-Type-Options: nosniff\r\n",
             self.content_type
         )
