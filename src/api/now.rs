@@ -48,9 +48,9 @@ pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
 
 /// Answers `ok`, or 503 and one line of what is bad.
 pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
-    let (bad, is_json) = (bad(exchange)?, read(exchange, "")?.is_json()?);
+    let bad = bad(exchange)?;
     let (status, word, line) = if bad.is_empty() { (200, OK, OK.to_owned()) } else { (503, BAD, bad_line(&bad)) };
-    Ok(match is_json {
+    Ok(match read(exchange, "")?.is_json()? {
         true => Answer::json(status, &json!({ "status": word, "message": line })),
         false => Answer::new(status, TEXT, format!("{line}\n")),
     })

@@ -153,10 +153,11 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
         "does not prove that it knows the secret"
     };
     journal::HOOKS.warn(format_args!("refused a hook of {}: it {why}", exchange.peer()));
-    let line = match sender {
-        Sender::Json => "the hook does not prove its secret; send the one of --hook-secret as Authorization: Bearer SECRET, or as ?token=SECRET".to_owned(),
-        sender => format!("the hook does not prove its secret; set the one of --hook-secret in {}", sender.name()),
+    let send = match sender {
+        Sender::Json => "send the one of --hook-secret as Authorization: Bearer SECRET, or as ?token=SECRET".to_owned(),
+        sender => format!("set the one of --hook-secret in {}", sender.name()),
     };
+    let line = format!("the hook does not prove its secret; {send}");
     Err(Refusal::new(401, line).with("WWW-Authenticate", "Bearer"))
 }
 
@@ -184,8 +185,9 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 }
 
 /// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it, or `data`, as
-/// Uptime Kuma does; other forms and plain text become an object. A body that looks like an object or an array counts as JSON whatever its type,
-/// because `curl -d @FILE` calls everything a form.
+/// Uptime Kuma does. Other forms become an object, and plain text too; a form of one name without a value is a text. A
+/// body that looks like an object or an array counts as JSON whatever its type, because `curl -d @FILE` calls
+/// everything a form.
 ///
 /// # Errors
 /// The reason why the payload cannot be read.
