@@ -47,8 +47,10 @@ pub fn read(database: &Connection) -> Result<Restored, Fault> {
         let id = database.query_row(sql, [name], |row| row.get(0)).optional()?;
         id.ok_or_else(|| damaged(format!("its mark {name} is damaged")))
     };
-    let messages: Vec<_> = table(database, "message", "''")?.into_iter().map(|(message, _)| message).collect();
-    let last = messages.last().map_or(0, |newest| newest.id).max(mark("last")?);
+    let (messages, things) = (table(database, "message", "''")?, table(database, "thing", "since")?);
+    let newest = |rows: &[(Arc<Message>, u64)]| rows.last().map_or(0, |(newest, _)| newest.id);
+    let last = mark("last")?.max(newest(&messages)).max(newest(&things)); // no number is among the messages
+    let messages = messages.into_iter().map(|(message, _)| message).collect();
     let sql = "select channel, event, id, ifnull(sum = digest(channel, event, id), false) from gone";
     let mut gone = database.prepare(sql)?;
     let gone = gone.query_and_then([], |row| match row.try_into()? {
@@ -56,7 +58,6 @@ pub fn read(database: &Connection) -> Result<Restored, Fault> {
         (channel, event, ..) => Err(damaged(format!("its note of what is gone of {event} in /{channel} is damaged"))),
     })?;
     let gone = gone.collect::<Result<_, _>>()?;
-    let things = table(database, "thing", "since")?;
     Ok(Restored { begun: mark("begun")?, forgotten: mark("forgotten")?, last, messages, gone, things })
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::room::commit_queue::CommitQueue;
 use crate::room::hub::Limits;
 use crate::room::memory_wire::message;
-use crate::room::message::HOST_EVENT;
+use crate::room::message::{HOST_EVENT, NUMBER_EVENT};
 use crate::room::replay::{Point, Replay, Since};
 use crate::room::subscription::{Events, Subscription};
 
@@ -98,10 +98,15 @@ fn ids_go_on_after_those_of_before_whatever_the_clock_says() {
     let place = Place::new("ids");
     let (mut store, past) = place.open();
     let ahead = now_micros() + 3_600_000_000;
-    store.keep([&Message { id: ahead, time: ahead, ..message("x") }], None).unwrap();
+    let number = Message { id: ahead + 1, time: ahead, event: NUMBER_EVENT.into(), ..word("n", "ok") };
+    store.keep([&Message { id: ahead, time: ahead, ..message("x") }, &number], None).unwrap();
     assert!(past.last < ahead);
-    drop(store);
-    with_hub(&place, 9, |hub| assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 1));
+    drop(store); // without a word on the last id, as after a crash
+    with_hub(&place, 9, |hub| {
+        let since = Since { point: Point::After(ahead + 1), most: usize::MAX };
+        assert_eq!(hub.said(&everything(), since), Replay::default(), "no gap after the number");
+        assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 2);
+    });
     let mut beat = 0;
     with_hub(&place, 9, |hub| {
         beat = hub.publish(Message { event: HOST_EVENT.into(), ..message("beat") }).unwrap().id;
@@ -109,7 +114,7 @@ fn ids_go_on_after_those_of_before_whatever_the_clock_says() {
     with_hub(&place, 9, |hub| {
         let since = Since { point: Point::After(beat), most: usize::MAX };
         assert_eq!(hub.said(&everything(), since), Replay::default(), "no gap after the beat");
-        assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 3);
+        assert_eq!(hub.publish(message("x")).unwrap().id, ahead + 4);
     });
 }
 
