@@ -75,7 +75,8 @@ impl History {
     pub fn resume(most_messages: usize, most_bytes: usize, past: Restored) -> History {
         let Restored { begun, .. } = past;
         let by_kind = Forgotten::all_up_to(past.forgotten);
-        let mut history = History { most_messages, most_bytes, begun, by_kind, ..History::default() };
+        let dropped = Some(vec![]);
+        let mut history = History { most_messages, most_bytes, begun, by_kind, dropped, ..History::default() };
         past.gone.iter().for_each(|(channel, event, id)| history.by_kind.add(channel, event, *id));
         // A message that is gone from before the oldest kept one has gone as the oldest.
         let oldest = past.messages.first().map_or(u64::MAX, |message| message.id);

@@ -96,10 +96,8 @@ impl Hub {
         things.renew(&past.things);
         past.messages.iter().for_each(|message| things.recall(message));
         let mut history = History::resume(limits.history, limits.history_bytes, past);
-        match &commit_queue {
-            None => history.passed = Some(VecDeque::new()),
-            Some(queue) => history.dropped = (!queue.is_shared()).then(Vec::new),
-        }
+        history.passed = commit_queue.is_none().then(VecDeque::new);
+        history.dropped.take_if(|_| commit_queue.as_ref().is_none_or(CommitQueue::is_shared));
         let (listeners, ahead) = (vec![], Ahead::default());
         let room = Room { listeners, history, things, ahead, last_id, closed: false, snapshot: None };
         let hub = Hub {

@@ -126,12 +126,15 @@ fn the_file_keeps_little_more_than_the_history_and_says_what_is_gone() {
         (0..300).for_each(|number| _ = hub.publish(word(&format!("k{}", number % 50), "ok")).unwrap());
         last = hub.publish(Message { channel: "b".to_owned(), ..message("x") }).unwrap().id;
     });
-    let (_store, past) = place.open();
+    let (store, past) = place.open();
     assert_eq!((past.messages.len(), past.things.len(), past.last), (10, 10, last));
     let [(channel, event, id)] = &past.gone[..] else { panic!("{:?}", past.gone) };
     assert_eq!((channel.as_str(), event.as_str()), ("a", "message"));
     assert!(*id < last && past.messages.iter().all(|one| one.id != *id));
     assert!(std::fs::metadata(&place.0).unwrap().len() < 1 << 18, "room is used again");
+    drop(store);
+    with_hub(&place, 5, |_| ());
+    assert_eq!(texts(&place.open().1), ["ok", "ok", "ok", "ok", "x"], "a smaller history lets go of some at the start");
 }
 
 #[test]
