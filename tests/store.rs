@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufReader, Write};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -270,10 +271,15 @@ fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too(
     let other = |file: &str| fs::copy(file, format!("{file}.other")).map(drop);
     let replace = |file: &str| other(file).and_then(|()| fs::rename(format!("{file}.other"), file));
     type Way<'a> = &'a dyn Fn(&str) -> std::io::Result<()>;
-    let ways: [(&str, Way<'_>); 5] = [
+    let ways: [(&str, Way<'_>); 6] = [
         ("moved", &|file| fs::rename(file, format!("{file}.away"))),
         ("deleted", &|file| fs::remove_file(file)),
         ("replaced", &replace),
+        ("its link is replaced", &|link| {
+            other(link)?;
+            fs::remove_file(link)?;
+            symlink(format!("{link}.other"), link)
+        }),
         ("its log is deleted", &|file| fs::remove_file(format!("{file}-wal"))),
         ("its folder is moved", &|file| {
             let folder = std::path::Path::new(file).parent().unwrap();
@@ -282,7 +288,11 @@ fn a_file_that_is_moved_replaced_or_deleted_is_noticed_when_nothing_is_said_too(
     ];
     for (way, act) in ways {
         let folder = Folder::new("moved");
-        let (server, file) = (start(&folder.file()), folder.file());
+        let file = folder.file();
+        if way.contains("link") {
+            symlink("store.itself", &file).unwrap();
+        }
+        let server = start(&file);
         server.say("before");
         let health = || server.request("GET", "/health", &[], b"");
         assert_eq!(health().status, 200, "{way}");

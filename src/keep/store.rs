@@ -13,6 +13,7 @@
 //! says. A row that somebody has put in by SQL has no sum and is taken as it is. SQLite is not given a file that
 //! does not begin as ours does, so a foreign file stays as it is.
 
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -60,7 +61,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The open file.
 pub struct Store {
     database: Connection,
-    /// The file and SQLite's own two beside it, each with its id.
+    /// The file as the user names it, which may be a link, the file itself, and SQLite's own two beside it, each with
+    /// its id.
     places: Vec<(PathBuf, FileId)>,
     gone: Gone,
     /// Locked as long as it is open. Closed last: to close it earlier would free SQLite's own locks (fcntl(2)).
@@ -94,7 +96,6 @@ impl Store {
     }
 
     fn try_open(path: &Path) -> Result<(Store, Restored), Fault> {
-        let path = &std::path::absolute(path)?; // SQLite would take `file:` for the beginning of a URL
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
@@ -103,6 +104,7 @@ impl Store {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         look_at_head(&mut file)?;
+        let (named, path) = (path, &path.canonicalize()?); // SQLite would take `file:` for the beginning of a URL
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags)?;
         database.busy_timeout(BUSY_LIMIT)?;
@@ -122,10 +124,10 @@ impl Store {
         let mut store = Store { database, places: vec![], gone, _file: file };
         store.keep([], Some(past.last))?; // a file that cannot be written is found now
         store.empty_log()?;
-        for end in ["", "-wal", "-shm"] {
-            let mut place = path.clone().into_os_string();
-            place.push(end);
-            store.places.push((place.clone().into(), id_of(Path::new(&place))?));
+        let beside = |end: &str| [path.as_os_str(), end.as_ref()].into_iter().collect::<OsString>().into();
+        for place in [named.to_owned(), path.clone(), beside("-wal"), beside("-shm")] {
+            let id = id_of(&place)?;
+            store.places.push((place, id));
         }
         Ok((store, past))
     }
