@@ -253,6 +253,8 @@ fn a_full_disk_is_answered_507_and_survived() {
     let refused = (0..100).map(|_| say_much()).find(|answer| answer.status != 200).expect("it is full");
     let line = "aloud: no room is left to keep the message; make room on the server's disk and say it again\n";
     assert_eq!((refused.status, refused.body.as_str()), (507, line));
+    let beat = server.request("POST", "/say?event=host", &[], b"beat");
+    assert_eq!(beat.status, 200, "it is only passed on");
     assert!(server.request("GET", "/health", &[], b"").body.contains("\"store\":\"failing\""));
     let unlimited = format!("--fsize=unlimited:unlimited --pid {}", server.pid());
     assert!(Command::new("prlimit").args(unlimited.split(' ')).status().unwrap().success());

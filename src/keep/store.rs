@@ -133,11 +133,11 @@ impl Store {
     }
 
     /// Keeps `messages`. When this returns, they are on the disk. With `last`, the newest id, also writes what
-    /// can wait: that id and the deletes.
-    fn keep<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>, last: Option<u64>) -> Result<(), Fault> {
+    /// can wait: that id and the deletes. Returns whether there was anything to write.
+    fn keep<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>, last: Option<u64>) -> Result<bool, Fault> {
         let mut rows = messages.into_iter().filter(|message| message.is_kept() || !message.key.is_empty()).peekable();
         if last.is_none() && rows.peek().is_none() {
-            return Ok(()); // beats
+            return Ok(false); // beats
         }
         let deletes = last.is_some() || self.gone.due >= DELETE_TOGETHER;
         let all = self.database.transaction()?; // taken back, unless it is committed
@@ -153,7 +153,7 @@ impl Store {
         if deletes {
             (self.gone.ids, self.gone.due) = (vec![], 0);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes what is in the log into the file, and leaves the log empty.
@@ -226,9 +226,11 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
         }
         store.gone.note(hub.take_dropped());
         let kept = store.keep(batch.iter().map(|speaker| &speaker.message), None).map_err(|fault| store.reason(fault));
-        commit_queue.note(kept.is_ok());
+        if !matches!(kept, Ok(false)) {
+            commit_queue.note(kept.is_ok());
+        }
         match kept {
-            Ok(()) => post(batch, hub),
+            Ok(_) => post(batch, hub),
             Err(fault) => {
                 journal::KEEPING.warn(format_args!("cannot write to the store: {fault}; refused what was said"));
                 // The refused messages may lie in the log, whole. So something else is written over them first.
