@@ -360,6 +360,30 @@ fn a_store_and_a_redis_are_one_too_many() {
 }
 
 #[test]
+fn the_commands_of_the_manual_put_in_what_was_said_and_how_things_stand() {
+    let (folder, before) = (Folder::new("put-in"), Server::start(&[]));
+    let file = folder.0.join("aloud.store").to_str().unwrap().to_owned();
+    for word in ["a&status=failed", "a&status=ok", "b&status=failed", "c&status=failed", "c&status=gone", "d"] {
+        before.request("POST", &format!("/say?key={word}"), &[], word.as_bytes());
+    }
+    before.say("no thing");
+    fs::write(file.clone() + ".ndjson", before.curl(&["/said?as=json&event=*"])).unwrap();
+    let mut server = start(&file);
+    server.signal("TERM");
+    server.wait();
+    let page = fs::read_to_string("src/manual/keeping.md").unwrap();
+    let commands = page.lines().filter_map(|line| line.strip_prefix("$ ").filter(|command| command.contains("insert")));
+    for command in commands {
+        assert!(Command::new("sh").args(["-ec", command]).current_dir(&folder.0).status().unwrap().success());
+    }
+    let server = start(&file);
+    for target in ["/said?as=tsv", "/now?as=json", "/status"] {
+        let answer = |server: &Server| server.request("GET", target, &[], b"").body;
+        assert_eq!(answer(&server), answer(&before), "{target}");
+    }
+}
+
+#[test]
 fn rows_that_were_put_in_by_sql_are_there_after_a_restart_with_no_sum_and_older_ids() {
     let folder = Folder::new("import");
     let mut server = start(&folder.file());
