@@ -239,14 +239,42 @@ fn a_damaged_store_is_named_and_left_alone() {
     assert_eq!(kept(&start(&file)).len(), 50, "undamaged it is read");
 }
 
+/// Starts a server after `bounds`, commands of a shell that has the folder in `$0`. A limit on a file's size may stand
+/// for the disk's: what is past it is refused with an error.
+fn start_bounded(bounds: &str, folder: &Folder, history: &str) -> Server {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{bounds}; exec \"$@\"")]).arg(&folder.0);
+    command.args([env!("CARGO_BIN_EXE_aloud"), "--bind", "127.0.0.1:0", "--store", &folder.file()]);
+    command.args(["--history", history]);
+    Server::start_command(command)
+}
+
+#[test]
+fn a_small_disk_that_has_room_for_the_history_is_never_full_of_the_log() {
+    let folder = Folder::new("small");
+    let mount = "mount -t tmpfs -o size=1m tmpfs \"$0\" && exec \"$@\"";
+    let server = start_bounded(&format!("exec unshare -rm sh -c '{mount}' \"$0\" \"$@\""), &folder, "10");
+    (0..300).for_each(|number| _ = server.say(&number.to_string()));
+}
+
+#[test]
+fn a_log_that_fills_the_disk_makes_room_at_the_start_and_when_something_is_said() {
+    let folder = Folder::new("log");
+    let mut server = Server::start(&["--store", &folder.file(), "--history", "10"]);
+    (0..100).for_each(|number| _ = server.say(&number.to_string()));
+    server.signal("KILL");
+    server.wait();
+    assert!(fs::metadata(folder.file() + "-wal").unwrap().len() > 400 * 512);
+    let server = start_bounded("trap '' XFSZ; ulimit -S -f 400", &folder, "10");
+    (100..300).for_each(|number| _ = server.say(&number.to_string()));
+    let kept: Vec<_> = kept(&server).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(kept, (290..300).map(|number: i32| number.to_string()).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_full_disk_is_answered_507_and_survived() {
     let folder = Folder::new("full");
-    let mut command = Command::new("sh");
-    // A limit on the file's size stands for the disk's: what is past it is refused with an error.
-    command.args(["-c", "trap '' XFSZ; ulimit -S -f 400; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_aloud")]);
-    command.args(["--bind", "127.0.0.1:0", "--store", &folder.file()]);
-    let server = Server::start_command(command);
+    let server = start_bounded("trap '' XFSZ; ulimit -S -f 400", &folder, "1000");
     let mut listener = server.listen("/listen");
     server.say("before");
     let say_much = || server.request("POST", "/say/much", &[], &[b'x'; 60_000]);

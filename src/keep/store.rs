@@ -7,7 +7,8 @@
 //!
 //! **When the disk is full**, or does not work, the batch is refused, and nobody has heard it. SQLite takes the
 //! transaction back. The log may hold all of it nevertheless, so a small transaction is written over it before the
-//! speakers are told.
+//! speakers are told. On a small disk it is the log that takes the room, so it is emptied first, and the batch is tried
+//! once more.
 //!
 //! **A change on the disk** is found: SQLite checks its pages (`quick_check`), and each row has a sum over what it
 //! says. A row that somebody has put in by SQL has no sum and is taken as it is. SQLite is not given a file that
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statvfs, statx};
 
 use crate::clock::now_micros;
 use crate::journal;
@@ -54,6 +55,10 @@ const MOST_GONE: usize = 1000;
 /// Messages that the history has let go of are deleted together, at least so many. A delete writes pages that nothing
 /// else writes.
 const DELETE_TOGETHER: usize = 256;
+
+/// The fewest and the most pages (SQLite's own number) at which the log is written into the file. In between, the log
+/// takes a quarter of the room on the disk, so the file can still grow.
+const LOG_PAGES: (u64, u64) = (32, 1000);
 
 /// How often the committer looks whether the file is still there, if nothing is said.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -124,6 +129,9 @@ impl Store {
         let mut store = Store { database, places: vec![], gone, _file: file };
         store.keep([], Some(past.last))?; // a file that cannot be written is found now
         store.empty_log()?;
+        let room = statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let pages = (room / 4 / 4096).clamp(LOG_PAGES.0, LOG_PAGES.1); // of 4096 bytes
+        store.database.pragma_update(None, "wal_autocheckpoint", pages)?;
         let beside = |end: &str| [path.as_os_str(), end.as_ref()].into_iter().collect::<OsString>().into();
         for place in [named.to_owned(), path.clone(), beside("-wal"), beside("-shm")] {
             let id = id_of(&place)?;
@@ -133,8 +141,22 @@ impl Store {
     }
 
     /// Keeps `messages`. When this returns, they are on the disk. With `last`, the newest id, also writes what
-    /// can wait: that id and the deletes. Returns whether there was anything to write.
-    fn keep<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>, last: Option<u64>) -> Result<bool, Fault> {
+    /// can wait: that id and the deletes. Returns whether there was anything to write. If there is no room, it empties
+    /// the log and tries once more.
+    fn keep<'a, M>(&mut self, messages: M, last: Option<u64>) -> Result<bool, Fault>
+    where
+        M: IntoIterator<Item = &'a Message> + Clone,
+    {
+        match self.write(messages.clone(), last).map_err(|fault| self.reason(fault)) {
+            Err(fault) if refused(&fault) == Refused::NoRoom && self.empty_log().is_ok() => {
+                self.write(messages, last).map_err(|fault| self.reason(fault))
+            }
+            kept => kept,
+        }
+    }
+
+    /// Writes one transaction, as [`keep`](Self::keep) says.
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>, last: Option<u64>) -> Result<bool, Fault> {
         let mut rows = messages.into_iter().filter(|message| message.is_kept() || !message.key.is_empty()).peekable();
         if last.is_none() && rows.peek().is_none() {
             return Ok(false); // beats
@@ -225,7 +247,7 @@ pub fn serve(mut store: Store, mut committer: Committer, hub: &Hub) {
             (message.id, message.time) = (id, now);
         }
         store.gone.note(hub.take_dropped());
-        let kept = store.keep(batch.iter().map(|speaker| &speaker.message), None).map_err(|fault| store.reason(fault));
+        let kept = store.keep(batch.iter().map(|speaker| &speaker.message), None);
         if !matches!(kept, Ok(false)) {
             commit_queue.note(kept.is_ok());
         }
