@@ -506,10 +506,20 @@ fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
     let mut listener = cut.listen("/listen?as=json");
     first.say("heard");
     let last = hear(&mut listener, 1)[0].0;
+    let beat = |method: &str, host: &str| {
+        assert_eq!(first.request(method, &format!("/beat/{host}?every=600"), &[], b"").status, 200);
+    };
+    let hosts = || cut.request("GET", "/hosts?as=json", &[], b"").body.matches("\"host\":").count();
+    ["web1", "web2"].iter().for_each(|host| beat("GET", host));
+    assert_eq!(texts(&hear(&mut listener, 2)), ["is up"; 2]);
+    wait_until("both hosts are known", || hosts() == 2);
     bridge.cut();
     cut.wait_for_log("Redis is away");
     first.curl(&["/say", "-d", "message=x&key=backup&status=failed&event=test"]);
+    ["web1", "web2"].iter().for_each(|host| beat("DELETE", host));
+    beat("GET", "web3");
     say_all(&first, 12_000);
+    redis.ask(&["DEL", "{aloud:said}:passing"]); // the beats are gone too
     bridge.mend();
     while let Some(line) = listener.line() {
         assert_eq!(line.trim_end(), "", "its stream ends properly, after signs of life");
@@ -525,6 +535,8 @@ fn who_was_cut_off_for_longer_than_the_stream_reaches_back_is_told_of_a_gap() {
         next = number;
     }
     assert!(cut.request("GET", "/now?as=json", &[], b"").body.contains("backup"), "it knows how things stand");
+    let hosts = cut.curl(&[&cut.url("/hosts")]);
+    assert!(hosts.contains("web3") && hosts.lines().count() == 2, "and which hosts there are: {hosts}");
 }
 
 /// Says the numbers below `count` on one connection, a hundred at a time.

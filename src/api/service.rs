@@ -7,8 +7,9 @@ use crate::config::Config;
 use crate::hook::Memory;
 use crate::hosts::known::Hosts;
 use crate::http::{Exchange, Request};
+use crate::keep::Hearing;
 use crate::net::socket::Socket;
-use crate::room::{Events, Hub, Subscription, message::HOST_STATE_EVENT};
+use crate::room::{Events, Hub, Subscription, Thing, message::HOST_STATE_EVENT};
 
 /// The things that every request can reach.
 pub struct Service {
@@ -27,17 +28,29 @@ pub struct Service {
 impl Service {
     /// A service to which nothing was said yet but what `hub` has kept.
     pub fn new(config: Config, mut hub: Hub) -> Service {
-        let events = Events::Only(vec![HOST_STATE_EVENT.to_owned()]);
-        let (_, things) = hub.now(&Subscription { events, ..Subscription::default() });
         let started = Instant::now();
-        let hosts = Arc::new(Hosts::restore(&things, started));
+        let hosts = Arc::new(Hosts::restore(&words_on_hosts(&hub), started));
         let followed = hosts.clone();
         hub.show_to(Box::new(move |message| followed.follow(message, Instant::now)));
         Service { config, hub, hooks: Arc::default(), hosts, started }
+    }
+
+    /// Has the hosts know how this server hears the others.
+    pub fn note(&self, hearing: Hearing) {
+        match hearing {
+            Hearing::Back => self.hosts.listen_anew(Instant::now()),
+            Hearing::Renewed => self.hosts.renew(&words_on_hosts(&self.hub), Instant::now()),
+        }
     }
 
     /// A request that came on `socket`, on its way to its answer.
     pub fn exchange<'a>(&'a self, request: Request, socket: &'a Arc<Socket>) -> Exchange<'a> {
         Exchange::new(request, socket, &self.config, &self.hub)
     }
+}
+
+/// The newest word on each host.
+fn words_on_hosts(hub: &Hub) -> Vec<Thing> {
+    let events = Events::Only(vec![HOST_STATE_EVENT.to_owned()]);
+    hub.now(&Subscription { events, ..Subscription::default() }).1
 }

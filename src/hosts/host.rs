@@ -138,6 +138,19 @@ impl Host {
         host
     }
 
+    /// The host as it stands by the newest word on it. That is `message`, which a host that was known `before` may have
+    /// followed or not.
+    pub(super) fn renewed(before: Option<Host>, message: &Message, since: u64, now: Instant) -> Host {
+        let is_followed = |host: &Host| host.last >= message.id && State::of(message) == Some(host.state);
+        let (figures, up) = match before {
+            Some(host) if is_followed(&host) => return host,
+            before => before.map(|host| (host.figures, host.up)).unwrap_or_default(),
+        };
+        let mut host = Host { up, untold: None, ..Host::kept(message, since, now) }; // a line may have spoken of it
+        host.figures.extend(figures.into_iter().filter(|(key, _)| key != REASON));
+        host
+    }
+
     /// Takes over the change to `state` that `message` tells.
     pub(super) fn take_state(&mut self, message: &Message, state: State, now: Instant) {
         if state != self.state {

@@ -61,15 +61,23 @@ struct Known {
 impl Hosts {
     /// Makes known the hosts among the `things` that were kept. It is `now`: silence counts from now on.
     pub fn restore(things: &[Thing], now: Instant) -> Hosts {
-        let mut known = Known { listening_since: Some(now), ticked: Some(now), ..Known::default() };
+        let known = Known { listening_since: Some(now), ticked: Some(now), ..Known::default() };
+        let hosts = Hosts { known: Mutex::new(known), ..Hosts::default() };
+        hosts.renew(things, now);
+        hosts
+    }
+
+    /// Makes known the hosts among these `things` alone: the newest words on all, of which some may not have been
+    /// followed. The other hosts were forgotten.
+    pub fn renew(&self, things: &[Thing], now: Instant) {
+        let hosts = &mut lock(&self.known).hosts;
+        let mut before = std::mem::take(hosts);
         for Thing { message, since, .. } in things.iter().rev().take(MOST_HOSTS) {
             if message.channel.is_empty() && is_plain_name(&message.key) && State::of(message).is_some() {
-                let mut host = Host::kept(message, *since, now);
-                host.untold = None; // a line may have spoken of it
-                known.hosts.insert(message.key.clone(), host);
+                let host = Host::renewed(before.remove(&message.key), message, *since, now);
+                hosts.insert(message.key.clone(), host);
             }
         }
-        Hosts { known: Mutex::new(known), ..Hosts::default() }
     }
 
     /// Hears a beat of `host`. Returns the messages to say, in this order: the change, if there is one, and the beat.
@@ -365,6 +373,28 @@ mod tests {
             }
             servers.each[0].listen_anew(servers.at(1000));
         });
+    }
+
+    #[test]
+    fn a_server_that_has_missed_words_knows_the_hosts_by_the_newest_ones() {
+        let mut servers = Servers::new(2);
+        for host in ["backup", "forgotten", "web1"] {
+            servers.report(0, 0, host, Report::Beat, "every=10&load1=1");
+        }
+        servers.report(0, 5, "web1", Report::Beat, "load1=2");
+        let deaf = servers.each.pop().unwrap();
+        let forgotten = servers.each[0].forget("forgotten").unwrap();
+        servers.say(6, forgotten, None);
+        servers.report(0, 7, "backup", Report::Fail, "message=why");
+        servers.report(0, 7, "new", Report::Beat, "");
+        deaf.renew(&servers.things.all().cloned().collect::<Vec<_>>(), servers.at(8));
+        let hosts = deaf.list(servers.at(8));
+        let told = |host: &Host| format!("{} {} {}", host.name, host.state.word(), summary(&host.figures));
+        assert_eq!(
+            hosts.iter().map(told).collect::<Vec<_>>(),
+            ["backup failed load 1, why", "new up ", "web1 up load 2"]
+        );
+        assert_eq!(hosts[2].heard, servers.at(5), "what it has followed stays");
     }
 
     #[test]

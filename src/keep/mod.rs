@@ -9,3 +9,11 @@ pub mod storage;
 pub mod store;
 #[cfg(feature = "store")]
 mod store_error;
+
+/// A change in how this server hears the others with which it shares a storage.
+pub enum Hearing {
+    /// They can be heard again.
+    Back,
+    /// Messages were missed, and the hub has taken in the newest word on each thing instead.
+    Renewed,
+}

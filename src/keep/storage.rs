@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::keep::Hearing;
 use crate::room::{Hub, Message, commit_queue::CommitQueue, replay::Restored};
 
-/// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life calls the
-/// function that it is given when other servers can be heard again after a break.
-pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn()) + Send>);
+/// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life tells the
+/// function that it is given how other servers are heard.
+pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn(Hearing)) + Send>);
 
 /// A storage that was opened.
 pub struct Storage {
@@ -42,7 +43,7 @@ pub fn open(config: &Config) -> Result<Storage, String> {
         let (commit_queue, committer) = CommitQueue::new("redis");
         let (before, of_reader) = (past.messages.clone(), relay.clone());
         let committer: Work = ("committer", Box::new(move |hub, _| relay.send_all(committer, hub)));
-        let reader: Work = ("reader", Box::new(move |hub, back| of_reader.read_all(hub, back)));
+        let reader: Work = ("reader", Box::new(move |hub, tell| of_reader.read_all(hub, tell)));
         return Ok(Storage { past, commit_queue: Some(commit_queue), threads: vec![committer, reader], before });
     }
     let _ = config;

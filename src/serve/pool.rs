@@ -90,10 +90,7 @@ impl Pool {
         server.start_keeper(called)?;
         for (name, life) in storage.threads {
             let of_thread = server.clone();
-            let life = move || {
-                let service = &of_thread.service;
-                life(&service.hub, &|| service.hosts.listen_anew(Instant::now()));
-            };
+            let life = move || life(&of_thread.service.hub, &|hearing| of_thread.service.note(hearing));
             server.start_thread(name, STACK_BYTES, Box::new(life))?;
         }
         server.start_waiting_threads()?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, Pipeline, RedisResult, cmd};
 
 use crate::journal;
+use crate::keep::Hearing;
 use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, SAID, THINGS, Told, entries, things};
 use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect, why};
 use crate::room::{Hub, Receipt, Refused};
@@ -17,12 +18,12 @@ use crate::sync::lock;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Relay {
-    /// The reader's life: posts what is new until everything was sent and the hub is closed. Calls `back` when
-    /// others can be heard again after they could not.
-    pub fn read_all(&self, hub: &Hub, back: &dyn Fn()) {
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. Has `tell` know how others
+    /// are heard.
+    pub fn read_all(&self, hub: &Hub, tell: &dyn Fn(Hearing)) {
         let mut place = lock(&self.place);
         loop {
-            let gone = self.read(&mut place, hub, back);
+            let gone = self.read(&mut place, hub, tell);
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
             self.answer_all(None, |_, _, _| true);
@@ -51,13 +52,13 @@ impl Relay {
     }
 
     /// Connects and reads until the server stops, or an error.
-    fn read(&self, place: &mut Place, hub: &Hub, back: &dyn Fn()) -> RedisResult<()> {
-        let mut reader = Reader { relay: self, hub, connection: connect(&self.client)?, place };
+    fn read(&self, place: &mut Place, hub: &Hub, tell: &dyn Fn(Hearing)) -> RedisResult<()> {
+        let mut reader = Reader { relay: self, hub, tell, connection: connect(&self.client)?, place };
         // Messages that came while nobody read are heard before anybody is answered again.
         reader.look_for_loss()?;
         while reader.read_once(None)? > 0 {}
         if !self.connected.load(Ordering::SeqCst) {
-            back();
+            tell(Hearing::Back);
         }
         self.stalled.store(false, Ordering::SeqCst);
         if !self.set_connected(true, hub) {
@@ -89,6 +90,7 @@ impl Relay {
 struct Reader<'a> {
     relay: &'a Relay,
     hub: &'a Hub,
+    tell: &'a dyn Fn(Hearing),
     connection: Connection,
     place: &'a mut Place,
 }
@@ -136,7 +138,7 @@ impl Reader<'_> {
         if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(ours.before);
-            hub.renew(&things(cmd("HVALS").arg(THINGS).query(&mut self.connection)?));
+            self.renew()?;
             self.place.broken = false;
         }
         let is_posted = ours.message.is_some() && id > hub.last_id();
@@ -153,6 +155,13 @@ impl Reader<'_> {
         }
         hub.catch_up(receipt.listeners);
         Ok(receipt.listeners)
+    }
+
+    /// Takes in the newest word on each thing, because entries were missed.
+    fn renew(&mut self) -> RedisResult<()> {
+        self.hub.renew(&things(cmd("HVALS").arg(THINGS).query(&mut self.connection)?));
+        (self.tell)(Hearing::Renewed);
+        Ok(())
     }
 
     /// Looks whether Redis has lost what was read here last. Then the reader goes on with what Redis has.
