@@ -321,6 +321,35 @@ fn beats_push_out_nothing_that_was_said_and_all_hear_both_in_one_order() {
 }
 
 #[test]
+fn a_server_that_was_cut_off_while_too_many_beats_passed_knows_the_numbers_and_hosts_of_that_time() {
+    let redis = Redis::start(&["--appendfsync", "no"]);
+    let bridge = Bridge::to(&redis);
+    let (first, cut) = (start(&redis.url()), start(&bridge.url()));
+    let ask = |method: &str, target: &str| assert_eq!(first.request(method, target, &[], b"").status, 200, "{target}");
+    let tell = |server: &Server, path: &str| server.curl(&[&server.url(path)]);
+    let state = |host: &str, state: &str| {
+        let fields = format!("name={host}&key={host}&state={state}&status={state}&among=9&message=x");
+        ask("GET", &format!("/say?event=host-state&{fields}"));
+    };
+    ask("GET", "/say?event=number&name=load&value=1");
+    ask("GET", "/beat/web1?every=600");
+    wait_until("both are known", || tell(&cut, "/now").contains("load") && tell(&cut, "/hosts").contains("web1"));
+    bridge.cut();
+    cut.wait_for_log("Redis is away");
+    ask("GET", "/say?event=number&name=load&value=2");
+    state("web1", "down");
+    state("web2", "late");
+    (0..1200).for_each(|_| ask("GET", "/beat/other?every=600"));
+    assert!(!redis.ask(&["XRANGE", "{aloud:said}:passing", "-", "+"]).contains("web1"), "it is cut away");
+    bridge.mend();
+    wait_until("it is back", || is_back(&cut));
+    let hosts: Vec<Value> = serde_json::from_str(&tell(&cut, "/hosts?as=json")).unwrap();
+    let hosts: Vec<_> = hosts.iter().map(|host| format!("{} {}", host["host"], host["state"])).collect();
+    assert_eq!(hosts, [r#""other" "up""#, r#""web1" "down""#, r#""web2" "late""#]);
+    assert!(tell(&cut, "/now?as=json").contains(r#""value":"2""#));
+}
+
+#[test]
 fn redis_has_the_newest_word_on_each_thing_since_when_it_stands_so_and_the_longest_silent_go() {
     let redis = Redis::start(&[]);
     let server = Server::start(&["--redis", &redis.url(), "--things", "3"]);

@@ -15,14 +15,16 @@ local function top(stream)
     return newest and tonumber(string.match(newest[1], '^%d+')) or 0
 end
 
-local before = math.max(tonumber(ARGV[3]), top(KEYS[1]))
-local newest = math.max(before, top(KEYS[2]), tonumber(ARGV[4]))
+local tops = { top(KEYS[1]), top(KEYS[2]) }
+local before = math.max(tonumber(ARGV[3]), tops[1])
+local newest = math.max(before, tops[2], tonumber(ARGV[4]))
 local now, lost = redis.call('TIME'), tonumber(ARGV[7])
 local number = math.max(now[1] * 1000000 + now[2], newest + 1 + lost)
 if lost > 0 then before = number - 1 end
 local id = string.format('%.0f', number)
-redis.call('XADD', KEYS[tonumber(ARGV[1])], 'MAXLEN', '~', ARGV[2], id .. '-0',
-    'before', string.format('%.0f', before), 'from', ARGV[5], 'said', ARGV[6])
+local stream = tonumber(ARGV[1])
+redis.call('XADD', KEYS[stream], 'MAXLEN', '~', ARGV[2], id .. '-0', 'before', string.format('%.0f', before),
+    'after', string.format('%.0f', tops[stream]), 'from', ARGV[5], 'said', ARGV[6])
 
 local name, standing, since = ARGV[9], ARGV[10], ARGV[11]
 if standing == 'gone' then

@@ -68,6 +68,8 @@ pub struct Entry {
 pub struct Ours {
     /// The newest entry of what was said before this one.
     pub before: u64,
+    /// The entry before this one on its own stream; `None` if an older aloud has added it.
+    pub after: Option<u64>,
     /// The server that has added it, and its number there.
     pub from: (u64, u64),
     /// The message; `None` in an entry that only tells of what came before it.
@@ -96,7 +98,8 @@ fn ours(id: u64, fields: &[Vec<u8>]) -> Option<Ours> {
         [] => None,
         said => Some(read(id, said)?),
     };
-    Some(Ours { before, from: (server.parse().ok()?, number.parse().ok()?), message })
+    let after = text(b"after").and_then(|after| after.parse().ok());
+    Some(Ours { before, after, from: (server.parse().ok()?, number.parse().ok()?), message })
 }
 
 /// The newest word on each thing and since when it stands so, the oldest word first, from what Redis has under

@@ -20,6 +20,7 @@
 //! * An entry names one that is newer than what was read: entries are missing, because the stream was cut, or because
 //!   Redis has lost them. The streams of the listeners are ended. They come back with the id they heard last and are
 //!   told of the gap.
+//! * Entries that only pass are missing: nobody is told, but the newest word on each thing is taken from Redis.
 //! * Redis has lost its newest entries, but this server has read them (it was restarted empty, or a replica that was
 //!   behind has taken over): the reader adds an entry that names the newest one it has read. So the other servers know.
 //! * An entry names one that is older than what was read: somebody spoke before that was told. Nobody knows who has

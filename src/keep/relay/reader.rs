@@ -110,6 +110,9 @@ impl Reader<'_> {
         let mut reached = None;
         for (is_said, Entry { raw, ours }) in new {
             if let Some(ours) = ours {
+                if !is_said && ours.after > Some(self.place.passing.0) {
+                    self.renew()?;
+                }
                 reached = reached.max(Some(self.post(is_said, raw.0, ours)?));
             }
             if is_said {
