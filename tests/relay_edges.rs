@@ -350,6 +350,46 @@ fn a_server_that_was_cut_off_while_too_many_beats_passed_knows_the_numbers_and_h
 }
 
 #[test]
+fn how_things_stand_outlives_a_redis_that_has_lost_it() {
+    let redis = Redis::start(&[]);
+    let bridge = Bridge::to(&redis);
+    let (first, second) = (start(&redis.url()), start(&bridge.url()));
+    let ask = |method: &str, target: &str| assert_eq!(first.request(method, target, &[], b"").status, 200, "{target}");
+    let things = |server: &Server| -> Vec<String> {
+        let now: Vec<Value> = serde_json::from_str(&server.curl(&[&server.url("/now?as=json")])).unwrap();
+        let mut things: Vec<_> = now.iter().map(|thing| format!("{} {}", thing["key"], thing["id"])).collect();
+        things.sort();
+        things
+    };
+    let all_agree = |known: &[String]| {
+        let newcomer = start(&redis.url());
+        wait_until("all agree", || [&first, &second, &newcomer].iter().all(|server| things(server) == known));
+        assert_eq!(things(&start(&redis.url())), known, "Redis has it again");
+    };
+    ask("GET", "/say?message=full&key=backup&status=failed");
+    ask("GET", "/say?event=number&name=load&value=1");
+    ask("GET", "/beat/web1?every=600");
+    let known = things(&first);
+    wait_until("the second one knows it", || things(&second) == known);
+    redis.ask(&["FLUSHALL"]);
+    wait_until("it is put back", || redis.ask(&["HLEN", "{aloud:said}:things"]) == "3");
+    all_agree(&known);
+
+    // Somebody speaks before anybody has looked; and one server has missed something.
+    bridge.cut();
+    second.wait_for_log("Redis is away");
+    ask("DELETE", "/beat/web1");
+    redis.ask(&["FLUSHALL"]);
+    (0..3).for_each(|_| ask("GET", "/say?message=better&key=backup&status=ok"));
+    let known = things(&first);
+    wait_until("it is put back", || redis.ask(&["HLEN", "{aloud:said}:things"]) == "2");
+    bridge.mend();
+    wait_until("it is back", || is_back(&second));
+    assert_eq!(known.len(), 2);
+    all_agree(&known);
+}
+
+#[test]
 fn redis_has_the_newest_word_on_each_thing_since_when_it_stands_so_and_the_longest_silent_go() {
     let redis = Redis::start(&[]);
     let server = Server::start(&["--redis", &redis.url(), "--things", "3"]);

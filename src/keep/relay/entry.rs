@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::room::{Digest, Message};
+use crate::room::{Digest, Message, standing::standing};
 
 /// The key of the stream of what was said. For two conversations on one Redis, give them two databases:
 /// `redis://host/1`.
@@ -33,6 +33,9 @@ pub const MOST_PASSING: usize = 1000;
 /// message is in the stream. A delivery that was refused because Redis was away is new when the forge sends it again.
 /// One whose answer was lost on the way is a repeat.
 pub const ADD: &str = include_str!("add.lua");
+
+/// The script that puts back newest words that Redis has lost.
+pub const BACK: &str = include_str!("back.lua");
 
 /// An entry as Redis tells of it: its id, and its fields, each name before its content.
 pub type Told = (String, Vec<Vec<u8>>);
@@ -100,6 +103,13 @@ fn ours(id: u64, fields: &[Vec<u8>]) -> Option<Ours> {
     };
     let after = text(b"after").and_then(|after| after.parse().ok());
     Some(Ours { before, after, from: (server.parse().ok()?, number.parse().ok()?), message })
+}
+
+/// Writes a thing for [`THINGS`], with `message` as the newest word on it: its id, since when the thing stands so, how
+/// it stands, and the record.
+pub fn write_thing(message: &Message, since: u64) -> Vec<u8> {
+    let head = format!("{} {since} {}\n", message.id, standing(&message.status));
+    [head.into_bytes(), write(message)].concat()
 }
 
 /// The newest word on each thing and since when it stands so, the oldest word first, from what Redis has under
@@ -172,6 +182,8 @@ mod tests {
 
     #[test]
     fn things_are_read_the_longest_silent_first_and_what_is_none_is_left_out() {
+        let written = write_thing(&Message { id: 9, status: "up".to_owned(), ..message("x") }, 5);
+        assert!(written.starts_with(b"9 5 ok\n{") && things(vec![written])[0].0.status == "up");
         let record = String::from_utf8(write(&message("x"))).unwrap();
         let kept = [format!("9 5 on two\nlines\n{record}"), format!("8 7 ok\n{record}"), "x".to_owned(), record];
         let read: Vec<_> =

@@ -26,6 +26,10 @@
 //! * An entry names one that is older than what was read: somebody spoke before that was told. Nobody knows who has
 //!   heard what. So the reader adds an entry that says so, and all servers tell their listeners of a gap.
 //!
+//! **How things stand** may be lost too. Each entry also names the one before it on its own stream. If that is older
+//! than what a server has read there, the server puts back the newest words that Redis lacks, and adds an entry without
+//! a message. At such an entry each server takes in what Redis has, so all agree.
+//!
 //! A message that Redis was sent but did not answer, because it went away in that moment, may be heard although it was
 //! refused. It is the one case in which nobody can know. How many messages outlive Redis itself depends on its settings
 //! (`appendonly`).
@@ -107,6 +111,10 @@ struct Waiting {
 struct Place {
     said: RawId,
     passing: RawId,
+    /// Redis has lost entries that this server has read, and perhaps words that it knows.
+    has_lost: bool,
+    /// The newest words on things in Redis are to be taken in.
+    is_stale: bool,
     /// Nobody knows who has heard what, and this server has found that out. The entry that says so comes soon.
     broken: bool,
 }
@@ -203,7 +211,13 @@ fn past(client: &Client, history: usize, keep: usize) -> RedisResult<(Restored, 
     }
     said.reverse();
     let raw = |entry: Option<&Entry>| entry.map_or((0, 0), |entry| entry.raw);
-    let place = Place { said: raw(said.last()), passing: raw(passing.first()), broken: false };
+    let place = Place {
+        said: raw(said.last()),
+        passing: raw(passing.first()),
+        has_lost: false,
+        is_stale: false,
+        broken: false,
+    };
     let last = place.said.0.max(place.passing.0);
     let forgotten = match passing.first().and_then(|newest| newest.ours.as_ref()) {
         _ if !said.is_empty() => forgotten(&said),

@@ -9,9 +9,11 @@ use redis::{Connection, Pipeline, RedisResult, cmd};
 
 use crate::journal;
 use crate::keep::Hearing;
-use crate::keep::relay::entry::{ADD, Entry, Ours, PASSING, SAID, THINGS, Told, entries, things};
+use crate::keep::relay::entry::{
+    ADD, BACK, Entry, Ours, PASSING, SAID, SILENT, THINGS, Told, entries, things, write_thing,
+};
 use crate::keep::relay::{BLOCK, LIMIT, Place, READ_LIMIT, Relay, connect, why};
-use crate::room::{Hub, Receipt, Refused};
+use crate::room::{Events, Hub, Receipt, Refused, Subscription, Thing, things::name};
 use crate::sync::lock;
 
 /// The pause before the next try to connect.
@@ -110,9 +112,6 @@ impl Reader<'_> {
         let mut reached = None;
         for (is_said, Entry { raw, ours }) in new {
             if let Some(ours) = ours {
-                if !is_said && ours.after > Some(self.place.passing.0) {
-                    self.renew()?;
-                }
                 reached = reached.max(Some(self.post(is_said, raw.0, ours)?));
             }
             if is_said {
@@ -130,6 +129,15 @@ impl Reader<'_> {
         if is_all {
             self.hub.confirm();
         }
+        if self.place.has_lost {
+            self.put_back(None)?;
+            self.place.has_lost = false;
+        }
+        if self.place.is_stale {
+            self.hub.renew(&things(cmd("HVALS").arg(THINGS).query(&mut self.connection)?));
+            (self.tell)(Hearing::Renewed);
+            self.place.is_stale = false;
+        }
         Ok(count)
     }
 
@@ -137,12 +145,15 @@ impl Reader<'_> {
     /// and the entry is read again.
     fn post(&mut self, is_said: bool, id: u64, ours: Ours) -> RedisResult<usize> {
         let (hub, last_read) = (self.hub, self.relay.last_read.load(Ordering::SeqCst));
+        let on_this = if is_said { self.place.said.0 } else { self.place.passing.0 };
+        self.place.has_lost |= ours.after.is_some_and(|after| after < on_this);
+        self.place.is_stale |= if is_said { ours.message.is_none() } else { ours.after > Some(on_this) };
         // A server that found nothing in Redis has missed what was lost since, and nothing from before.
         if is_said && ours.before > if last_read > 0 { last_read } else { hub.last_id() } {
             journal::KEEPING.warn("some messages were gone from Redis before they were read here; listeners are told");
             hub.skip(ours.before);
-            self.renew()?;
-            self.place.broken = false;
+            let place = &mut *self.place;
+            (place.broken, place.is_stale, place.has_lost) = (false, true, false);
         }
         let is_posted = ours.message.is_some() && id > hub.last_id();
         if is_said && !self.place.broken && (ours.before < last_read || (ours.message.is_some() && !is_posted)) {
@@ -160,28 +171,34 @@ impl Reader<'_> {
         Ok(receipt.listeners)
     }
 
-    /// Takes in the newest word on each thing, because entries were missed.
-    fn renew(&mut self) -> RedisResult<()> {
-        self.hub.renew(&things(cmd("HVALS").arg(THINGS).query(&mut self.connection)?));
-        (self.tell)(Hearing::Renewed);
-        Ok(())
-    }
-
     /// Looks whether Redis has lost what was read here last. Then the reader goes on with what Redis has.
     fn look_for_loss(&mut self) -> RedisResult<()> {
         let mut tops = Pipeline::new();
         [SAID, PASSING].iter().for_each(|key| _ = tops.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1));
         let tops: [Vec<Told>; 2] = tops.query(&mut self.connection)?;
         let [said, passing] = tops.map(|top| entries(top).pop().map_or((0, 0), |newest| newest.raw));
-        self.place.passing = self.place.passing.min(passing);
-        if said < self.place.said {
+        let is_said = said < self.place.said;
+        if is_said || (said == self.place.said && passing < self.place.passing) {
             journal::KEEPING.warn("Redis has lost what it had last; the other servers and their listeners are told");
             // If its newest entry was not read here, others have spoken since.
-            let is_broken = said.0 > 0 && !self.hub.knows(said.0);
-            self.tell_of_loss(is_broken.then_some(said.0))?;
+            let is_broken = is_said && said.0 > 0 && !self.hub.knows(said.0);
+            self.put_back(is_broken.then_some(said.0))?;
             (self.place.said, self.place.broken) = (said, is_broken);
         }
+        self.place.passing = self.place.passing.min(passing);
         Ok(())
+    }
+
+    /// Puts back the newest words that Redis has lost, and [tells](Self::tell_of_loss) all servers to take them in.
+    fn put_back(&mut self, broken: Option<u64>) -> RedisResult<()> {
+        let mut back = cmd("EVAL");
+        back.arg(BACK).arg(2).arg(THINGS).arg(SILENT).arg(self.relay.things);
+        let (_, things) = self.hub.now(&Subscription { events: Events::All, ..Subscription::default() });
+        for Thing { message, since, .. } in things {
+            back.arg(name(&message)).arg(message.id).arg(write_thing(&message, since));
+        }
+        back.exec(&mut self.connection)?;
+        self.tell_of_loss(broken)
     }
 
     /// Adds an entry that names the last one read here; with `broken`, an entry that was said by a server that did not
