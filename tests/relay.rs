@@ -439,6 +439,8 @@ fn a_host_beats_at_any_server_and_all_know_it_and_what_changes_with_it_is_said_o
     all().for_each(|server| _ = server.wait_for_log("Redis is away"));
     assert_eq!(beat(&servers[0]), 503);
     std::thread::sleep(Duration::from_secs(8));
+    let is_up = |server: &Server| server.curl(&[&server.url("/hosts")]).contains(" up ");
+    assert!(all().all(is_up), "nor does its silence count");
     redis.start_again();
     wait_until("all are back", || all().all(|server| health(server).contains("\"redis\":\"ok\"")));
     std::thread::sleep(Duration::from_secs(2)); // all have looked who is silent

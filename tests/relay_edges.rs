@@ -237,6 +237,23 @@ fn every_speaker_has_its_answer_in_time_while_redis_is_emptied_again_and_again()
 }
 
 #[test]
+fn a_server_that_is_stopped_and_goes_on_does_not_take_redis_for_away() {
+    let redis = Redis::start(&[]);
+    let [stopped, other] = [(); 2].map(|()| start(&redis.url()));
+    let mut listener = stopped.listen("/listen");
+    for number in 0..3 {
+        stopped.signal("STOP");
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", stopped.pid())).unwrap();
+        wait_until("it is stopped", || state().contains(") T "));
+        other.say(&number.to_string());
+        stopped.signal("CONT");
+        assert_eq!(listener.line().unwrap().trim_end(), number.to_string());
+    }
+    assert_eq!(stopped.say("after"), 1);
+    assert!(!stopped.log().contains("Redis is away"), "{}", stopped.log());
+}
+
+#[test]
 fn the_first_message_after_a_pause_is_said_though_redis_closes_silent_connections() {
     let redis = Redis::start(&["--timeout", "1"]);
     let server = start(&redis.url());

@@ -38,6 +38,7 @@ impl Service {
     /// Has the hosts know how this server hears the others.
     pub fn note(&self, hearing: Hearing) {
         match hearing {
+            Hearing::Cut => self.hosts.go_deaf(Instant::now()),
             Hearing::Back => self.hosts.listen_anew(Instant::now()),
             Hearing::Renewed => self.hosts.renew(&words_on_hosts(&self.hub), Instant::now()),
         }

@@ -54,6 +54,8 @@ struct Known {
     lines: [Lines; HOST_STATES.len()],
     /// Silence before this moment does not count: the server itself could not hear.
     listening_since: Option<Instant>,
+    /// The moment from which on nothing is heard of other servers. Silence after it does not count.
+    deaf_since: Option<Instant>,
     /// The moment of the last tick.
     ticked: Option<Instant>,
 }
@@ -129,6 +131,7 @@ impl Hosts {
         if before.is_some_and(|before| now.saturating_duration_since(before) > STOPPED_AFTER) {
             known.listening_since = Some(now);
         }
+        let now = known.deaf_since.unwrap_or(now);
         let since = known.listening_since;
         let said = |host: &Host| known.waiting.get(&host.name).map_or(host.state, |(state, _)| *state);
         let mut room = MOST_WAITING.saturating_sub(known.waiting.len());
@@ -204,14 +207,21 @@ impl Hosts {
         }
     }
 
-    /// Notes that no host could be heard until `now`. Silence counts from `now` on.
+    /// Notes that from `now` on other servers cannot be heard, where hosts beat too. No silence counts.
+    pub fn go_deaf(&self, now: Instant) {
+        lock(&self.known).deaf_since = Some(now);
+    }
+
+    /// Notes that other servers could not be heard until `now`. Silence counts from `now` on.
     pub fn listen_anew(&self, now: Instant) {
-        lock(&self.known).listening_since = Some(now);
+        let known = &mut *lock(&self.known);
+        (known.listening_since, known.deaf_since) = (Some(now), None);
     }
 
     /// Every known host as it stands, by its silence until `now` too. Sorted by name.
     pub fn list(&self, now: Instant) -> Vec<Host> {
         let known = lock(&self.known);
+        let now = known.deaf_since.unwrap_or(now);
         known.hosts.values().map(|host| host.at(known.listening_since, now)).collect()
     }
 }
@@ -371,6 +381,12 @@ mod tests {
                 let (changes, _) = servers.each[0].tick(servers.at(second));
                 changes.iter().for_each(|change| servers.each[0].settle(&change.message.name));
             }
+            servers.each[0].listen_anew(servers.at(1000));
+        });
+        check(|servers| {
+            servers.each[0].go_deaf(servers.at(9));
+            (1..1000).for_each(|second| servers.tick(second));
+            assert_eq!(servers.states(1000), [State::Up], "nor is it said to be silent meanwhile");
             servers.each[0].listen_anew(servers.at(1000));
         });
     }

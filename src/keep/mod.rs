@@ -12,6 +12,8 @@ mod store_error;
 
 /// A change in how this server hears the others with which it shares a storage.
 pub enum Hearing {
+    /// They cannot be heard.
+    Cut,
     /// They can be heard again.
     Back,
     /// Messages were missed, and the hub has taken in the newest word on each thing instead.

@@ -26,11 +26,15 @@ impl Relay {
         let mut place = lock(&self.place);
         loop {
             let gone = self.read(&mut place, hub, tell);
+            if gone.as_ref().is_err_and(|error| error.is_io_error() && error.to_string().contains("(os error 4)")) {
+                continue; // EINTR: the process was stopped and goes on; Redis is not away
+            }
             self.cuts.fetch_add(1, Ordering::SeqCst);
             let was_connected = self.set_connected(false, hub);
             self.answer_all(None, |_, _, _| true);
             let Err(error) = gone else { return };
             if was_connected {
+                tell(Hearing::Cut);
                 journal::KEEPING
                     .warn(format_args!("Redis is away ({}); listeners stay, speakers are refused", why(&error)));
             }
