@@ -132,6 +132,7 @@ fn after_a_restart_a_host_that_goes_on_is_up_and_one_that_does_not_is_late_then_
         [of("job", "failed", "30.0"), of("long", "up", "86400.0")].into_iter().chain(web).collect::<Vec<_>>()
     };
     assert_eq!(states(&server), known("up", "up"));
+    assert!(server.curl(&[&server.url("/hosts")]).contains("  at least "), "nobody knows when they were heard");
     assert_eq!(hosts(&server)[0]["reason"], "exit 1");
     // The listener is there before anything can be late.
     let mut lines = server.listen("/listen");

@@ -83,7 +83,7 @@ fn announce(Announcement { message, once }: Announcement, hosts: &Arc<Hosts>, hu
 }
 
 /// `{"host":"web1","state":"up","ago":1.5,"every":30,"figures":{…}}`, with the `reason` of a job that has failed. Times
-/// are in seconds. A figure is a number if its name is that of one.
+/// are in seconds; `ago` is the least if the time is not known. A figure is a number if its name is that of one.
 fn object(host: &Host, now: Instant) -> Value {
     let figures = host.figures.iter().filter(|(key, _)| key != REASON).map(|(key, text)| {
         let number = text.parse().ok().filter(|_| beat::is_number(key));
@@ -113,7 +113,7 @@ fn row(host: &Host, now: Instant) -> Vec<String> {
     vec![
         host.name.clone(),
         host.state.word().to_owned(),
-        format!("{} ago", spoken(now.saturating_duration_since(host.heard))),
+        format!("{} ago", host.silence(now)),
         figure("load1").unwrap_or_default().to_owned(),
         beat::share(&host.figures, "mem").unwrap_or_default(),
         beat::share(&host.figures, "disk").unwrap_or_default(),
@@ -147,12 +147,12 @@ mod tests {
     fn hosts_are_listed_in_columns_that_no_note_can_break() {
         let (one, now) = host("a", "load1=0.5&mem_used=1&mem_total=4&up=90&note=two%0Alines%1b%5B2J");
         let mut other = one.clone();
-        (other.name, other.figures) = ("a-longer-name".to_owned(), vec![]);
+        (other.name, other.figures, other.beaten) = ("a-longer-name".to_owned(), vec![], false);
         assert_eq!(
             table(&[one, other], now),
-            "HOST           STATE  HEARD     LOAD  MEMORY  DISK  UP    NOTE\n\
-             a              up     12 s ago  0.5   25 %          90 s  two lines [2J\n\
-             a-longer-name  up     12 s ago\n"
+            "HOST           STATE  HEARD              LOAD  MEMORY  DISK  UP    NOTE\n\
+             a              up     12 s ago           0.5   25 %          90 s  two lines [2J\n\
+             a-longer-name  up     at least 12 s ago\n"
         );
         let (failed, now) = failed("note=n");
         assert!(table(&[failed], now).ends_with("  last\n"));

@@ -76,7 +76,7 @@ pub struct Host {
     pub(super) last: u64,
     pub(super) heard: Instant,
     /// Whether `heard` is the time of a beat. It is not after a restart.
-    beaten: bool,
+    pub(super) beaten: bool,
     pub(super) every: Duration,
     pub(super) grace: Option<Duration>,
     up: Option<f64>,
@@ -193,7 +193,7 @@ impl Host {
     }
 
     /// For how long it has been silent, in words.
-    fn silence(&self, now: Instant) -> String {
+    pub(super) fn silence(&self, now: Instant) -> String {
         let least = if self.beaten { "" } else { "at least " };
         format!("{least}{}", spoken(now.saturating_duration_since(self.heard)))
     }

@@ -13,7 +13,7 @@
 //! ([`Hosts::restore`]), and its silence counts from the start.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::hosts::beat::{BEGUN, Beat, RUN, summary};
@@ -107,7 +107,8 @@ impl Hosts {
         fields.extend(beat.begins.then(|| (RUN.to_owned(), BEGUN.to_owned())));
         let summary = summary(&beat.figures);
         fields.extend(beat.figures);
-        known.hosts.get_mut(host).into_iter().for_each(|found| found.heard = now); // even if it cannot be said
+        let found = known.hosts.get_mut(host).into_iter();
+        found.for_each(|found| (found.heard, found.beaten) = (now, true)); // even if it cannot be said
         change.iter().for_each(|change| known.wait(change));
         Ok((change, message(HOST_EVENT, host, summary, fields)))
     }
@@ -205,6 +206,12 @@ impl Hosts {
             },
             _ => {} // a message that a user has written
         }
+    }
+
+    /// Follows `messages` from before this server began, which is `now`. Their hosts are silent at least since then.
+    pub fn recall(&self, messages: &[Arc<Message>], now: Instant) {
+        messages.iter().for_each(|message| self.follow(message, || now));
+        lock(&self.known).hosts.values_mut().filter(|host| host.heard == now).for_each(|host| host.beaten = false);
     }
 
     /// Notes that from `now` on other servers cannot be heard, where hosts beat too. No silence counts.
@@ -411,6 +418,18 @@ mod tests {
             ["backup failed load 1, why", "new up ", "web1 up load 2"]
         );
         assert_eq!(hosts[2].heard, servers.at(5), "what it has followed stays");
+    }
+
+    #[test]
+    fn what_was_said_before_a_start_is_no_sign_of_life_after_it() {
+        let mut servers = Servers::new(1);
+        servers.beat(0, 0, "every=10");
+        let (_, mut beat) = servers.each[0].beat("web1", Beat::default(), servers.at(5)).unwrap();
+        beat.id = 9;
+        servers.restart(9);
+        servers.each[0].recall(&[Arc::new(beat)], servers.at(9));
+        (10..25).for_each(|second| servers.tick(second));
+        assert_eq!(servers.said, ["0: web1 is up", "24: web1 is late: last heard at least 15 s ago"]);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Pool {
             stopping: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         });
-        storage.before.iter().for_each(|message| server.service.hosts.follow(message, Instant::now));
+        server.service.hosts.recall(&storage.before, server.service.started);
         server.start_keeper(called)?;
         for (name, life) in storage.threads {
             let of_thread = server.clone();
