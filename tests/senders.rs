@@ -85,7 +85,7 @@ fn senders_keys_and_words_become_things_that_stand() {
     check("sentry", "alert APP-7: firing");
 }
 
-/// What is said of JSON in which nothing is found to say.
+/// The fault that is told of JSON in which nothing is found to say.
 const NOTHING: &str = "it has none of message, text, ";
 
 fn check_line(line: &str, what: &str) {
