@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Listener, PATIENCE, Server, wait_until};
@@ -258,14 +259,31 @@ fn an_upgrade_with_a_body_is_answered_as_if_it_were_none() {
 }
 
 #[test]
-fn a_listener_that_half_closes_gets_the_end_of_its_stream() {
+fn a_listener_that_half_closes_gets_the_end_of_its_stream_and_nothing_behind_it() {
     let server = Server::start(&[]);
     server.say("Hi");
-    let mut half_closed = server.connect();
-    half_closed.write_all(b"GET /listen?since=all HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    half_closed.shutdown(Shutdown::Write).unwrap();
-    let answer = read_all(&mut half_closed);
+    let listen = || {
+        let mut half_closed = server.connect();
+        half_closed.write_all(b"GET /listen?last=1 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        half_closed.shutdown(Shutdown::Write).unwrap();
+        read_all(&mut half_closed)
+    };
+    let answer = listen();
     assert!(answer.ends_with("\r\n4\r\nHi\r\n\r\n0\r\n\r\n"), "{answer:?}");
+    let over = AtomicBool::new(false);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let speak = || {
+            while !over.load(Ordering::Relaxed) {
+                server.say("Hi");
+            }
+        };
+        scope.spawn(speak);
+        let answers = (0..200).map(|_| listen()).collect();
+        over.store(true, Ordering::Relaxed);
+        answers
+    });
+    let ends_once = |answer: &String| answer.find("\r\n0\r\n\r\n") == answer.len().checked_sub(7);
+    assert_eq!(answers.iter().find(|answer| !ends_once(answer)), None);
 }
 
 #[test]

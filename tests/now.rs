@@ -74,10 +74,11 @@ fn filters_heads_and_refusals_are_those_of_listen() {
     assert_eq!(keys("/now/garden"), ["c"]);
     assert_eq!(keys("/now?event=ci,number"), ["n", "b"]);
     assert_eq!(keys("/now?event=ci&event=number"), ["n", "b"]);
+    assert_eq!(keys("/now?event=*&event=ci"), ["a", "c", "n", "b"]);
     let (_, id) = things(&server, "/now");
     assert_eq!(say(&server, "event=number&name=n&value=2"), 200);
     assert_eq!(server.curl(&[&format!("/said?event=*&since={id}")]), "n 2\r\n");
-    assert_eq!(say(&server, "event=number&name=n&status=gone"), 200);
+    assert_eq!(say(&server, "event=number&key=n&status=gone"), 200);
     assert_eq!(server.curl(&[&format!("/said?event=*&since={id}")]), "n is forgotten\r\n");
     assert_eq!(keys("/now"), ["a", "c", "b"]);
     assert_eq!(say(&server, "event=number&name=n&value=1"), 200);

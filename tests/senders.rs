@@ -205,6 +205,10 @@ fn json_comes_in_forms_as_text_and_broken() {
     check("/hook/json", form, "Disk full", "Disk full");
     check("/hook/json?message={a}", form, "data=%7B%22a%22%3A%22b%22%7D", "b");
     check("/hook/json?message={data}", form, "data=b", "b");
+    check("/hook/json", form, "message=Backup+failed&data=%7B%22n%22%3A1%7D", "Backup failed");
+    for (query, body) in [("", "message="), ("?message={t}&key=k&status=down", "t=")] {
+        post(&server, &format!("/hook/json{query}"), &[&format!("Content-Type: {form}")], body.as_bytes());
+    }
     check("/hook/json?key={k}&status={s}", json, r#"{"k":"db","s":"up","message":""}"#, "db is up");
     let silent = "A delivery to /hook/json could not be read: it has none of message, text, msg, content, body, title, \
         summary, description; give the URL message=TEMPLATE";

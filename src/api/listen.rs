@@ -21,11 +21,12 @@ const TURNED_AWAY_RETRY_MS: u32 = 5000;
 /// The refusal of a bad request, or of one that finds no room.
 pub fn listen(exchange: &mut Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let ask = Ask::read(exchange, channel)?;
-    if exchange.request.method == "HEAD" {
-        return Ok(exchange.answer_in_pieces(&ask.headers("no-cache"), iter::empty()));
-    }
     let heartbeat = decimal(exchange.config.heartbeat.as_secs_f64());
-    let mut head = exchange.endless_head(&format!("{}Aloud-Heartbeat: {heartbeat}\r\n", ask.headers("no-cache")));
+    let headers = format!("{}Aloud-Heartbeat: {heartbeat}\r\n", ask.headers("no-cache"));
+    if exchange.request.method == "HEAD" {
+        return Ok(exchange.answer_in_pieces(&headers, iter::empty()));
+    }
+    let mut head = exchange.endless_head(&headers);
     head.extend_from_slice(&frame::framed(frame::opening(ask.format), exchange.request.http11));
     let socket = exchange.socket.clone();
     let recipient = Recipient::new(socket.clone(), ask.format, exchange.request.http11, head, exchange.config.queue);

@@ -125,7 +125,10 @@ fn receive(exchange: &mut Exchange<'_>, expected: Sender, channel: &str, memory:
     if let Some(fault) = is_cut.then(|| format!("it is longer than {BODY_LIMIT} bytes")).or(fault) {
         let part = if news.is_empty() { "" } else { " in whole" };
         let message = format!("A delivery to /hook/{} could not be read{part}: {fault}", expected.name());
-        let (event, channel) = (sender.event().into(), channel.to_owned());
+        // That an update was cut is one too.
+        let is_update = !news.is_empty() && news.iter().all(|(message, _)| message.event == CI_UPDATE_EVENT);
+        let event = if is_update { CI_UPDATE_EVENT } else { sender.event() }.into();
+        let channel = channel.to_owned();
         news.push((Message { event, channel, message, ..Message::default() }, None));
     }
     if news.is_empty() {
@@ -148,7 +151,7 @@ fn prove(sender: Sender, channel: &str, exchange: &Exchange<'_>, body: &[u8]) ->
         return Ok(());
     }
     let why = if exchange.request.is_cut {
-        "is too long to have its signature checked"
+        "does not prove that it knows the secret, and is too long for a signature"
     } else {
         "does not prove that it knows the secret"
     };
@@ -185,7 +188,7 @@ fn delivery<'a>(sender: Sender, channel: &str, header: &Header<'a>, body: &[u8])
 }
 
 /// Parses the payload: the body, or the field `payload` of a form, as GitHub and Slack's senders send it, or `data`, as
-/// Uptime Kuma does. Other forms become an object, and plain text too; a form of one name without a value is a text. A
+/// Uptime Kuma does, if it is alone. Other forms become an object, and plain text too; a form of one name without a value is a text. A
 /// body that looks like an object or an array counts as JSON whatever its type, because `curl -d @FILE` calls
 /// everything a form.
 ///
@@ -202,10 +205,11 @@ fn json(content_type: Option<&str>, body: &[u8], is_cut: bool) -> Result<Value, 
         } // else it is a text such as `[FIRING] Disk full`
     }
     let pairs = form::body_pairs(content_type, body).map_err(|refusal| refusal.line)?;
-    let is_payload = |(key, value): &&(String, String)| key == "payload" || (key == "data" && value.starts_with('{'));
-    match (pairs.iter().find(is_payload), &pairs[..]) {
+    match (pairs.iter().find(|(key, _)| key == "payload"), &pairs[..]) {
         (Some((_, payload)), _) => parse(payload, is_cut),
-        (None, [(text, nothing)]) if nothing.is_empty() => Ok(text.as_str().into()), // `curl -d 'Disk full'`
+        (None, [(key, data)]) if key == "data" && data.starts_with('{') => parse(data, is_cut),
+        // `curl -d 'Disk full'`
+        (None, [(text, none)]) if none.is_empty() && !body.contains(&b'=') => Ok(text.as_str().into()),
         (None, _) => Ok(pairs.into_iter().collect()),
     }
 }

@@ -22,6 +22,7 @@ const DEPTH: usize = 6;
 /// 400 if the templates make no good message, or if there is none for the message and no usual member.
 pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Notice>, Refusal> {
     let mut pairs = form::pairs(query, None, b"")?;
+    let tells_status = pairs.iter().any(|(key, text)| key == "status" && text.contains('{'));
     let has_message = pairs.iter().any(|(key, _)| key == "message");
     for (key, text) in &mut pairs {
         *text = filled(text, payload).and_then(|text| in_one_line(&text, TEXT_LIMIT)).unwrap_or_default();
@@ -38,7 +39,9 @@ pub fn notice(query: &str, payload: &Value, channel: &str) -> Result<Option<Noti
     let given = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, text)| text);
     if !["name", "message", "value"].into_iter().any(|name| given(name).is_some()) {
         match (given("key"), given("status")) {
-            (Some(key), Some(status)) => pairs.push(("message".to_owned(), format!("{key} is {status}"))),
+            (Some(key), Some(status)) if tells_status => {
+                pairs.push(("message".to_owned(), format!("{key} is {status}")))
+            }
             _ if has_message || children(payload).is_empty() => return Ok(None),
             _ => {
                 let line = format!("it has none of {}; give the URL message=TEMPLATE", USUAL.join(", "));
@@ -197,6 +200,7 @@ mod tests {
         assert_eq!(fields, [("n".to_owned(), "5".to_owned())]);
         assert_eq!(said("message={missing}"), None);
         assert_eq!(said("message=&key=k&status={state}").unwrap().message, "k is down");
+        assert_eq!(said("message={missing}&key=k&status=down"), None, "the delivery does not say so");
         assert_eq!(said("key={missing}&status=down&message={missing}"), None);
         let line = "it has none of message, text, msg, content, body, title, summary, description; give the URL message=TEMPLATE";
         assert_eq!(notice("key={missing}&status=down", &payload, "").unwrap_err().line, line);

@@ -79,7 +79,8 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
     if value.is_none() && standing(&message.status) != GONE {
         return Err(Refusal::bad("the number has no value; send value=DECIMAL"));
     }
-    let is_beyond = (value > above && above.is_some()) || value.is_some_and(|value| Some(value) < below);
+    let is_above = value.zip(above).is_some_and(|(value, above)| value > above);
+    let is_beyond = is_above || value.zip(below).is_some_and(|(value, below)| value < below);
     let words = [message.field("value"), message.field("unit")].map(Option::unwrap_or_default).join(" ");
     if message.key.is_empty() {
         message.key = short_text("name", message.name.clone())?;
@@ -87,8 +88,10 @@ fn number(mut message: Message) -> Result<Message, Refusal> {
     if is_invisible(&message.key) {
         return Err(Refusal::bad("the number has no name; send name=TEXT"));
     }
-    if message.message.is_empty() {
-        message.message = if value.is_some() { words.trim_end() } else { "is forgotten" }.to_owned();
+    if value.is_none() && message.message.is_empty() {
+        (message.name, message.message) = (message.key.clone(), "is forgotten".to_owned());
+    } else if message.message.is_empty() {
+        message.message = words.trim_end().to_owned();
     }
     if message.status.is_empty() {
         message.status = if is_beyond { WARN } else { OK }.to_owned();

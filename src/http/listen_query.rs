@@ -103,7 +103,7 @@ impl Ask {
 fn events(list: &str) -> Result<Events, Refusal> {
     let names: Vec<_> = list.split(',').map(str::to_owned).collect();
     match names.iter().find(|name| !is_plain_name(name)) {
-        _ if list == "*" => Ok(Events::All),
+        _ if names.iter().any(|name| name == "*") => Ok(Events::All),
         _ if names.len() > MOST_NAMES => {
             let send = format!("send at most {MOST_NAMES}, or event=* for every one");
             Err(Refusal::bad(format!("event= holds too many names; {send}")))

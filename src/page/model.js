@@ -31,7 +31,7 @@ export class Model {
   hosts = new Map();
   things = new Map(); // numbers and alerts
   newest = 0; // the newest word that the server's list of things knew
-  listed = 0; // when the server made its list of hosts
+  listed = 0; // when the list of hosts was made, if the words of before come behind it
   saved = {}; // beats of hosts, as a page heard them before it was loaded anew
   version = { runs: 0, hosts: 0, things: 0 }; // rises with what has to be sorted anew
 
@@ -76,7 +76,7 @@ export class Model {
     }
   }
 
-  // The newest comes last; of too many the first goes.
+  // The newest comes last; of too many the first goes that is well, or acknowledged.
   put(kind, place, thing) {
     const known = this[kind];
     known.delete(place);

@@ -141,10 +141,10 @@ impl Hub {
         self.replay(&mut lock(&self.room), wants, since).1
     }
 
-    /// The kept messages from `since` on that `wants` takes. Behind an id, the newest words on things are among them
-    /// that the history does not keep. And the id up to which live messages are skipped. That id
-    /// is 0, except with Redis: there a client may come from a server that is ahead of this one, and has heard messages
-    /// that are still to be posted here.
+    /// Returns the id up to which live messages are skipped, and the kept messages from `since` on that `wants` takes.
+    /// Behind an id, the newest words on things are among them that the history does not keep. The id is 0, except with
+    /// Redis: there a client may come from a server that is ahead of this one, and has heard messages that are still to
+    /// be posted here.
     fn replay(&self, room: &mut Room, wants: &Subscription, since: Since) -> (u64, Replay) {
         let is_shared = self.commit_queue.as_ref().is_some_and(CommitQueue::is_shared);
         match since.point {
@@ -152,8 +152,11 @@ impl Hub {
             point => {
                 let mut replay = room.history.replay(since, now_micros(), wants);
                 if let Point::After(id) = point {
-                    let words = room.things.all().map(|thing| &thing.message);
-                    replay.add(words.filter(|word| word.id > id && !word.is_kept() && wants.takes(word)), since.most);
+                    // What Redis has told of things may be newer than what was posted here. It is posted later.
+                    let ids = if id > room.last_id { 0 } else { id + 1 }..=room.last_id;
+                    let is_missed =
+                        |word: &&Arc<Message>| ids.contains(&word.id) && !word.is_kept() && wants.takes(word);
+                    replay.add(room.things.all().map(|thing| &thing.message).filter(is_missed), since.most);
                 }
                 (0, replay)
             }

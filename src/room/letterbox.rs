@@ -286,7 +286,7 @@ impl Recipient {
     /// on.
     ///
     /// # Errors
-    /// The connection is over.
+    /// `WouldBlock` if the socket does not take it; anything else means that the connection is over.
     pub fn end_at_once(&self) -> io::Result<()> {
         let mut pen = lock(&self.letterbox.pen);
         pen.write(&self.letterbox)?;

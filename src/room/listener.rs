@@ -34,8 +34,11 @@ impl Listener {
     /// Streams messages, and a sign of life after each `heartbeat` of silence, until the listener leaves, is hung up
     /// on, or the server stops.
     pub fn listen(&mut self, hub: &Hub, heartbeat: Duration) {
-        let ended = self.hear(heartbeat);
-        self.leave(hub);
+        let mut ended = self.hear(heartbeat);
+        self.leave(hub); // nothing more is posted, so nothing follows the end of the stream
+        if ended.is_ok() && self.recipient.state() == StreamState::Left {
+            ended = self.recipient.end_at_once();
+        }
         hub.counters().ended(self.say_why(ended));
     }
 
@@ -60,7 +63,7 @@ impl Listener {
             match recipient.state() {
                 StreamState::Listening => recipient.break_silence(heartbeat)?,
                 StreamState::Closing => return recipient.finish(),
-                StreamState::Left => return recipient.why_left().and_then(|()| recipient.end_at_once()),
+                StreamState::Left => return recipient.why_left(),
                 StreamState::HungUp => return Ok(()),
             }
         }

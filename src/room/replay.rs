@@ -45,7 +45,7 @@ pub struct Replay {
 /// A hole: messages after the id asked for are not kept, or may not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The id asked for.
+    /// The id behind which messages may be missing: the one asked for, if it was an id.
     pub after: u64,
     /// The oldest id that is kept, on any channel; `None` if nothing is.
     pub oldest: Option<u64>,

@@ -138,7 +138,7 @@ fn who_comes_back_by_an_id_hears_the_newest_word_on_each_thing_that_the_history_
     let before = number("a", "ok", "a 1");
     let said = hub.publish(message("said")).unwrap().id;
     number("b", "ok", "b 1");
-    number("b", "warn", "b 2");
+    let warned = number("b", "warn", "b 2");
     number("a", "gone", "a is gone");
     let heard = |events: Events, since: u64, most: usize| {
         let wants = Subscription { events, ..Subscription::default() };
@@ -148,6 +148,12 @@ fn who_comes_back_by_an_id_hears_the_newest_word_on_each_thing_that_the_history_
     };
     assert_eq!(heard(Events::All, before, 9), ["said", "b 2", "a is gone"]);
     assert_eq!(heard(Events::All, said, 9), ["b 2", "a is gone"]);
+    assert_eq!(heard(Events::All, warned, 9), ["a is gone"]);
     assert_eq!(heard(Events::All, before, 2), ["b 2", "a is gone"]);
     assert_eq!(heard(Events::AllButQuiet, before, 9), ["said"]);
+    let alert = hub.publish(Message { key: "c".to_owned(), ..message("c fires") }).unwrap().id;
+    assert_eq!(heard(Events::All, warned, 9), ["a is gone", "c fires"], "what is kept comes once");
+    let newer = Message { id: alert + 9, event: NUMBER_EVENT.into(), key: "d".to_owned(), ..message("d 1") };
+    hub.renew(&[(Arc::new(newer), 0)]);
+    assert_eq!(heard(Events::All, alert, 9), [""; 0], "it is posted later");
 }
