@@ -205,6 +205,10 @@ pub fn read(
             other => return Err(complaint(&other.unexpected().to_string())),
         }
     }
+    if check {
+        // The files of tokens are for the server alone.
+        given.0.retain(|(name, _, value)| *name != "tokens" && !value.starts_with('@'));
+    }
     let mut config = given.config()?;
     if check {
         return Ok(Wish::Check(config.bind));

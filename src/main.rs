@@ -83,15 +83,18 @@ fn serve(config: Config, signals: Receiver<()>) -> Result<(), String> {
     for line in flags::misspelt(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("{line}");
     }
-    let pool = Pool::start(config.clone())?;
+    let pool = match Pool::start(config.clone()) {
+        Err(_) if signals.try_recv().is_ok() => return Ok(()), // it may have failed because of the signal
+        pool => pool?,
+    };
     log::info!("Running at {}", pool.listening().name);
     if let Some(line) = auth::warning(&config, pool.listening().address) {
         log::warn!("{line}");
     }
     service_manager::tell("READY=1");
     let _ = signals.recv();
-    service_manager::tell("STOPPING=1");
     drop(signals); // the next signal finds no receiver
+    service_manager::tell("STOPPING=1");
     log::info!("Stopping");
     let all = pool.stop(STOP_LIMIT - LOG_LIMIT);
     log::info!("{}", if all { "Stopped" } else { "Stopped, though some were still busy" });

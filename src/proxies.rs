@@ -24,7 +24,7 @@ impl Proxies {
         let mut proxies = Proxies::default();
         for item in list.split(',').map(str::trim) {
             match item.parse::<IpAddr>() {
-                Ok(address) => proxies.networks.push(address.into()),
+                Ok(address) => proxies.networks.push(address.to_canonical().into()),
                 Err(_) if item == "unix" => proxies.unix = true,
                 Err(_) => proxies.networks.push(item.parse().ok()?),
             }
@@ -81,7 +81,7 @@ fn address_of(node: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    const TRUSTED: &str = "10.0.0.0/8, 192.0.2.1,fd00::/8,unix";
+    const TRUSTED: &str = "10.0.0.0/8, ::ffff:192.0.2.1,fd00::/8,unix";
 
     #[test]
     fn proxies_are_addresses_and_networks_and_the_socket_file() {

@@ -6,6 +6,28 @@ use std::process::Command;
 use crate::support::{Answer, Folder, Server};
 
 #[test]
+fn behind_a_proxy_the_help_has_commands_that_go_through_it() {
+    let folder = Folder::new("help");
+    let path = folder.0.join("socket");
+    let bind = format!("unix:{}", path.display());
+    let server = Server::start(&["--bind", &bind, "--trust-proxy", "unix"]);
+    let help = |headers: &[&str]| {
+        let headers = headers.iter().flat_map(|header| ["-H", *header]);
+        let mut curl = server.curl_command(&["-s", "--unix-socket", path.to_str().unwrap(), "http://aloud.example/"]);
+        String::from_utf8(curl.args(headers).output().unwrap().stdout).unwrap()
+    };
+    let of_proxy = help(&["X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https"]);
+    assert!(of_proxy.contains(" curl -sN https://aloud.example/listen\n"), "{of_proxy}");
+    assert!(of_proxy.contains(" https://aloud.example/ in a browser"), "{of_proxy}");
+    assert!(help(&["X-Forwarded-For: 192.0.2.7"]).contains(" curl -sN aloud.example/listen\n"));
+    let here = format!(" curl --unix-socket '{}' -sN aloud.example/listen\n", path.display());
+    assert!(help(&[]).contains(&here));
+    let other = Server::start(&[]);
+    let of_nobody = other.curl(&["-H", "X-Forwarded-Proto: https", "/"]);
+    assert!(!of_nobody.contains("https://"), "it is no proxy that is trusted: {of_nobody}");
+}
+
+#[test]
 fn the_help_at_the_root_holds_commands_that_work_as_printed() {
     let server = Server::start(&[]);
     let help = server.curl(&["/"]);

@@ -73,7 +73,7 @@ fn what_does_not_listen_is_refused_in_one_line() {
     let output = hand_over(one.into(), "").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let line = "aloud: cannot listen at the socket that was handed over (it does not listen); \
-                give another address with --bind\n";
+                hand over one that listens, with ListenStream= and Accept=no\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), line);
 }
 
@@ -106,6 +106,10 @@ fn the_check_finds_a_server_well_that_is_and_says_what_is_wrong_with_one_that_is
     };
     let server = Server::start(&["--listen-token", "hush"]);
     assert_eq!(check(&server.address().to_string()), (0, String::new()));
+    let mut of_container = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    of_container.args(["--check", "--bind", &server.address().to_string()]);
+    let files = [("ALOUD_TOKENS", "/nowhere"), ("ALOUD_SAY_TOKEN", "@/nowhere")];
+    assert_eq!(of_container.envs(files).status().unwrap().code(), Some(0), "the server's own files do not matter");
     let (code, line) = check("unix:/nowhere");
     assert_eq!(code, 1);
     assert!(line.starts_with("aloud: the server at unix:/nowhere is not well ("), "{line}");

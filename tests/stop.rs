@@ -122,3 +122,15 @@ fn a_second_signal_ends_the_process_at_once() {
     server.signal("INT");
     assert_eq!(server.wait().code(), Some(130));
 }
+
+#[test]
+fn a_signal_during_the_start_ends_it_as_any_other() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // a Redis that does not answer
+    let url = format!("redis://{}", mute.local_addr().unwrap());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_aloud"));
+    let mut starting = command.args(["--bind", "127.0.0.1:0", "--redis", &url]).spawn().unwrap();
+    let _asked = mute.accept().unwrap();
+    let kill = format!("kill -TERM {}", starting.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(starting.wait().unwrap().code(), Some(0));
+}

@@ -168,7 +168,7 @@ impl Service {
         let deletes = exchange.request.method == "DELETE";
         let answer = match route {
             Route::Help if page::is_wanted(exchange) => page::answer(exchange, page::page()),
-            Route::Help => Answer::new(200, TEXT, self.help(exchange.header("Host"))),
+            Route::Help => Answer::new(200, TEXT, self.help(exchange)),
             Route::Say(channel) => return say::say(exchange, channel),
             Route::Listen(channel) => return listen::listen(exchange, channel),
             Route::Health => status::health(&self.hub, self.started),
@@ -187,17 +187,29 @@ impl Service {
         Ok(exchange.answer(answer))
     }
 
-    /// The help that curl gets at `/`: commands that work as they stand, with the `host` that was asked.
-    fn help(&self, host: Option<&str>) -> String {
+    /// The help that curl gets at `/`: commands that work as they stand, with the host that was asked, also through a
+    /// proxy.
+    fn help(&self, exchange: &Exchange<'_>) -> String {
         let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:[]-_".contains(&byte));
-        let host = host.filter(plain).filter(|host| !host.is_empty()).unwrap_or("localhost:4000");
+        let host = exchange.header("Host").filter(plain).filter(|host| !host.is_empty()).unwrap_or("localhost:4000");
+        let of_proxy = |name: &str| {
+            let is_trusted = self.config.trust_proxy.trust(exchange.socket.peer_address());
+            exchange.header(name).filter(|_| is_trusted)
+        };
+        let page = match of_proxy("X-Forwarded-Proto") {
+            Some("https") => format!("https://{host}"),
+            _ => format!("http://{host}"),
+        };
         let curl = match &self.config.bind {
-            Bind::Unix(path) => format!("curl --unix-socket '{}'", path.display()),
+            Bind::Unix(path) if of_proxy("X-Forwarded-For").is_none() => {
+                format!("curl --unix-socket '{}'", path.display())
+            }
             _ => "curl".to_owned(),
         };
         let guarded = [Door::Say, Door::Listen].iter().any(|door| auth::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
-        HELP.replace("{host}", host).replace("{curl}", &curl) + token
+        let host = page.strip_prefix("http://").unwrap_or(&page);
+        HELP.replace("{page}", &page).replace("{host}", host).replace("{curl}", &curl) + token
     }
 }
 

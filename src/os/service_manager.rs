@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells the service manager, if there is one, a `state` such as `READY=1`. Waits only if the manager has let its queue
-/// fill up.
+/// Tells the service manager, if there is one, a `state` such as `READY=1`. Never waits: a manager that has let its
+/// queue fill up is not told.
 pub fn tell(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
     if let Err(error) = send(name.as_bytes(), state) {
@@ -22,7 +22,9 @@ fn send(name: &[u8], state: &str) -> io::Result<()> {
         Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
         _ => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod tests {
         let in_abstract = manager(&SocketAddr::from_abstract_name(&abstract_name).unwrap());
         send(path.as_os_str().as_bytes(), "READY=1").unwrap();
         send(format!("@{abstract_name}").as_bytes(), "STOPPING=1").unwrap();
+        while send(path.as_os_str().as_bytes(), "WATCHDOG=1").is_ok() {} // until its queue is full
         for (socket, expected) in [(in_file, "READY=1"), (in_abstract, "STOPPING=1")] {
             let mut heard = [0; 64];
             let length = socket.recv(&mut heard).unwrap();

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use tiny_http::SslContextWrap;
 
 use crate::api::service::Service;
-use crate::config::{Config, MOST_LISTENERS};
+use crate::config::{Bind, Config, MOST_LISTENERS};
 use crate::keep::storage::{self, Storage};
 use crate::net::descriptors::{Descriptors, raise_descriptor_limit};
 use crate::net::listening::Listening;
@@ -53,8 +53,13 @@ impl Pool {
     /// descriptors are left.
     pub fn start(config: Config) -> Result<Pool, String> {
         let storage = storage::open(&config)?;
-        let listening = Listening::open(&config.bind, config.socket_mode)
-            .map_err(|error| format!("cannot listen at {} ({error}); give another address with --bind", config.bind))?;
+        let listening = Listening::open(&config.bind, config.socket_mode).map_err(|error| {
+            let remedy = match config.bind {
+                Bind::HandedOver => "hand over one that listens, with ListenStream= and Accept=no",
+                _ => "give another address with --bind",
+            };
+            format!("cannot listen at {} ({error}); {remedy}", config.bind)
+        })?;
         Pool::start_at(listening, config, storage).map_err(|error| {
             format!("cannot start ({error}); allow more threads and open files (ulimit -u, ulimit -n)")
         })
