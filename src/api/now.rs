@@ -37,8 +37,9 @@ const MOST_NAMED: usize = 3;
 /// The refusal of a bad request, or of one for which no memory is left.
 pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
     let ask = read(exchange, channel)?;
+    let is_json = ask.is_json()?;
     let (id, things) = worst_first(exchange.hub, &ask.wants);
-    let answer = match ask.is_json()? {
+    let answer = match is_json {
         true => Answer::new(200, "application/json", array(&things)),
         false => Answer::new(200, TEXT, table(&things, now_micros())),
     };
@@ -48,9 +49,11 @@ pub fn now(exchange: &Exchange<'_>, channel: &str) -> Result<After, Refusal> {
 
 /// Answers `ok`, or 503 and one line of what is bad.
 pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
-    let bad = bad(exchange)?;
+    let ask = read(exchange, "")?;
+    let is_json = ask.is_json()?;
+    let bad = bad(exchange.hub, ask.wants);
     let (status, word, line) = if bad.is_empty() { (200, OK, OK.to_owned()) } else { (503, BAD, bad_line(&bad)) };
-    Ok(match read(exchange, "")?.is_json()? {
+    Ok(match is_json {
         true => Answer::json(status, &json!({ "status": word, "message": line })),
         false => Answer::new(status, TEXT, format!("{line}\n")),
     })
@@ -58,7 +61,7 @@ pub fn status(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
 
 /// Answers with a badge: `ok`, or how many things are bad.
 pub fn badge(exchange: &Exchange<'_>) -> Result<Answer, Refusal> {
-    let bad = bad(exchange)?.len();
+    let bad = bad(exchange.hub, read(exchange, "")?.wants).len();
     let (word, colour) = if bad == 0 { (OK.to_owned(), "#2e7d32") } else { (format!("{bad} {BAD}"), "#c62828") };
     let width = (62 + 7 * word.len()).to_string();
     let body = BADGE.replace("{width}", &width).replace("{colour}", colour).replace("{word}", &word);
@@ -101,10 +104,10 @@ fn worst_first(hub: &Hub, wants: &Subscription) -> (u64, Vec<Thing>) {
     (id, things)
 }
 
-/// The things that are bad. A query that asks for what is well hides none of them.
-fn bad(exchange: &Exchange<'_>) -> Result<Vec<Thing>, Refusal> {
+/// The things that are bad, of those that `wants` takes. A query that asks for what is well hides none of them.
+fn bad(hub: &Hub, wants: Subscription) -> Vec<Thing> {
     let statuses = vec![BAD.to_owned()];
-    Ok(worst_first(exchange.hub, &Subscription { statuses, ..read(exchange, "")?.wants }).1)
+    worst_first(hub, &Subscription { statuses, ..wants }).1
 }
 
 /// One line about all that is bad: the newest by their messages, and how many more there are.

@@ -196,10 +196,9 @@ impl Service {
             let is_trusted = self.config.trust_proxy.trust(exchange.socket.peer_address());
             exchange.header(name).filter(|_| is_trusted)
         };
-        let page = match of_proxy("X-Forwarded-Proto") {
-            Some("https") => format!("https://{host}"),
-            _ => format!("http://{host}"),
-        };
+        let is_https = of_proxy("X-Forwarded-Proto") == Some("https");
+        let page = format!("{}://{host}", if is_https { "https" } else { "http" });
+        let host = if is_https { &page } else { host }; // curl takes a bare host for http
         let curl = match &self.config.bind {
             Bind::Unix(path) if of_proxy("X-Forwarded-For").is_none() => {
                 format!("curl --unix-socket '{}'", path.display())
@@ -208,7 +207,6 @@ impl Service {
         };
         let guarded = [Door::Say, Door::Listen].iter().any(|door| auth::is_guarded(*door, &self.config));
         let token = if guarded { "\nThis server takes a token: give it to curl with -u :TOKEN\n" } else { "" };
-        let host = page.strip_prefix("http://").unwrap_or(&page);
         HELP.replace("{page}", &page).replace("{host}", host).replace("{curl}", &curl) + token
     }
 }

@@ -35,7 +35,7 @@ impl Service {
         Service { config, hub, hooks: Arc::default(), hosts, started }
     }
 
-    /// Has the hosts know how this server hears the others.
+    /// Tells the hosts how this server hears the other servers.
     pub fn note(&self, hearing: Hearing) {
         match hearing {
             Hearing::Cut => self.hosts.go_deaf(Instant::now()),

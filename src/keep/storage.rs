@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::keep::Hearing;
 use crate::room::{Hub, Message, commit_queue::CommitQueue, replay::Restored};
 
-/// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life tells the
-/// function that it is given how other servers are heard.
+/// A thread that the storage needs: its name, and its life, which ends when the hub is closed. The life calls the
+/// function that it is given with each change in how the other servers are heard.
 pub type Work = (&'static str, Box<dyn FnOnce(&Hub, &dyn Fn(Hearing)) + Send>);
 
 /// A storage that was opened.

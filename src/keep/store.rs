@@ -56,8 +56,8 @@ const MOST_GONE: usize = 1000;
 /// else writes.
 const DELETE_TOGETHER: usize = 256;
 
-/// The fewest and the most pages (SQLite's own number) at which the log is written into the file. In between, the log
-/// takes a quarter of the room on the disk, so the file can still grow.
+/// The log is written into the file when it has so many pages: 1000, as SQLite does by default. On a small disk there
+/// are fewer, at least 32: then the log takes a quarter of the room, so the file can still grow.
 const LOG_PAGES: (u64, u64) = (32, 1000);
 
 /// How often the committer looks whether the file is still there, if nothing is said.

@@ -31,7 +31,7 @@ export class Model {
   hosts = new Map();
   things = new Map(); // numbers and alerts
   newest = 0; // the newest word that the server's list of things knew
-  listed = 0; // when the list of hosts was made, if the words of before come behind it
+  listed = 0; // of a page at rest: when its list of hosts was made; words of before are older than the list
   saved = {}; // beats of hosts, as a page heard them before it was loaded anew
   version = { runs: 0, hosts: 0, things: 0 }; // rises with what has to be sorted anew
 

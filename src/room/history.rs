@@ -204,7 +204,7 @@ impl History {
         let wanted = self.kept.range(start..).rev().map(|kept| &kept.message).filter(|message| wants.takes(message));
         let messages: Vec<_> = wanted.take(since.most).cloned().collect();
         if since.point == Point::Oldest && since.most != usize::MAX {
-            // The newest so many were asked for: some may be missing among them, or before them if they are too few.
+            // The client asked for the newest N. Some may be missing among them; if they are fewer, also before them.
             let oldest = || messages.last().map_or(self.newest, |message| message.id);
             after = if messages.len() == since.most { oldest() } else { self.begun };
             is_gap = misses(after);

@@ -152,7 +152,7 @@ impl Hub {
             point => {
                 let mut replay = room.history.replay(since, now_micros(), wants);
                 if let Point::After(id) = point {
-                    // Redis may have told of things what is posted here only later.
+                    // With Redis, the things may be ahead: such a word is posted here later.
                     let ids = if id > room.last_id { 0 } else { id + 1 }..=room.last_id;
                     let is_missed =
                         |word: &&Arc<Message>| ids.contains(&word.id) && !word.is_kept() && wants.takes(word);

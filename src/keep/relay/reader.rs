@@ -20,8 +20,8 @@ use crate::sync::lock;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Relay {
-    /// The reader's life: posts what is new until everything was sent and the hub is closed. Has `tell` know how others
-    /// are heard.
+    /// The reader's life: posts what is new until everything was sent and the hub is closed. Calls `tell` with each
+    /// change in how the other servers are heard.
     pub fn read_all(&self, hub: &Hub, tell: &dyn Fn(Hearing)) {
         let mut place = lock(&self.place);
         loop {
